@@ -1,3 +1,3 @@
-"""Text-video retrieval for OpenMMLab: DMAE, NegNCE and TPM-CL as components."""
+"""Text-video retrieval for OpenMMLab: DMAE, NegNCE, TPM-CL as parts."""
 
 __version__ = '0.1.0'

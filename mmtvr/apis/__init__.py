@@ -1,1 +1,1 @@
-"""What stands on all the parts: checks of a whole config before work starts."""
+"""What stands on all the parts: checks of a whole config before work."""
