@@ -1,0 +1,44 @@
+# The recipe of the CLIP4Clip family: 5 epochs at a global batch of 128, 1e-4
+# for new parts and 1e-7 for CLIP, 10 % warm-up, then a cosine to zero.
+max_epochs = 5
+clip_multiplier = 1e-3
+
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(
+        type='AdamW', lr=1e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.2),
+    paramwise_cfg=dict(
+        norm_decay_mult=0.,
+        bias_decay_mult=0.,
+        custom_keys={
+            'text_encoder': dict(lr_mult=clip_multiplier),
+            'frame_encoder': dict(lr_mult=clip_multiplier),
+            'logit_scale': dict(lr_mult=clip_multiplier, decay_mult=0.),
+        }),
+    clip_grad=dict(max_norm=1.0))
+
+param_scheduler = [
+    dict(
+        type='LinearLR',
+        start_factor=0.01,
+        by_epoch=True,
+        begin=0,
+        end=0.1 * max_epochs,
+        convert_to_iter_based=True),
+    dict(
+        type='CosineAnnealingLR',
+        by_epoch=True,
+        begin=0.1 * max_epochs,
+        end=max_epochs,
+        T_max=0.9 * max_epochs,
+        eta_min=0,
+        convert_to_iter_based=True),
+]
+
+train_cfg = dict(
+    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
+val_cfg = dict(type='mmtvr.RetrievalValLoop')
+test_cfg = dict(type='mmtvr.RetrievalTestLoop')
+
+# base_batch_size = 8 GPUs x 16 pairs
+auto_scale_lr = dict(enable=False, base_batch_size=128)
