@@ -1,0 +1,33 @@
+"""ActivityNet Captions (Krishna et al., ICCV 2017): stories of long videos."""
+
+from pathlib import Path
+
+from .original_files import find, read_json
+from .video_captions import VideoCaptions
+
+FILES = {'train': 'train.json', 'val_1': 'val_1.json', 'val_2': 'val_2.json'}
+
+
+def read_splits(folder: Path) -> dict[str, list[VideoCaptions]]:
+    """Read train and the validation splits that are in the folder.
+
+    Retrieval reports on ``val_1``; ``val_2`` holds other captions of almost
+    the same videos.
+
+    Args:
+        folder: Folder with ``train.json`` and ``val_1.json`` as published:
+            {``v_<id>``: {duration, timestamps, sentences}}.
+
+    Returns:
+        Split name to its videos, each with its sentences in story order. The
+        whole video belongs to a paragraph, so there is no time span.
+    """
+    splits = {}
+    for split, name in FILES.items():
+        if split == 'val_2' and not (folder / name).is_file():
+            continue
+        splits[split] = [
+            VideoCaptions(f'{video}.mp4', tuple(row['sentences']))
+            for video, row in read_json(find(folder, name)).items()
+        ]
+    return splits

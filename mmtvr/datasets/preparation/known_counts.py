@@ -1,0 +1,56 @@
+"""Videos and captions that each published split holds.
+
+MSR-VTT, MSVD, ActivityNet and DiDeMo were counted on the original files; the
+counts of LSMDC and VATEX are those that the authors and the field state.
+"""
+
+from typing import NamedTuple
+
+
+class Count(NamedTuple):
+    """Size of a split; None where no number is established.
+
+    Attributes:
+        videos: Number of videos.
+        captions: Number of captions before paragraphs are joined.
+    """
+
+    videos: int | None
+    captions: int | None
+
+
+KNOWN_COUNTS: dict[str, dict[str, Count]] = {
+    'msrvtt': {
+        'train_9k': Count(9000, 180000),
+        'train_7k': Count(7010, 140200),
+        'train_full': Count(6513, 130260),
+        'val_full': Count(497, 9940),
+        'test_full': Count(2990, 59800),
+        'test_JSFUSION': Count(1000, 1000),
+    },
+    'msvd': {
+        'train': Count(1200, 48774),
+        'val': Count(100, 4290),
+        'test': Count(670, 27763),
+    },
+    'didemo': {
+        'train': Count(8392, None),
+        'val': Count(1065, 4109),
+        'test': Count(1004, 3932),
+    },
+    'activitynet': {
+        'train': Count(10009, 37421),
+        'val_1': Count(4917, 17505),
+        'val_2': Count(4885, 17031),
+    },
+    'lsmdc': {
+        'train': Count(101079, 101079),
+        'val': Count(None, None),
+        'test': Count(1000, 1000),
+    },
+    'vatex': {
+        'train': Count(25991, 259910),
+        'val': Count(1500, 15000),
+        'test': Count(1500, 15000),
+    },
+}

@@ -1,0 +1,9 @@
+"""Prepare activitynet: original annotation files to the layout of mmtvr."""
+
+import sys
+
+from mmtvr.apis.prepare import main
+from mmtvr.datasets.preparation.activitynet import read_splits
+
+if __name__ == '__main__':
+    sys.exit(main('activitynet', read_splits, paragraphs=True))

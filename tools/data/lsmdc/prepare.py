@@ -1,0 +1,9 @@
+"""Prepare lsmdc: original annotation files to the layout of mmtvr."""
+
+import sys
+
+from mmtvr.apis.prepare import main
+from mmtvr.datasets.preparation.lsmdc import read_splits
+
+if __name__ == '__main__':
+    sys.exit(main('lsmdc', read_splits))

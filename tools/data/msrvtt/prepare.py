@@ -1,0 +1,9 @@
+"""Prepare msrvtt: original annotation files to the layout of mmtvr."""
+
+import sys
+
+from mmtvr.apis.prepare import main
+from mmtvr.datasets.preparation.msrvtt import read_splits
+
+if __name__ == '__main__':
+    sys.exit(main('msrvtt', read_splits))
