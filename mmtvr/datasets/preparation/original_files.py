@@ -26,8 +26,8 @@ def find(folder: Path, *names: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise SetupError(
-        f'none of {", ".join(names)} is in {folder}; the README beside this '
-        'script says where the original files come from'
+        f'none of {", ".join(names)} is in {folder}; tools/data/README.md '
+        'says where the original files come from'
     )
 
 
