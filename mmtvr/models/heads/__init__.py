@@ -1,0 +1,7 @@
+"""Heads: two bags of unit vectors in, a text-by-video similarity out."""
+
+from .cosine_head import CosineHead
+from .dmae_head import DMAEHead
+from .token_wise_head import TokenWiseHead
+
+__all__ = ['CosineHead', 'DMAEHead', 'TokenWiseHead']

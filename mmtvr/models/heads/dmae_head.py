@@ -1,0 +1,106 @@
+"""Dual-modal attention: key words on one side, similar frames on the other."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mmtvr.ops import autocast_off, full_precision, token_similarity
+from mmtvr.registry import MODELS
+from mmtvr.structures import TokenFeatures
+
+from .levels import as_sentence, check_levels
+from .token_weights import build_token_weights
+
+
+@MODELS.register_module()
+class DMAEHead(nn.Module):
+    """Dual-Modal Attention-Enhanced similarity (arXiv:2309.11082).
+
+    The mean over the levels of :func:`mmtvr.ops.token_similarity`. Textual
+    attention comes with the features: ``text.weight`` counts key words twice
+    in the mean over words (``TagKeyWords`` sets it). Visual attention adds to
+    each word's best frame the frame that looks most like it.
+
+    The released code's interactions are ``levels=('sentence',)`` for ``ti``
+    and, with learned weighting, ``wti``; both levels for ``att_ti`` and
+    ``att_wti``.
+
+    Args:
+        embed_dims: Width D of the tokens. Only learned weighting has
+            parameters.
+        levels: What of a caption meets the frames: its sentence vector, its
+            words, or both, averaged.
+        weighting: ``'mean'``, or ``'learned'`` for learned weights of words
+            and frames.
+        visual_attention: Weight of the second frame; 0 switches it off.
+            Defaults to 0.5, as released.
+        hidden_layers: Hidden layers of the learned weights.
+        block_bytes: Memory in bytes that the word-by-frame cosines of one
+            block of texts may take.
+
+    Raises:
+        ValueError: If a level or the weighting is unknown.
+
+    Examples:
+        >>> from torch import eye, ones
+        >>> text = TokenFeatures(eye(4)[None, :2], ones(1, 2).bool(),
+        ...                      eye(4)[:1])
+        >>> video = TokenFeatures(eye(4)[None, :1], ones(1, 1).bool(),
+        ...                       eye(4)[:1])
+        >>> DMAEHead(embed_dims=4)(text, video)
+        tensor([[0.8750]])
+    """
+
+    def __init__(
+        self,
+        embed_dims: int = 512,
+        levels: Sequence[str] = ('sentence', 'word'),
+        weighting: str = 'mean',
+        visual_attention: float = 0.5,
+        hidden_layers: int = 0,
+        block_bytes: int = 2**28,
+    ) -> None:
+        super().__init__()
+        self.levels = check_levels(levels)
+        self.visual_attention = visual_attention
+        self.block_bytes = block_bytes
+        self.frame_weights = build_token_weights(
+            weighting, embed_dims, hidden_layers
+        )
+        # One sentence vector needs no weight: parameters here would be dead.
+        self.word_weights = (
+            build_token_weights(weighting, embed_dims, hidden_layers)
+            if 'word' in self.levels
+            else nn.Identity()
+        )
+
+    def forward(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
+        """Compare all captions with all videos.
+
+        Args:
+            text: B captions.
+            video: V videos.
+
+        Returns:
+            Shape (B, V), rows are texts, in [-1, 1 + visual_attention / 2],
+            float32 or wider.
+        """
+        with autocast_off(text.tokens):
+            text, video = full_precision(text, video)
+            video = self.frame_weights(video)
+            similarities = [
+                token_similarity(
+                    self._at_level(level, text),
+                    video,
+                    self.visual_attention,
+                    self.block_bytes,
+                )
+                for level in self.levels
+            ]
+            return torch.stack(similarities).mean(0)
+
+    def _at_level(self, level: str, text: TokenFeatures) -> TokenFeatures:
+        if level == 'sentence':
+            return as_sentence(text)
+        return self.word_weights(text)

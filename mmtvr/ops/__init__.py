@@ -1,0 +1,14 @@
+"""Pure tensor functions that heads and losses share."""
+
+from .pair_blocks import text_blocks
+from .precision import autocast_off, full_precision, wide_dtype
+from .token_similarity import nearest_frames, token_similarity
+
+__all__ = [
+    'autocast_off',
+    'full_precision',
+    'nearest_frames',
+    'text_blocks',
+    'token_similarity',
+    'wide_dtype',
+]
