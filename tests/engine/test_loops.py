@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import loops
+
+from mmtvr.engine import RetrievalTestLoop, RetrievalValLoop
+from mmtvr.evaluation.directions import both_directions
+
+SHUFFLED = dict(type='DefaultSampler', shuffle=True)
+
+
+def test_both_loops_are_mmengine_loops():
+    assert issubclass(RetrievalValLoop, loops.ValLoop)
+    assert issubclass(RetrievalTestLoop, loops.TestLoop)
+
+
+def test_loop_reports_what_the_whole_table_gives(
+    evaluate, feature_dataset, feature_model, tmp_path
+):
+    out = tmp_path / 'scores.npz'
+    dump = dict(type='mmtvr.SimilarityDump', out_file=str(out))
+    metrics = evaluate(size=8, metrics=[dump])
+    samples = [feature_dataset(8)[i] for i in range(8)]
+    predicted = [
+        feature_model(
+            dict(words=[s['inputs']['words']], video=[s['inputs']['video']]),
+            [s['data_samples']],
+        )[0]
+        for s in samples
+    ]
+    rows = [
+        torch.cat(
+            [
+                feature_model.similarity(text.text_features, v.video_features)
+                for v in predicted
+            ],
+            dim=1,
+        )
+        for text in predicted
+    ]
+    scores = torch.cat(rows).detach()
+    owner = torch.tensor(
+        [100 + i for i, row in enumerate(rows) for _ in range(len(row))]
+    )
+    want = both_directions(scores, owner, 100 + torch.arange(8))
+    assert metrics == {f'retrieval/{k}': v for k, v in want.items()}
+    assert 20 < metrics['retrieval/R1'] < 100
+    assert all(type(value) is float for value in metrics.values())
+    with np.load(out, allow_pickle=False) as file:
+        np.testing.assert_allclose(file['scores'], scores, atol=1e-6)
+        assert file['text_video_ids'].tolist() == owner.tolist()
+        assert file['video_ids'].tolist() == list(range(100, 108))
+        assert file['texts'][1] == 'caption 0 of 1'
+        assert file['videos'][2] == '2.mp4'
+
+
+@pytest.mark.parametrize('batch_size', [1, 5, 64])
+def test_batch_size_changes_nothing(evaluate, batch_size):
+    assert evaluate(batch_size=batch_size) == evaluate(batch_size=3)
+
+
+def test_memory_budget_changes_nothing(evaluate):
+    assert evaluate(block_megabytes=1e-4) == evaluate()
+
+
+def test_the_order_of_the_samples_changes_nothing(evaluate):
+    assert evaluate(sampler=SHUFFLED) == evaluate()
+
+
+@pytest.mark.parametrize(
+    ('world_size', 'size', 'sampler'),
+    [(2, 8, None), (3, 2, None), (2, 7, SHUFFLED)],
+    ids=['shared', 'fewer-samples-than-processes', 'padded-by-the-sampler'],
+)
+def test_processes_report_the_numbers_of_one(
+    evaluate, in_processes, world_size, size, sampler
+):
+    def work():
+        return evaluate(size=size, sampler=sampler)
+
+    results = in_processes(world_size, work)
+    assert results == [work()] * world_size
+
+
+def test_dumped_scores_of_processes_are_in_the_order_of_one(
+    evaluate, in_processes, tmp_path
+):
+    def dump(name):
+        out = str(tmp_path / name)
+        evaluate(metrics=[dict(type='mmtvr.SimilarityDump', out_file=out)])
+
+    def read(name):
+        with np.load(tmp_path / name, allow_pickle=False) as file:
+            return {key: file[key].tolist() for key in file.files}
+
+    dump('one.npz')
+    in_processes(2, lambda: dump('two.npz'))
+    assert read('two.npz') == read('one.npz')
+
+
+def test_scores_that_are_not_finite_are_an_error(
+    evaluate, feature_model, monkeypatch
+):
+    def broken(self, text, video):
+        return torch.full((len(text.mask), len(video.mask)), float('nan'))
+
+    monkeypatch.setattr(type(feature_model), 'similarity', broken)
+    with pytest.raises(ValueError, match='row 0, column 0'):
+        evaluate()
+
+
+def test_hooks_are_called_as_by_mmengines_loop(evaluate):
+    calls = []
+
+    class Recorder(Hook):
+        def before_test(self, runner):
+            calls.append('before')
+
+        def after_test_iter(self, runner, batch_idx, data_batch, outputs):
+            calls.append((batch_idx, len(outputs)))
+
+        def after_test_epoch(self, runner, metrics):
+            calls.append('retrieval/R1' in metrics)
+
+        def after_test(self, runner):
+            calls.append('after')
+
+    evaluate(size=5, batch_size=3, hooks=[Recorder()])
+    assert calls == ['before', (0, 3), (1, 2), True, 'after']

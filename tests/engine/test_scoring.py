@@ -1,0 +1,74 @@
+import pytest
+import torch
+
+from mmtvr.engine.feature_store import join, lengthen
+from mmtvr.engine.scoring import block_shape, score_in_blocks
+from mmtvr.structures import TokenFeatures
+
+
+def features(rows, tokens, weight=False):
+    generator = torch.Generator().manual_seed(rows)
+    return TokenFeatures(
+        torch.randn(rows, tokens, 6, generator=generator),
+        torch.ones(rows, tokens, dtype=torch.bool),
+        torch.randn(rows, 6, generator=generator),
+        torch.ones(rows, tokens) if weight else None,
+    )
+
+
+def test_block_stays_within_the_budget():
+    rows, columns = block_shape(
+        words=32, videos=1000, frames=12, megabytes=512
+    )
+    assert columns == 1000
+    tables = 3 * rows * columns * 32 * 12 * 4
+    assert 0.9 * 512 * 2**20 < tables <= 512 * 2**20
+
+
+def test_videos_are_split_when_one_text_is_too_much():
+    rows, columns = block_shape(32, 10**6, 12, megabytes=1)
+    assert rows == 1
+    assert 1 < columns < 10**6
+
+
+def test_a_budget_of_nothing_still_goes_on():
+    assert block_shape(64, 5, 64, megabytes=0) == (1, 1)
+
+
+@pytest.mark.parametrize('megabytes', [1e-6, 1e-3, 3e-3, 100])
+def test_blocks_together_are_the_whole_table(megabytes):
+    texts, videos = features(7, 5, weight=True), features(4, 3)
+    sizes = []
+
+    def similarity(text, video):
+        sizes.append((len(text.mask), len(video.mask)))
+        assert text.weight.shape == text.mask.shape
+        return text.pooled @ video.pooled.T
+
+    blocks = list(
+        score_in_blocks(
+            similarity, texts, videos, megabytes, torch.device('cpu')
+        )
+    )
+    torch.testing.assert_close(
+        torch.cat([rows for _, rows in blocks]), similarity(texts, videos)
+    )
+    starts = [len(rows) for _, rows in blocks]
+    assert [top for top, _ in blocks] == [
+        sum(starts[:i]) for i in range(len(starts))
+    ]
+    assert max(sizes[:-1]) <= block_shape(5, 4, 3, megabytes)
+
+
+def test_joined_features_are_padded_to_the_longest():
+    joined = join([features(2, 3, weight=True), features(1, 5, weight=True)])
+    assert joined.tokens.shape == (3, 5, 6)
+    assert joined.mask.sum(1).tolist() == [3, 3, 5]
+    assert joined.weight.sum(1).tolist() == [3, 3, 5]
+    assert joined.pooled.shape == (3, 6)
+
+
+def test_long_enough_features_stay_as_they_are():
+    given = features(2, 3)
+    assert lengthen(given, 3) is given
+    assert join([given]).weight is None

@@ -1,0 +1,51 @@
+import pytest
+from torch.utils.data import DataLoader
+
+from mmtvr.engine import whole_batches
+from mmtvr.engine.whole_batches import WholeBatchSampler, in_whole_batches
+
+PLAIN = dict(type='DefaultSampler', shuffle=False)
+
+
+@pytest.mark.parametrize(
+    ('size', 'batch_size', 'world_size'),
+    [(10, 3, 2), (9, 3, 3), (2, 4, 3), (7, 1, 2), (0, 3, 2)],
+)
+def test_processes_share_the_batches_of_one(
+    monkeypatch, size, batch_size, world_size
+):
+    def batches_of(rank, world):
+        monkeypatch.setattr(
+            whole_batches, 'get_dist_info', lambda: (rank, world)
+        )
+        sampler = WholeBatchSampler(range(size), batch_size)
+        loader = DataLoader(
+            range(size), batch_size, sampler=sampler, collate_fn=list
+        )
+        batches = list(loader)
+        assert len(sampler) == sum(map(len, batches))
+        return batches
+
+    shared = [batches_of(rank, world_size) for rank in range(world_size)]
+    for rank, batches in enumerate(shared):
+        assert batches == batches_of(0, 1)[rank::world_size]
+
+
+def test_a_plain_sampler_is_replaced_and_the_config_kept():
+    config = dict(batch_size=4, sampler=PLAIN, num_workers=2)
+    got = in_whole_batches(config)
+    assert got['sampler'] == dict(type=WholeBatchSampler, batch_size=4)
+    assert config['sampler'] is PLAIN
+    assert got['num_workers'] == 2
+
+
+@pytest.mark.parametrize(
+    'config',
+    [
+        dict(batch_size=4, sampler=dict(type='DefaultSampler', shuffle=True)),
+        dict(batch_size=4, sampler=dict(type='InfiniteSampler')),
+        dict(sampler=PLAIN, batch_sampler=dict(type='Mine')),
+    ],
+)
+def test_another_sampler_stays(config):
+    assert in_whole_batches(config) is config
