@@ -1,0 +1,50 @@
+"""How a command ends: one message for what the user must mend."""
+
+import sys
+import time
+from collections.abc import Callable
+
+from torch import distributed as dist
+
+from mmtvr.apis.launch import launched_rank
+from mmtvr.errors import SetupError
+
+# The launcher ends all processes when the first one fails.
+SECONDS_FOR_LAUNCHER = 10
+STOPPED = 130
+
+
+def run_command(work: Callable[[], None]) -> int:
+    """Run a command and turn its end into an exit status.
+
+    Args:
+        work: The command.
+
+    Returns:
+        0; 1 after a :class:`SetupError`, whose message alone goes to stderr;
+        130 when stopped from the keyboard.
+    """
+    try:
+        work()
+    except SetupError as error:
+        _announce(error)
+        return 1
+    except KeyboardInterrupt:
+        if launched_rank() == 0:
+            print(
+                'stopped; --resume goes on after the last whole epoch',
+                file=sys.stderr,
+            )
+        return STOPPED
+    if dist.is_initialized():
+        dist.destroy_process_group()
+    return 0
+
+
+def _announce(error: SetupError) -> None:
+    """Print once for all processes, unless only this one has the error."""
+    rank = launched_rank()
+    if rank:
+        time.sleep(SECONDS_FOR_LAUNCHER)
+    where = f' (process {rank})' if rank else ''
+    print(f'error{where}: {error}', file=sys.stderr, flush=True)

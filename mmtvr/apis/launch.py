@@ -1,0 +1,136 @@
+"""Start several processes on GPUs (nccl) or on CPUs (gloo) alike.
+
+mmengine's own start selects a GPU whatever the backend, and its default DDP
+wrapper names a GPU too. On a machine without one the process group is
+therefore opened here, before the runner, which then finds it open.
+"""
+
+import os
+import subprocess
+
+import torch
+from mmengine.config import Config
+from torch import distributed as dist
+
+from mmtvr.errors import SetupError
+
+# What each launcher calls rank, number of processes and rank on this machine.
+VARIABLES = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': (
+        'OMPI_COMM_WORLD_RANK',
+        'OMPI_COMM_WORLD_SIZE',
+        'OMPI_COMM_WORLD_LOCAL_RANK',
+    ),
+}
+LAUNCHERS = ('none', *VARIABLES)
+STARTED_BY = {
+    'pytorch': 'tools/dist_train.sh CONFIG N (torchrun)',
+    'slurm': 'tools/slurm_train.sh PARTITION JOB CONFIG (srun)',
+    'mpi': 'mpirun',
+}
+
+
+def launched_rank() -> int:
+    """Rank of this process as its launcher says, before any set-up.
+
+    Returns:
+        The rank, 0 without a launcher.
+    """
+    for rank, _, _ in VARIABLES.values():
+        if rank in os.environ:
+            return int(os.environ[rank])
+    return 0
+
+
+def prepare_launch(cfg: Config, launcher: str) -> None:
+    """Make a config ready for the launcher that started this process.
+
+    Args:
+        cfg: Changed in place: ``launcher`` and, without a GPU, the backend
+            and the DDP wrapper.
+        launcher: One of ``LAUNCHERS``.
+
+    Raises:
+        SetupError: The launcher did not start this process, or the machine
+            has fewer GPUs than processes.
+    """
+    cfg.launcher = launcher
+    if launcher == 'none':
+        return
+    missing = [name for name in VARIABLES[launcher] if name not in os.environ]
+    if missing:
+        raise SetupError(
+            f'--launcher {launcher} but {", ".join(missing)} not set: start '
+            f'it by {STARTED_BY[launcher]}, or leave --launcher out for one '
+            'process'
+        )
+    if torch.cuda.is_available():
+        check_gpus(int(os.environ[VARIABLES[launcher][2]]))
+    else:
+        start_on_cpu(cfg, launcher)
+
+
+def check_gpus(local_rank: int) -> None:
+    """Check that this process has a GPU of its own.
+
+    Args:
+        local_rank: Number of this process on its machine.
+
+    Raises:
+        SetupError: There are fewer GPUs than processes.
+    """
+    count = torch.cuda.device_count()
+    if local_rank >= count:
+        raise SetupError(
+            f'process {local_rank} of this machine has no GPU, there are '
+            f'only {count}: start fewer processes, or set '
+            'CUDA_VISIBLE_DEVICES= to run on the CPU'
+        )
+
+
+def start_on_cpu(cfg: Config, launcher: str) -> None:
+    """Open a gloo process group and wrap the model for the CPU.
+
+    Args:
+        cfg: Changed in place.
+        launcher: Who started this process.
+    """
+    names = zip(VARIABLES['pytorch'], VARIABLES[launcher], strict=True)
+    for ours, theirs in names:
+        os.environ[ours] = os.environ[theirs]
+    if 'MASTER_ADDR' not in os.environ:
+        os.environ['MASTER_ADDR'] = first_machine(launcher)
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if not dist.is_initialized():
+        dist.init_process_group('gloo')
+    cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
+    cfg.model_wrapper_cfg = {
+        'type': 'MMDistributedDataParallel',
+        'broadcast_buffers': False,
+        'find_unused_parameters': cfg.get('find_unused_parameters', False),
+        **(cfg.get('model_wrapper_cfg') or {}),
+        'device_ids': None,
+    }
+
+
+def first_machine(launcher: str) -> str:
+    """Machine where the processes meet.
+
+    Args:
+        launcher: Who started this process.
+
+    Returns:
+        The first machine of a Slurm job, else this machine.
+    """
+    nodes = os.environ.get('SLURM_NODELIST')
+    if launcher != 'slurm' or not nodes:
+        return '127.0.0.1'
+    listed = subprocess.run(
+        ['scontrol', 'show', 'hostnames', nodes],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return listed.stdout.split()[0]

@@ -1,0 +1,151 @@
+"""Try a run out before it starts, so that what is missing shows at once."""
+
+import contextlib
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.model import is_model_wrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import Dataset
+
+from mmtvr.errors import SetupError
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner that a config asks for.
+
+    Args:
+        cfg: The whole config.
+
+    Returns:
+        The runner, with its model.
+
+    Raises:
+        SetupError: From a component that lacks its weights or files.
+    """
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def check_runner(runner: Runner, *stages: str) -> None:
+    """Build the loaders of a run and send one sample through the model.
+
+    Random states are left as they were, so the run is the same as without.
+
+    Args:
+        runner: A runner that has not started.
+        *stages: Out of ``train``, ``val`` and ``test``.
+
+    Raises:
+        SetupError: A dataset lacks its files, or a sample does not fit the
+            model.
+    """
+    model = runner.model.module if is_model_wrapper(runner.model) else None
+    for stage in stages:
+        loop = getattr(runner, f'{stage}_loop')
+        if loop is not None:
+            try_sample(model or runner.model, loop.dataloader.dataset)
+
+
+@torch.no_grad()
+def try_sample(model: nn.Module, dataset: Dataset) -> None:
+    """Send the first sample through the model without leaving a trace.
+
+    What is no :class:`SetupError` is left to the run itself, which meets it
+    at once and with a traceback that belongs to it.
+
+    Args:
+        model: The model, not wrapped.
+        dataset: Its dataset.
+
+    Raises:
+        SetupError: The sample does not fit the model.
+    """
+    was_training = model.training
+    with same_random_state():
+        try:
+            model.eval()
+            batch = pseudo_collate([dataset[0]])
+            batch = model.data_preprocessor(batch, False)
+            features = model(**batch, mode='tensor')
+            if hasattr(model, 'similarity'):
+                model.similarity(*features)
+        except SetupError:
+            raise
+        except Exception:
+            return
+        finally:
+            model.train(was_training)
+
+
+@contextlib.contextmanager
+def same_random_state() -> Iterator[None]:
+    """Put all random generators back at the end."""
+    python, numpy = random.getstate(), np.random.get_state()
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=gpus):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+def check_file(path: str, what: str) -> None:
+    """Check that a file that the user named is there.
+
+    Args:
+        path: A local path, or an address that is left to mmengine.
+        what: What it is, for the message.
+
+    Raises:
+        SetupError: A local path leads to no file.
+    """
+    if '://' not in path and not Path(path).exists():
+        raise SetupError(
+            f'the {what} {path} does not exist (looked from {Path.cwd()})'
+        )
+
+
+def check_weights(model: nn.Module, path: str) -> None:
+    """Check that a checkpoint holds every weight of the model.
+
+    mmengine loads what fits and only warns about the rest.
+
+    Args:
+        model: The model, not wrapped.
+        path: The checkpoint.
+
+    Raises:
+        SetupError: It cannot be read, or weights are missing or of another
+            shape.
+    """
+    if '://' in path:
+        return
+    try:
+        loaded = torch.load(path, map_location='cpu', weights_only=False)
+        found = loaded.get('state_dict', loaded)
+        shapes = {name: tensor.shape for name, tensor in found.items()}
+    except Exception as error:
+        raise SetupError(
+            f'{path} cannot be read as a checkpoint: {error}'
+        ) from error
+    misfit = [
+        name
+        for name, tensor in model.state_dict().items()
+        if shapes.get(name.removeprefix('module.')) != tensor.shape
+    ]
+    if misfit:
+        raise SetupError(
+            f'{path} does not fit the model of the config: {len(misfit)} '
+            f'weights are missing or of another shape, the first is '
+            f'{misfit[0]}'
+        )

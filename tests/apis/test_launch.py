@@ -1,0 +1,114 @@
+import pytest
+import torch
+from mmengine.config import Config
+from torch import distributed as dist
+
+from mmtvr.apis import command, launch
+from mmtvr.apis.launch import launched_rank, prepare_launch
+from mmtvr.errors import SetupError
+
+GPU_CONFIG = dict(env_cfg=dict(dist_cfg=dict(backend='nccl')))
+
+
+@pytest.fixture
+def no_launcher(monkeypatch):
+    for names in launch.VARIABLES.values():
+        for name in names:
+            monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.fixture
+def opened(no_launcher):
+    """Pretend to open a process group; returns the backends asked for."""
+    backends = []
+    no_launcher.setattr(dist, 'init_process_group', backends.append)
+    no_launcher.setattr(torch.cuda, 'is_available', lambda: False)
+    no_launcher.setenv('MASTER_ADDR', 'first')
+    no_launcher.setenv('MASTER_PORT', '29999')
+    return backends
+
+
+@pytest.mark.parametrize('launcher', ['pytorch', 'slurm', 'mpi'])
+def test_cpu_processes_of_every_launcher_meet_by_gloo(
+    opened, monkeypatch, launcher
+):
+    for name, value in zip(
+        launch.VARIABLES[launcher], ('3', '4', '1'), strict=True
+    ):
+        monkeypatch.setenv(name, value)
+    assert launched_rank() == 3
+    for name in launch.VARIABLES['pytorch']:
+        monkeypatch.setenv(name, '3')
+    if launcher == 'pytorch':
+        monkeypatch.setenv('WORLD_SIZE', '4')
+    cfg = Config(GPU_CONFIG)
+    prepare_launch(cfg, launcher)
+    assert opened == ['gloo']
+    assert cfg.env_cfg.dist_cfg.backend == 'gloo'
+    assert cfg.model_wrapper_cfg.device_ids is None
+    assert cfg.launcher == launcher
+    assert launch.os.environ['WORLD_SIZE'] == '4'
+
+
+def test_one_process_changes_nothing(opened):
+    cfg = Config(GPU_CONFIG)
+    prepare_launch(cfg, 'none')
+    assert not opened
+    assert cfg.env_cfg.dist_cfg.backend == 'nccl'
+
+
+def test_a_wrapper_of_the_user_keeps_its_settings(opened, monkeypatch):
+    for name in launch.VARIABLES['pytorch']:
+        monkeypatch.setenv(name, '0')
+    cfg = Config(GPU_CONFIG)
+    cfg.model_wrapper_cfg = dict(find_unused_parameters=True, device_ids=[0])
+    prepare_launch(cfg, 'pytorch')
+    assert cfg.model_wrapper_cfg.find_unused_parameters
+    assert cfg.model_wrapper_cfg.device_ids is None
+
+
+def test_a_launcher_that_did_not_start_us_is_an_error(no_launcher):
+    with pytest.raises(SetupError, match='RANK.*dist_train.sh'):
+        prepare_launch(Config(GPU_CONFIG), 'pytorch')
+
+
+def test_more_processes_than_gpus_is_an_error(no_launcher):
+    no_launcher.setattr(torch.cuda, 'device_count', lambda: 1)
+    with pytest.raises(SetupError, match='only 1'):
+        launch.check_gpus(local_rank=1)
+
+
+def fail():
+    raise SetupError('no videos')
+
+
+def stop():
+    raise KeyboardInterrupt
+
+
+def test_a_setup_error_is_one_message_and_status_one(no_launcher, capsys):
+    assert command.run_command(fail) == 1
+    assert capsys.readouterr() == ('', 'error: no videos\n')
+
+
+def test_other_processes_wait_for_the_message_of_the_first(
+    no_launcher, capsys
+):
+    waited = []
+    no_launcher.setattr('time.sleep', waited.append)
+    no_launcher.setenv('RANK', '2')
+    assert command.run_command(fail) == 1
+    assert waited == [command.SECONDS_FOR_LAUNCHER]
+    assert capsys.readouterr().err == 'error (process 2): no videos\n'
+
+
+def test_stopping_says_how_to_go_on(no_launcher, capsys):
+    assert command.run_command(stop) == 130
+    assert '--resume' in capsys.readouterr().err
+
+
+def test_success_is_status_zero_and_other_errors_come_through():
+    assert command.run_command(lambda: None) == 0
+    with pytest.raises(ZeroDivisionError):
+        command.run_command(lambda: 1 / 0)

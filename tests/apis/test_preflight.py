@@ -1,0 +1,82 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from mmengine.model import BaseModel
+
+from mmtvr.apis.preflight import check_file, check_weights, try_sample
+from mmtvr.errors import SetupError
+
+
+class Model(BaseModel):
+    def __init__(self, fault=None):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 2)
+        self.fault = fault
+
+    def forward(self, inputs, data_samples, mode):
+        assert mode == 'tensor'
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        if self.fault:
+            raise self.fault
+        return torch.rand(1), np.random.rand() + random.random()
+
+    def similarity(self, text, video):
+        return text + video
+
+
+SAMPLES = [dict(inputs=torch.zeros(3), data_samples=0)]
+
+
+def test_a_trial_leaves_random_states_and_mode_alone():
+    def states():
+        return (
+            torch.random.get_rng_state().tolist(),
+            np.random.get_state()[1].tolist(),
+            random.getstate(),
+        )
+
+    model = Model()
+    before = states()
+    try_sample(model, SAMPLES)
+    assert states() == before
+    assert model.training
+
+
+def test_a_misfit_comes_through():
+    with pytest.raises(SetupError, match='80 words'):
+        try_sample(Model(SetupError('80 words')), SAMPLES)
+
+
+def test_other_errors_are_left_to_the_run():
+    model = Model(KeyError('imgs'))
+    try_sample(model, SAMPLES)
+    assert model.training
+
+
+def test_a_missing_file_is_named(tmp_path):
+    check_file(str(tmp_path), 'folder')
+    check_file('https://example.org/x.pth', 'checkpoint')
+    with pytest.raises(SetupError, match=r'the checkpoint .*x\.pth does not'):
+        check_file(str(tmp_path / 'x.pth'), 'checkpoint')
+
+
+def test_a_checkpoint_of_another_model_is_refused(tmp_path):
+    path = str(tmp_path / 'x.pth')
+    model = Model()
+    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
+    check_weights(model, path)
+    torch.save(model.state_dict() | dict(more=torch.ones(1)), path)
+    check_weights(model, path)
+    torch.save(dict(state_dict={'layer.weight': torch.zeros(3, 3)}), path)
+    with pytest.raises(SetupError, match='2 weights .* layer.weight'):
+        check_weights(model, path)
+
+
+def test_an_unreadable_checkpoint_is_refused(tmp_path):
+    path = tmp_path / 'x.pth'
+    path.write_bytes(b'not a checkpoint')
+    with pytest.raises(SetupError, match='cannot be read'):
+        check_weights(Model(), str(path))

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Train with N processes: tools/dist_train.sh CONFIG N [flags of tools/train.py]
+#
+# On GPUs one process takes one GPU; without a GPU the processes share the CPU.
+# Several machines: run it on each with NNODES, NODE_RANK (0, 1, ...) and
+# MASTER_ADDR (the first machine) set. PORT is the port on that machine.
+set -euo pipefail
+
+if [[ $# -lt 2 ]]; then
+    echo "usage: $0 CONFIG N [flags of tools/train.py]" >&2
+    exit 2
+fi
+CONFIG=$1
+N=$2
+shift 2
+TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# Share the cores out; torchrun alone would give each process one thread.
+CORES=$(getconf _NPROCESSORS_ONLN)
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((CORES > N ? CORES / N : 1))}
+
+exec torchrun \
+    --nnodes="${NNODES:-1}" \
+    --node_rank="${NODE_RANK:-0}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" \
+    --master_port="${PORT:-29500}" \
+    --nproc_per_node="$N" \
+    "$TOOLS/train.py" "$CONFIG" --launcher pytorch "$@"

@@ -1,0 +1,110 @@
+"""Train a model: ``python tools/train.py CONFIG``."""
+
+import argparse
+import os
+import sys
+
+import torch
+from mmengine.config import Config, DictAction
+
+from mmtvr.apis.command import run_command
+from mmtvr.apis.config import load_config
+from mmtvr.apis.launch import LAUNCHERS, prepare_launch
+from mmtvr.apis.preflight import build_runner, check_file, check_runner
+from mmtvr.errors import SetupError
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line.
+
+    Returns:
+        The arguments.
+    """
+    parser = argparse.ArgumentParser(description='Train a model')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir',
+        help='folder for logs and checkpoints (default: work_dirs/CONFIG)',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint, or without a path from the last one '
+        'in the work folder',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision (needs a GPU)'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by batch size / base_batch_size',
+    )
+    parser.add_argument(
+        '--no-validate', action='store_true', help='skip all validation'
+    )
+    parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings: train_cfg.max_epochs=3',
+    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    # Old launchers pass it; torchrun sets LOCAL_RANK instead.
+    parser.add_argument('--local-rank', '--local_rank', type=int)
+    args = parser.parse_args()
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def apply(args: argparse.Namespace, cfg: Config) -> None:
+    """Put what the command line says into the config.
+
+    Args:
+        args: The arguments.
+        cfg: Changed in place.
+
+    Raises:
+        SetupError: A flag cannot be followed.
+    """
+    if args.seed is not None:
+        cfg.merge_from_dict({'randomness.seed': args.seed})
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if cfg.get('load_from'):
+        check_file(cfg.load_from, 'checkpoint')
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        if not torch.cuda.is_available():
+            raise SetupError('--amp needs a GPU, this machine has none')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise SetupError(
+                '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) '
+                'in the config: the total batch size its rate is meant for'
+            )
+        cfg.auto_scale_lr.enable = True
+
+
+def main() -> None:
+    """Train as the command line and the config say."""
+    args = parse_args()
+    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    apply(args, cfg)
+    prepare_launch(cfg, args.launcher)
+    runner = build_runner(cfg)
+    check_runner(runner, 'train', 'val')
+    runner.train()
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(main))
