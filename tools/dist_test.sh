@@ -16,6 +16,7 @@ shift 3
 TOOLS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CORES=$(getconf _NPROCESSORS_ONLN)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((CORES > N ? CORES / N : 1))}
+export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
 
 exec torchrun \
     --nnodes="${NNODES:-1}" \

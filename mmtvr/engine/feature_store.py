@@ -10,7 +10,7 @@ from mmengine.dist import all_gather_object, get_comm_device, get_rank
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mmtvr.distributed import gather_rows
+from mmtvr.distributed import gather_features, gather_rows
 from mmtvr.structures import TokenFeatures
 
 
@@ -178,8 +178,8 @@ class FeatureStore:
             torch.zeros(0, length, dtype=torch.bool),
             torch.zeros(0, width),
         )
-        tokens, mask, pooled, _ = join([nothing, *self.videos])
-        return TokenFeatures(_gather(tokens), _gather(mask), _gather(pooled))
+        own = join([nothing, *self.videos]).to(get_comm_device())
+        return gather_features(own).to('cpu')
 
 
 def _gather(local: Tensor) -> Tensor:
