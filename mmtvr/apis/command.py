@@ -47,4 +47,6 @@ def _announce(error: SetupError) -> None:
     if rank:
         time.sleep(SECONDS_FOR_LAUNCHER)
     where = f' (process {rank})' if rank else ''
-    print(f'error{where}: {error}', file=sys.stderr, flush=True)
+    # From a worker of a loader it comes with the traceback in its text.
+    message = str(error).rpartition(f'{SetupError.__name__}: ')[2].strip()
+    print(f'error{where}: {message}', file=sys.stderr, flush=True)

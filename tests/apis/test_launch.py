@@ -2,6 +2,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from torch import distributed as dist
+from torch.utils.data import DataLoader, Dataset
 
 from mmtvr.apis import command, launch
 from mmtvr.apis.launch import launched_rank, prepare_launch
@@ -90,6 +91,23 @@ def stop():
 def test_a_setup_error_is_one_message_and_status_one(no_launcher, capsys):
     assert command.run_command(fail) == 1
     assert capsys.readouterr() == ('', 'error: no videos\n')
+
+
+def test_a_setup_error_of_a_loader_worker_is_one_message_too(
+    no_launcher, capsys
+):
+    class Broken(Dataset):
+        def __len__(self):
+            return 1
+
+        def __getitem__(self, index):
+            raise SetupError('unreadable video x.mp4')
+
+    def load():
+        list(DataLoader(Broken(), num_workers=1))
+
+    assert command.run_command(load) == 1
+    assert capsys.readouterr().err == 'error: unreadable video x.mp4\n'
 
 
 def test_other_processes_wait_for_the_message_of_the_first(
