@@ -1,0 +1,104 @@
+"""From a list of samples to the tensors that the model reads."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseDataPreprocessor
+from torch import Tensor
+
+from mmtvr.errors import SetupError
+from mmtvr.registry import MODELS
+
+CLIP_MEAN = (122.7709, 116.7460, 104.0937)
+CLIP_STD = (68.5005, 66.6322, 70.3232)
+
+
+@MODELS.register_module()
+class TextVideoPreprocessor(BaseDataPreprocessor):
+    """Move a batch to the device, stack it, and normalise the frames there.
+
+    Frames come as uint8 and stay so until they are on the device. The inputs
+    after it, for B captions of V videos:
+
+    * ``frames`` (V, T, 3, H, W) float, ``frame_mask`` (V, T) bool;
+    * ``tokens`` (B, L) int64, ``token_mask`` (B, L) bool, ``cut_pieces``
+      (B,) int64, and ``token_weight`` (B, L) float if the samples have it;
+    * ``video_of_text`` (B,) int64, the row of each caption's own video;
+    * ``video_ids`` (V,) int64, from the annotation.
+
+    What the samples do not hold is left out, so texts or videos alone work.
+
+    Args:
+        mean: Mean of each channel, RGB, on the scale 0 to 255. Defaults to
+            CLIP's.
+        std: Standard deviation of each channel, likewise.
+        non_blocking: Whether copies to the device may overlap.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float] = CLIP_MEAN,
+        std: Sequence[float] = CLIP_STD,
+        non_blocking: bool = True,
+    ) -> None:
+        super().__init__(non_blocking=non_blocking)
+        for name, value in (('mean', mean), ('std', std)):
+            channels = torch.tensor(value, dtype=torch.float32)
+            self.register_buffer(
+                name, channels.view(-1, 1, 1), persistent=False
+            )
+
+    def forward(self, data: dict, training: bool = False) -> dict[str, Any]:
+        """Prepare one batch.
+
+        Args:
+            data: ``inputs``, a dict of lists with one entry per sample, and
+                ``data_samples``, a list, as ``pseudo_collate`` gives them.
+            training: Not used.
+
+        Returns:
+            ``inputs`` as the class describes, and ``data_samples``.
+
+        Raises:
+            SetupError: If the frames of the videos differ in shape.
+        """
+        data = self.cast_data(data)
+        samples = data.get('data_samples')
+        inputs = {}
+        for key, values in data['inputs'].items():
+            if key in ('frames', 'frame_mask'):
+                inputs[key] = _stack(key, values)
+            else:
+                inputs[key] = torch.cat(list(values))
+        if 'frames' in inputs:
+            inputs['frames'] = (inputs['frames'].float() - self.mean).div_(
+                self.std
+            )
+        if 'tokens' in inputs:
+            inputs['video_of_text'] = _rows(data['inputs']['tokens'])
+        if samples is not None and 'video_id' in samples[0]:
+            inputs['video_ids'] = torch.tensor(
+                [int(sample.video_id) for sample in samples],
+                device=self.device,
+            )
+        return dict(inputs=inputs, data_samples=samples)
+
+
+def _stack(key: str, values: Sequence[Tensor]) -> Tensor:
+    shapes = {tuple(value.shape) for value in values}
+    if len(shapes) > 1:
+        raise SetupError(
+            f'{key} of one batch must have one shape, got {sorted(shapes)}; '
+            'end the pipeline with a crop to a fixed size, such as '
+            "dict(type='mmaction.CenterCrop', crop_size=224)"
+        )
+    return torch.stack(list(values))
+
+
+def _rows(tokens: Sequence[Tensor]) -> Tensor:
+    captions = torch.tensor(
+        [len(each) for each in tokens], device=tokens[0].device
+    )
+    rows = torch.arange(len(captions), device=captions.device)
+    return rows.repeat_interleave(captions)

@@ -1,0 +1,93 @@
+"""CLIP's text tower as a caption encoder."""
+
+from mmengine.model import BaseModule
+from torch import Tensor, arange
+from transformers import CLIPTextModelWithProjection
+
+from mmtvr.errors import SetupError
+from mmtvr.models.unit_vectors import to_unit
+from mmtvr.pretrained import load_pretrained
+from mmtvr.registry import MODELS
+from mmtvr.structures import TokenFeatures
+
+from .clip_tower import checkpoint_layers, freeze_lower_layers
+
+
+@MODELS.register_module()
+class CLIPTextEncoder(BaseModule):
+    """Words and sentence of a caption, in the space that CLIP shares.
+
+    A word is the last hidden state after the final layer norm and the text
+    projection; the sentence is the same at the end token.
+
+    Args:
+        clip: A CLIP in Hugging Face's layout: a hub name, a local folder or
+            ``mmtvr://moving-shapes-clip``.
+        frozen_layers: Freeze the embeddings and this many of the lowest
+            layers. Defaults to 0, nothing frozen.
+        gradient_checkpointing: Recompute activations in backward: less
+            memory, about a third more time.
+        attn_implementation: Attention kernel of transformers.
+        init_cfg: Not used: the weights come from ``clip``.
+
+    Raises:
+        SetupError: If the weights are not there, or there are fewer layers.
+
+    Example:
+        >>> encoder = CLIPTextEncoder('mmtvr://moving-shapes-clip')
+    """
+
+    def __init__(
+        self,
+        clip: str,
+        frozen_layers: int = 0,
+        gradient_checkpointing: bool = False,
+        attn_implementation: str = 'sdpa',
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.clip = load_pretrained(
+            CLIPTextModelWithProjection,
+            clip,
+            attn_implementation=attn_implementation,
+            dtype='float32',
+        )
+        self.embed_dims = self.clip.config.projection_dim
+        tower = self.clip.text_model
+        freeze_lower_layers(
+            [tower.embeddings], tower.encoder.layers, frozen_layers
+        )
+        if gradient_checkpointing:
+            checkpoint_layers(self.clip)
+
+    def forward(
+        self, tokens: Tensor, mask: Tensor, weight: Tensor | None = None
+    ) -> TokenFeatures:
+        """Encode captions.
+
+        Args:
+            tokens: Shape (B, L), int64: start token, word pieces, end token,
+                padding.
+            mask: Shape (B, L), bool, True up to and with the end token.
+            weight: Shape (B, L) or None, textual attention, passed on.
+
+        Returns:
+            Features of B captions, float32.
+
+        Raises:
+            SetupError: If L exceeds the positions of this CLIP.
+        """
+        positions = self.clip.config.max_position_embeddings
+        if tokens.shape[1] > positions:
+            raise SetupError(
+                f'captions have {tokens.shape[1]} word pieces, but this CLIP '
+                f'has {positions} positions; set max_words of '
+                f'mmtvr.TokenizeText to {positions} or less'
+            )
+        # Attention is causal, so what is behind the end token cannot reach
+        # the words before it and needs no mask.
+        hidden = self.clip.text_model(input_ids=tokens).last_hidden_state
+        words = to_unit(self.clip.text_projection(hidden))
+        end = mask.sum(dim=1) - 1
+        sentence = words[arange(len(words), device=words.device), end]
+        return TokenFeatures(words, mask, sentence, weight)

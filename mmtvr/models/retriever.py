@@ -1,0 +1,206 @@
+"""The text-video retriever: two encoders, a head and losses."""
+
+from typing import Any
+
+import torch
+from mmengine.model import BaseModel
+from torch import Tensor, nn
+
+from mmtvr.distributed import gather_features, gather_rows, world_size
+from mmtvr.models.logit_scale import LogitScale
+from mmtvr.registry import MODELS
+from mmtvr.structures import TokenFeatures
+
+PREPROCESSOR = dict(type='mmtvr.TextVideoPreprocessor')
+
+
+@MODELS.register_module()
+class TextVideoRetriever(BaseModel):
+    """Compare captions with videos, and train to compare them well.
+
+    Any encoder that returns ``TokenFeatures`` works with any head, and any
+    head with any contrastive loss. Positives are the pairs with equal video
+    ids, so several captions of one video in a batch are no negatives.
+
+    On R processes features are gathered, with exact gradients, before the
+    head: loss and gradients are those of one process on the union batch.
+
+    Args:
+        text_encoder: ``(tokens, mask, weight) -> TokenFeatures``.
+        frame_encoder: ``(frames, mask) -> TokenFeatures``.
+        head: ``(text, video) -> sim (B, V)``.
+        contrastive_loss: ``(sim, match, logit_scale) -> scalar``.
+        partial_loss: ``(text, video) -> scalar`` over matched pairs, or None.
+        temporal: ``TokenFeatures -> TokenFeatures`` over frames, or None for
+            the frames as they are (mean pooling).
+        logit_scale: Arguments of :class:`LogitScale`.
+        data_preprocessor: Defaults to ``mmtvr.TextVideoPreprocessor`` with
+            CLIP's mean and deviation.
+        init_cfg: Initialisation of mmengine.
+
+    All parts are configs or modules.
+    """
+
+    def __init__(
+        self,
+        text_encoder: dict | nn.Module,
+        frame_encoder: dict | nn.Module,
+        head: dict | nn.Module,
+        contrastive_loss: dict | nn.Module,
+        partial_loss: dict | nn.Module | None = None,
+        temporal: dict | nn.Module | None = None,
+        logit_scale: dict = dict(init=100.0, learnable=True, max=100.0),  # noqa: B006
+        data_preprocessor: dict | nn.Module | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor or PREPROCESSOR, init_cfg)
+        self.text_encoder = _build(text_encoder)
+        self.frame_encoder = _build(frame_encoder)
+        self.temporal = _build(temporal)
+        self.head = _build(head)
+        self.contrastive_loss = _build(contrastive_loss)
+        self.partial_loss = _build(partial_loss)
+        self.logit_scale = LogitScale(**logit_scale)
+
+    def extract_text(self, inputs: dict[str, Tensor]) -> TokenFeatures:
+        """Encode captions.
+
+        Args:
+            inputs: ``tokens``, ``token_mask`` and optionally
+                ``token_weight``, each (B, L).
+
+        Returns:
+            Features of B captions.
+        """
+        return self.text_encoder(
+            inputs['tokens'], inputs['token_mask'], inputs.get('token_weight')
+        )
+
+    def extract_video(self, inputs: dict[str, Tensor]) -> TokenFeatures:
+        """Encode videos, with their order in time if there is ``temporal``.
+
+        Args:
+            inputs: ``frames`` (V, T, 3, H, W) and ``frame_mask`` (V, T).
+
+        Returns:
+            Features of V videos.
+        """
+        video = self.frame_encoder(inputs['frames'], inputs['frame_mask'])
+        return video if self.temporal is None else self.temporal(video)
+
+    def similarity(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
+        """Compare all captions with all videos.
+
+        Args:
+            text: B captions.
+            video: V videos.
+
+        Returns:
+            Shape (B, V), rows are texts, without temperature.
+        """
+        return self.head(text, video)
+
+    def forward(
+        self,
+        inputs: dict[str, Tensor],
+        data_samples: list | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """Run the model as mmengine calls it.
+
+        Args:
+            inputs: What ``TextVideoPreprocessor`` returns.
+            data_samples: One per video.
+            mode: ``'tensor'``, ``'loss'`` or ``'predict'``.
+
+        Returns:
+            ``'tensor'``: features of texts and of videos. ``'loss'``: a dict
+            of terms that add up, and of values that are only logged.
+            ``'predict'``: the data samples, each with ``text_features`` of
+            its captions and ``video_features`` of its video.
+
+        Raises:
+            ValueError: If the mode is none of these.
+        """
+        if mode not in ('tensor', 'loss', 'predict'):
+            raise ValueError(
+                f"mode must be 'tensor', 'loss' or 'predict', not {mode!r}"
+            )
+        text, video = self.extract_text(inputs), self.extract_video(inputs)
+        if mode == 'tensor':
+            return text, video
+        if mode == 'predict':
+            return self._predict(text, video, inputs, data_samples)
+        losses = self.losses(
+            text, video, inputs['video_of_text'], inputs['video_ids']
+        )
+        if 'cut_pieces' in inputs:
+            cut = inputs['cut_pieces'] > 0
+            losses['cut_captions'] = cut.float().mean()
+        return losses
+
+    def losses(
+        self,
+        text: TokenFeatures,
+        video: TokenFeatures,
+        video_of_text: Tensor,
+        video_ids: Tensor,
+    ) -> dict[str, Tensor]:
+        """Compute all terms from the features of this process.
+
+        Args:
+            text: B captions.
+            video: V videos.
+            video_of_text: Shape (B,), int64, the row of each caption's video.
+            video_ids: Shape (V,), int64, equal for the same video on any
+                process.
+
+        Returns:
+            Scalars; keys with ``loss`` are terms of the sum.
+        """
+        scale = self.logit_scale()
+        all_text, all_video = gather_features(text), gather_features(video)
+        text_ids = gather_rows(video_ids[video_of_text])
+        match = text_ids[:, None] == gather_rows(video_ids)
+        sim = self.head(all_text, all_video)
+        losses = dict(
+            loss_contrastive=self.contrastive_loss(sim, match, scale)
+        )
+        losses.update(_log_values(self.contrastive_loss))
+        if self.partial_loss is not None:
+            # A mean over the pairs of this process; DDP takes the mean over
+            # processes, which is the mean over all pairs with this factor.
+            share = len(text.mask) * world_size() / len(text_ids)
+            pairs = self.partial_loss(text, video.select(video_of_text))
+            losses['loss_partial'] = pairs * share
+            losses.update(_log_values(self.partial_loss))
+        losses['logit_scale'] = scale.detach()
+        return losses
+
+    @staticmethod
+    def _predict(
+        text: TokenFeatures,
+        video: TokenFeatures,
+        inputs: dict[str, Tensor],
+        data_samples: list,
+    ) -> list:
+        rows = torch.arange(len(data_samples), device=video.mask.device)
+        for row, sample in zip(rows, data_samples, strict=True):
+            captions = inputs['video_of_text'] == row
+            sample.text_features = _detach(text.select(captions))
+            sample.video_features = _detach(video.select(row[None]))
+        return data_samples
+
+
+def _build(part: dict | nn.Module | None) -> nn.Module | None:
+    return MODELS.build(part) if isinstance(part, dict) else part
+
+
+def _log_values(loss: nn.Module) -> dict[str, Tensor]:
+    return loss.log_values() if hasattr(loss, 'log_values') else {}
+
+
+def _detach(features: TokenFeatures) -> TokenFeatures:
+    return TokenFeatures(
+        *(None if field is None else field.detach() for field in features)
+    )

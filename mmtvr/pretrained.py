@@ -1,0 +1,155 @@
+"""Where pretrained weights and tokenizers come from.
+
+A name is a folder of the project (``mmtvr://moving-shapes-clip``), a local
+folder in Hugging Face's layout, or a repository of the Hugging Face hub.
+"""
+
+import socket
+import urllib.request
+from contextlib import closing
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from huggingface_hub import constants
+from transformers.utils import logging as transformers_logging
+
+from mmtvr.errors import SetupError
+
+SCHEME = 'mmtvr://'
+ASSETS = Path(__file__).parent / 'assets'
+CONNECT_SECONDS = 5
+
+Loaded = TypeVar('Loaded')
+
+
+def resolve_pretrained(name: str) -> str:
+    """Turn a name into what ``from_pretrained`` understands.
+
+    Args:
+        name: ``mmtvr://<asset>``, a local folder, or a hub repository such as
+            ``openai/clip-vit-base-patch32``.
+
+    Returns:
+        The folder of the asset, or the name as it is.
+
+    Raises:
+        SetupError: If there is no such asset.
+    """
+    name = str(name)
+    if not name.startswith(SCHEME):
+        return name
+    asset = name.removeprefix(SCHEME)
+    folder = ASSETS / asset.replace('-', '_')
+    if not folder.is_dir():
+        present = sorted(
+            SCHEME + path.name.replace('_', '-')
+            for path in ASSETS.glob('*/')
+            if (path / 'config.json').is_file()
+        )
+        raise SetupError(
+            f'{name} does not ship with mmtvr; what does: '
+            f'{", ".join(present) or "nothing"}.'
+        )
+    return str(folder)
+
+
+def load_pretrained(loader: type[Loaded], name: str, **kwargs: Any) -> Loaded:
+    """Call ``loader.from_pretrained`` and explain a failure in one message.
+
+    The local cache is asked first, so that a cached model needs no network.
+
+    Args:
+        loader: A class of transformers with ``from_pretrained``.
+        name: See :func:`resolve_pretrained`.
+        **kwargs: Passed to ``from_pretrained``.
+
+    Returns:
+        What ``from_pretrained`` returns.
+
+    Raises:
+        SetupError: If the folder is not there or lacks a file, or the
+            repository is neither cached nor can be fetched.
+    """
+    location = resolve_pretrained(name)
+    load = _QuietLoader(loader)
+    if Path(location).is_dir():
+        try:
+            return load(location, local_files_only=True, **kwargs)
+        except (OSError, ValueError) as error:
+            raise SetupError(
+                f'{location} is a folder, but {loader.__name__} cannot be '
+                f'loaded from it: {_first_line(error)}'
+            ) from error
+    try:
+        return load(location, local_files_only=True, **kwargs)
+    except (OSError, ValueError):
+        pass
+    if _is_path(location):
+        raise SetupError(
+            f'There is no folder {Path(location).absolute()} with pretrained '
+            f'weights. Give a folder in the layout of Hugging Face, or the '
+            'name of a repository of its hub.'
+        )
+    _require_hub(location)
+    try:
+        return load(location, **kwargs)
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f'{_not_there(location)} The hub answers: {_first_line(error)}'
+        ) from error
+
+
+class _QuietLoader:
+    """``from_pretrained`` without the report on the other tower's weights."""
+
+    def __init__(self, loader: type) -> None:
+        self.loader = loader
+
+    def __call__(self, location: str, **kwargs: Any) -> Any:
+        level = transformers_logging.get_verbosity()
+        bar = transformers_logging.is_progress_bar_enabled()
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+        try:
+            return self.loader.from_pretrained(location, **kwargs)
+        finally:
+            transformers_logging.set_verbosity(level)
+            if bar:
+                transformers_logging.enable_progress_bar()
+
+
+def _require_hub(name: str) -> None:
+    """Fail within seconds where the library would retry for a minute."""
+    if constants.HF_HUB_OFFLINE:
+        raise SetupError(f'{_not_there(name)} HF_HUB_OFFLINE is set.')
+    endpoint = urlsplit(constants.ENDPOINT)
+    if endpoint.scheme in urllib.request.getproxies():
+        return
+    port = endpoint.port or (443 if endpoint.scheme == 'https' else 80)
+    try:
+        address = (endpoint.hostname, port)
+        with closing(socket.create_connection(address, CONNECT_SECONDS)):
+            return
+    except OSError as error:
+        raise SetupError(
+            f'{_not_there(name)} {constants.ENDPOINT} cannot be reached '
+            f'({error}).'
+        ) from error
+
+
+def _not_there(name: str) -> str:
+    return (
+        f'The pretrained weights or tokenizer {name} are not on this machine: '
+        f'not a folder of {Path.cwd()}, not in the cache '
+        f'{constants.HF_HUB_CACHE}. Fetch them with `hf download {name}` '
+        'where there is a network, and give the folder (or copy the cache).'
+    )
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith(('.', '/', '~')) or name.count('/') != 1
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else ''
