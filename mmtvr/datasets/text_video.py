@@ -1,0 +1,165 @@
+"""Videos with captions, the dataset of text-video retrieval."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+
+from mmtvr.datasets.annotations import read_annotations
+from mmtvr.datasets.preparation.video_captions import VideoCaptions
+from mmtvr.errors import SetupError
+from mmtvr.registry import DATASETS
+
+NAMES_SHOWN = 5
+
+
+@DATASETS.register_module()
+class TextVideoDataset(BaseDataset):
+    """Videos and their captions, in the folders that mmaction2 uses.
+
+    .. code-block:: text
+
+        data/video_retrieval/msrvtt/     data_root
+            train_9k.json                ann_file, see read_annotations
+            test_JSFUSION.json
+            videos/                      data_prefix['video']
+                video0.mp4
+
+    A sample that enters the pipeline is a dict with ``filename`` (path of the
+    video), ``video_id`` (position of the video in the annotation file, so the
+    same in every process and run), ``sample_idx``, where the annotation gives
+    a time span ``start`` and ``end`` in seconds, and
+
+    * in training ``text``: one caption;
+    * with ``test_mode=True`` ``text``: the list of all captions of the video,
+      so that each video is read and encoded once.
+
+    A transform of the pipeline that has a method ``fit_captions(captions,
+    ann_file)`` is shown all captions of the annotation file once, before the
+    first sample, in the main process: see :class:`TagKeyWords` and
+    :class:`DropUnimportantWords`.
+
+    Args:
+        ann_file (str): Annotation file, see :func:`read_annotations`.
+        captions (str): What a training sample is. ``'all'``: each caption
+            with its video. ``'random'``: each video with one of its captions,
+            drawn anew at each access. Ignored in test mode.
+        skip_missing (bool): Leave out videos whose file is not there, with a
+            warning that counts them, instead of refusing to start.
+        data_prefix (dict): ``video`` is the folder of the videos.
+        **kwargs: Arguments of :class:`mmengine.dataset.BaseDataset`, such as
+            ``data_root``, ``pipeline``, ``test_mode`` and ``indices``.
+
+    Raises:
+        SetupError: If the annotation file, the videos folder or files in it
+            are missing.
+        ValueError: If ``captions`` is neither ``'all'`` nor ``'random'``.
+    """
+
+    METAINFO = dict(dataset_type='text_video')
+
+    def __init__(
+        self,
+        ann_file: str = '',
+        captions: Literal['all', 'random'] = 'all',
+        skip_missing: bool = False,
+        data_prefix: dict = dict(video='videos'),  # noqa: B006
+        **kwargs: object,
+    ) -> None:
+        if captions not in ('all', 'random'):
+            raise ValueError(
+                f"captions must be 'all' or 'random', got {captions!r}"
+            )
+        self.captions = captions
+        self.skip_missing = skip_missing
+        super().__init__(ann_file, data_prefix=data_prefix, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        """Read the annotation file and check that the videos are there.
+
+        Returns:
+            One dict per sample, see the class.
+        """
+        records = read_annotations(self.ann_file)
+        samples = []
+        absent = self._find_missing(records)
+        for video_id, record in enumerate(records):
+            if record.file not in absent:
+                samples.extend(self._make_samples(video_id, record))
+        if not samples:
+            raise SetupError(
+                f'None of the videos of {self.ann_file} is in '
+                f'{self.data_prefix["video"]}.'
+            )
+        captions = [text for record in records for text in record.captions]
+        self._show_captions(captions)
+        return samples
+
+    def prepare_data(self, idx: int) -> object:
+        """Send one sample through the pipeline.
+
+        Args:
+            idx: Position in the dataset.
+
+        Returns:
+            What the pipeline returns; None for an unreadable video.
+        """
+        sample = self.get_data_info(idx)
+        if not self.test_mode and self.captions == 'random':
+            texts = sample['text']
+            sample['text'] = texts[np.random.randint(len(texts))]
+        return self.pipeline(sample)
+
+    def _make_samples(
+        self, video_id: int, record: VideoCaptions
+    ) -> list[dict]:
+        path = Path(self.data_prefix['video']) / record.file
+        # mmaction2's own loading transforms read the last two.
+        video = dict(
+            filename=str(path),
+            video_id=video_id,
+            modality='RGB',
+            start_index=0,
+        )
+        if record.start is not None:
+            video['start'] = record.start
+        if record.end is not None:
+            video['end'] = record.end
+        if self.test_mode or self.captions == 'random':
+            return [dict(video, text=list(record.captions))]
+        return [dict(video, text=caption) for caption in record.captions]
+
+    def _find_missing(self, records: Sequence[VideoCaptions]) -> set[str]:
+        folder = Path(self.data_prefix['video'])
+        if not folder.is_dir():
+            raise SetupError(
+                f'There is no folder of videos {folder} (looked for it from '
+                f'{Path.cwd()}); {self.ann_file} names {len(records)} videos. '
+                'Put the videos there or set data_root and data_prefix; '
+                'tools/data/README.md says where each data set comes from.'
+            )
+        files = dict.fromkeys(record.file for record in records)
+        missing = [file for file in files if not (folder / file).is_file()]
+        if not missing:
+            return set()
+        finding = (
+            f'{len(missing)} of {len(files)} videos of {self.ann_file} are '
+            f'not in {folder}: {", ".join(missing[:NAMES_SHOWN])}'
+            f'{", ..." if len(missing) > NAMES_SHOWN else ""}'
+        )
+        if not self.skip_missing:
+            raise SetupError(
+                f'{finding}. Get the files, or set skip_missing=True in the '
+                'dataset to go on without them.'
+            )
+        print_log(f'{finding}; left out.', 'current', logging.WARNING)
+        return set(missing)
+
+    def _show_captions(self, captions: Sequence[str]) -> None:
+        for transform in self.pipeline.transforms:
+            if hasattr(transform, 'fit_captions'):
+                transform.fit_captions(captions, self.ann_file)

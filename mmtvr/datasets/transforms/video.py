@@ -1,0 +1,164 @@
+"""From a file name to the frames that the model sees."""
+
+import logging
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
+
+from mmtvr.datasets.video_reader import DecordReader, UnreadableVideoError
+from mmtvr.errors import SetupError
+from mmtvr.registry import TRANSFORMS
+
+
+def sample_uniformly(
+    total: int, num_frames: int, random: bool = False
+) -> np.ndarray:
+    """Choose one frame out of each of equally long segments.
+
+    Segment i of N holds the frames i * total // N, ..., before (i + 1) *
+    total // N. A video with fewer than N frames repeats frames, each about
+    equally often.
+
+    Args:
+        total: Number of frames to choose from, at least 1.
+        num_frames: Number of segments N.
+        random: Draw each frame uniformly from its segment (numpy's global
+            generator, which mmengine seeds in each worker) instead of taking
+            the one in the centre, (2 * i + 1) * total // (2 * N).
+
+    Returns:
+        Shape (num_frames,), int64, ascending positions from 0.
+    """
+    segments = np.arange(num_frames)
+    if not random:
+        return (2 * segments + 1) * total // (2 * num_frames)
+    first = segments * total // num_frames
+    after = np.maximum((segments + 1) * total // num_frames, first + 1)
+    return np.random.randint(first, after)
+
+
+@TRANSFORMS.register_module()
+class LoadVideoFrames(BaseTransform):
+    """Read frames spread over a video, at a reduced size if asked.
+
+    The file is opened and closed within the call, so nothing crosses a fork
+    or is pickled. mmaction2's ``Resize``, ``CenterCrop``,
+    ``RandomResizedCrop``, ``Flip`` and ``FormatShape`` work on the result.
+
+    **Required Keys:**
+
+    - filename: path of the video
+    - start, end (optional): time span in seconds to choose frames from
+
+    **Added Keys:**
+
+    - imgs: list of T arrays (H, W, 3), uint8, RGB
+    - frame_inds: (T,) int64, positions in the file, see
+      :func:`sample_uniformly`
+    - frame_mask: (T,) bool, all True: short videos repeat frames
+    - total_frames: number of frames in the file
+    - original_shape, img_shape: (H, W) as stored, and as decoded
+    - num_clips (1), clip_len (T), modality ('RGB'): for mmaction2
+
+    Args:
+        num_frames (int): T.
+        test_mode (bool): Take the centre of each segment. False: a random
+            frame of each segment, and a video that cannot be read gives None,
+            so that the dataset draws another sample.
+        short_side (int, optional): Decode larger videos at a size whose
+            short side has this many pixels. Videos are never enlarged: let a
+            resize follow. Defaults to None: decode as stored.
+
+    Raises:
+        SetupError: In test mode, if the video cannot be read.
+    """
+
+    def __init__(
+        self,
+        num_frames: int = 12,
+        test_mode: bool = False,
+        short_side: int | None = None,
+    ) -> None:
+        if num_frames < 1:
+            raise ValueError(f'num_frames must be positive, got {num_frames}')
+        if short_side is not None and short_side < 1:
+            raise ValueError(f'short_side must be positive, got {short_side}')
+        self.num_frames = num_frames
+        self.test_mode = test_mode
+        self.short_side = short_side
+        #: Unreadable videos met so far by this copy, one copy per worker.
+        self.unreadable = 0
+
+    def transform(self, results: dict) -> dict | None:
+        """Read the frames of one sample.
+
+        Args:
+            results: Sample with the required keys.
+
+        Returns:
+            The sample with the added keys, or None, see ``test_mode``.
+        """
+        try:
+            frames = self._load(results)
+        except UnreadableVideoError as error:
+            if self.test_mode:
+                raise SetupError(f'Unreadable video {error}') from error
+            self.unreadable += 1
+            print_log(
+                f'Unreadable video {error}; another sample takes its place '
+                f'({self.unreadable} so far in this worker).',
+                'current',
+                logging.WARNING,
+            )
+            return None
+        return {**results, **frames}
+
+    def _load(self, results: dict) -> dict:
+        path = str(results['filename'])
+        reader = DecordReader(path, self.short_side)
+        first, count = 0, len(reader)
+        if 'start' in results or 'end' in results:
+            first, count = self._find_span(reader, results)
+        indices = first + sample_uniformly(
+            count, self.num_frames, random=not self.test_mode
+        )
+        imgs = list(reader.get_frames(indices))
+        return dict(
+            imgs=imgs,
+            frame_inds=indices,
+            frame_mask=np.ones(self.num_frames, dtype=bool),
+            total_frames=len(reader),
+            original_shape=reader.original_shape,
+            img_shape=imgs[0].shape[:2],
+            num_clips=1,
+            clip_len=self.num_frames,
+            modality='RGB',
+        )
+
+    @staticmethod
+    def _find_span(reader: DecordReader, results: dict) -> tuple[int, int]:
+        """Find the frames shown from ``start`` to before ``end``.
+
+        Returns:
+            The first frame, and the number of frames, at least one: a span
+            between two frames gets the frame shown at its beginning.
+        """
+        times = reader.get_times()
+        start, end = results.get('start') or 0.0, results.get('end')
+        first = int(np.searchsorted(times, start))
+        after = len(times) if end is None else int(np.searchsorted(times, end))
+        if first < after:
+            return first, after - first
+        if first == len(times) and start > times[-1] + 1:
+            raise UnreadableVideoError(
+                f'{results["filename"]}: the span begins at {start} s, the '
+                f'last frame is at {times[-1]:.2f} s'
+            )
+        return max(first - 1, 0), 1
+
+    def __repr__(self) -> str:
+        return (
+            f'{type(self).__name__}(num_frames={self.num_frames}, '
+            f'test_mode={self.test_mode}, short_side={self.short_side})'
+        )

@@ -1,0 +1,170 @@
+"""Training captions without some of their unimportant words."""
+
+import re
+import string
+from collections.abc import Sequence
+
+import numpy as np
+from mmcv.transforms import BaseTransform
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from mmtvr.datasets.annotations import read_annotations
+from mmtvr.errors import SetupError
+from mmtvr.registry import TRANSFORMS
+
+Span = tuple[int, int]
+WORD = re.compile(r'\S+')
+
+
+def split_words(caption: str) -> list[str]:
+    """Split a caption at white space into words that can be compared.
+
+    Args:
+        caption: Any text.
+
+    Returns:
+        Its words in lower case, without punctuation around them.
+    """
+    words = caption.lower().split()
+    return [word.strip(string.punctuation) or word for word in words]
+
+
+@TRANSFORMS.register_module()
+class DropUnimportantWords(BaseTransform):
+    """Leave out a few of the words that tell least, anew at each access.
+
+    For training only: a list of captions, as in test mode, stays untouched.
+    A word tells as much as its TF-IDF over the captions of the training set;
+    as nearly every word occurs once in its caption, that is its inverse
+    document frequency (scikit-learn, smoothed). Candidates are the words of
+    the caption that tell no more than its average word, at most
+    ``max_dropped`` of the least telling ones. Of these, k are drawn, k
+    uniform in 0, ..., min(number of candidates, L // 2) for a caption of L
+    words, and each of their occurrences is left out. The rest is joined by
+    single spaces and never empty.
+
+    Random numbers come from numpy's global generator, which mmengine seeds in
+    each worker.
+
+    **Required Keys:**
+
+    - text: a caption
+
+    **Modified Keys:**
+
+    - text
+    - keyword_spans (optional): follow their words, or go with them
+
+    Args:
+        max_dropped (int): Largest number of words, not counting repeats.
+        ann_file (str, optional): Annotation file with the training captions.
+            Defaults to None: :class:`TextVideoDataset` shows its captions.
+    """
+
+    def __init__(
+        self, max_dropped: int = 5, ann_file: str | None = None
+    ) -> None:
+        if max_dropped < 1:
+            raise ValueError(
+                f'max_dropped must be positive, got {max_dropped}'
+            )
+        self.max_dropped = max_dropped
+        self._scores: dict[str, float] = {}
+        self._unknown = 0.0
+        if ann_file is not None:
+            records = read_annotations(ann_file)
+            captions = [text for video in records for text in video.captions]
+            self.fit_captions(captions, ann_file)
+
+    def fit_captions(self, captions: Sequence[str], ann_file: str) -> None:
+        """Learn how telling each word is.
+
+        Args:
+            captions: All captions of the training set.
+            ann_file: The file that they come from; not read again.
+        """
+        del ann_file
+        vectorizer = TfidfVectorizer(analyzer=split_words).fit(captions)
+        words = vectorizer.get_feature_names_out()
+        scores = vectorizer.idf_.tolist()
+        self._scores = dict(zip(words, scores, strict=True))
+        self._unknown = max(scores)
+
+    def transform(self, results: dict) -> dict:
+        """Leave words out of one caption.
+
+        Args:
+            results: Sample with the required keys.
+
+        Returns:
+            The sample with the modified keys.
+
+        Raises:
+            SetupError: If no training captions were shown.
+        """
+        caption = results['text']
+        if not isinstance(caption, str):
+            return results
+        if not self._scores:
+            raise SetupError(
+                'DropUnimportantWords knows no training captions: use it in '
+                'a mmtvr.TextVideoDataset, or set its ann_file.'
+            )
+        dropped = self._draw(split_words(caption))
+        if not dropped:
+            return results
+        places = [word.span() for word in WORD.finditer(caption)]
+        kept = [
+            place
+            for place, word in zip(places, split_words(caption), strict=True)
+            if word not in dropped
+        ]
+        changed = dict(text=' '.join(caption[i:j] for i, j in kept))
+        if 'keyword_spans' in results:
+            (spans,) = results['keyword_spans']
+            changed['keyword_spans'] = [_shift(spans, kept)]
+        return {**results, **changed}
+
+    def _draw(self, words: Sequence[str]) -> set[str]:
+        """Draw the words to leave out.
+
+        Args:
+            words: The L words of a caption, with repeats.
+
+        Returns:
+            Fewer words than the caption has different ones.
+        """
+        scores = {
+            word: self._scores.get(word, self._unknown) for word in words
+        }
+        average = np.mean([scores[word] for word in words])
+        least = sorted(scores, key=scores.__getitem__)[: self.max_dropped]
+        candidates = [word for word in least if scores[word] <= average + 1e-9]
+        most = min(len(candidates), len(words) // 2, len(scores) - 1)
+        count = np.random.randint(most + 1)
+        return set(np.random.choice(candidates, count, replace=False).tolist())
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(max_dropped={self.max_dropped})'
+
+
+def _shift(spans: Sequence[Span], kept: Sequence[Span]) -> list[Span]:
+    """Move spans to where their words are after joining.
+
+    Args:
+        spans: Character spans in the original caption, each in one word.
+        kept: Character spans of the words that stay, ascending.
+
+    Returns:
+        The spans in the joined caption; those of other words are gone.
+    """
+    moved, position = [], 0
+    for start, end in kept:
+        shift = position - start
+        moved += [
+            (first + shift, last + shift)
+            for first, last in spans
+            if start <= first and last <= end
+        ]
+        position += end - start + 1
+    return moved
