@@ -1,0 +1,110 @@
+"""Full and partial versions of matched pairs, and their similarities."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+TRIPLETS = ('frames', 'word_global_frames', 'words', 'frame_global')
+
+
+class PartialPairs(NamedTuple):
+    """B matched pairs. A prime is a version without its telling tokens.
+
+    Attributes:
+        sentence: t, shape (B, D), unit vectors.
+        frames: v, shape (B, T, D), unit vectors.
+        frame_mask: Shape (B, T), bool, True at real frames.
+        partial_frames: v', shape (B, T, D), removed frames are 0.
+        frame_globals: vg and vg', each (B, D), unit vectors.
+        word_globals: tg and tg', each (B, D), unit vectors.
+    """
+
+    sentence: Tensor
+    frames: Tensor
+    frame_mask: Tensor
+    partial_frames: Tensor | None = None
+    frame_globals: tuple[Tensor, Tensor] | None = None
+    word_globals: tuple[Tensor, Tensor] | None = None
+
+
+def triplet_similarities(
+    name: str, pairs: PartialPairs
+) -> tuple[Tensor, Tensor]:
+    """Similarities of the full and of the partial version of each pair.
+
+    Args:
+        name: ``'frames'`` for (t, v) and (t, v'); ``'word_global_frames'``
+            for (tg, v) and (tg, v'); ``'words'`` for (tg, v) and (tg', v);
+            ``'frame_global'`` for (t, vg) and (t, vg').
+        pairs: The pairs, with the parts that this triplet compares.
+
+    Returns:
+        Two tensors of shape (B,). The first should be the larger one.
+
+    Raises:
+        ValueError: If there is no such triplet.
+    """
+
+    def with_video(vector: Tensor, frames: Tensor | None = None) -> Tensor:
+        frames = pairs.frames if frames is None else frames
+        return pair_similarity(vector, frames, pairs.frame_mask)
+
+    if name == 'frames':
+        text = pairs.sentence
+        return with_video(text), with_video(text, pairs.partial_frames)
+    if name == 'word_global_frames':
+        text = pairs.word_globals[0]
+        return with_video(text), with_video(text, pairs.partial_frames)
+    if name == 'words':
+        full, partial = pairs.word_globals
+        return with_video(full), with_video(partial)
+    if name == 'frame_global':
+        full, partial = pairs.frame_globals
+        text = pairs.sentence
+        return (text * full).sum(-1), (text * partial).sum(-1)
+    raise ValueError(f'triplets must be among {TRIPLETS}, not {name!r}')
+
+
+def pair_similarity(vectors: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
+    """Token-wise similarity of one vector with the frames of its own video.
+
+    The mean of the largest and of the average cosine. The removed frames of
+    a partial video are zero vectors and count in both, as in the released
+    code.
+
+    Args:
+        vectors: Shape (B, D), unit vectors.
+        frames: Shape (B, T, D), unit vectors, or 0 where a frame is removed.
+        mask: Shape (B, T), bool, True at real frames, removed ones included.
+
+    Returns:
+        Shape (B,), in [-1, 1]; 0 for a video without any real frame.
+    """
+    cosine = torch.einsum('bd,btd->bt', vectors, frames)
+    best = cosine.masked_fill(~mask, -torch.inf).max(1).values
+    best = best.masked_fill(~mask.any(1), 0.0)
+    mean = cosine.masked_fill(~mask, 0.0).sum(1) / mask.sum(1).clamp_min(1)
+    return (best + mean) / 2
+
+
+def importance_globals(
+    tokens: Tensor, importance: Tensor, keep: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Pool all tokens, and the kept ones, by importance.
+
+    The released code leaves the second vector unnormalised, which turns the
+    margin into a difference of norms.
+
+    Args:
+        tokens: Shape (B, S, D), 0 at padding.
+        importance: Shape (B, S), 0 at padding.
+        keep: Shape (B, S), bool, True at tokens that stay.
+
+    Returns:
+        Two tensors of shape (B, D), unit vectors.
+    """
+    weighted = importance[..., None] * tokens
+    kept = weighted * keep[..., None]
+    return normalize(weighted.sum(1), dim=1), normalize(kept.sum(1), dim=1)
