@@ -88,3 +88,78 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / 'preprocessor_config.json').write_text(json.dumps(processor))
     return folder
+
+
+STAMP_BITS = 8
+TINY_VIDEOS = {
+    # name: (frames, width, height)
+    'video0.mp4': (40, 96, 64),
+    'video1.mp4': (30, 64, 96),
+    'video2.mp4': (25, 128, 96),
+    'video3.mp4': (5, 96, 64),
+    'video4.mp4': (40, 48, 48),
+}
+
+
+def write_stamped_video(path: Path, frames: int, width: int, height: int):
+    """Write H.264 with B-frames at 10 fps; each frame shows its number.
+
+    The top quarter holds eight blocks, the number in binary, most significant
+    bit first, white = 1.
+    """
+    import av
+    import numpy as np
+
+    picture = np.random.default_rng(frames).integers(
+        40, 200, (height // 16, width // 16, 3), np.uint8
+    )
+    picture = picture.repeat(16, axis=0).repeat(16, axis=1)
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream('libx264', rate=10)
+        stream.width, stream.height = width, height
+        stream.pix_fmt = 'yuv420p'
+        stream.options = {'g': '12', 'bf': '2', 'crf': '15'}
+        for number in range(frames):
+            image = picture.copy()
+            bits = [number >> bit & 1 for bit in range(STAMP_BITS)][::-1]
+            row = np.repeat(np.array(bits, np.uint8), width // STAMP_BITS)
+            image[: height // 4] = 255 * row[:, None]
+            frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+@pytest.fixture(scope='session')
+def read_stamp():
+    """Function from a whole frame (H, W, 3) of a tiny video to its number."""
+
+    def read(image) -> int:
+        height, width = image.shape[:2]
+        row = image[height // 8].mean(axis=-1)
+        places = [int((i + 0.5) * width / STAMP_BITS) for i in range(8)]
+        return int(''.join('1' if row[i] > 127 else '0' for i in places), 2)
+
+    return read
+
+
+@pytest.fixture(scope='session')
+def tiny_videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data root in mmaction2's layout, with five stamped videos.
+
+    ``videos/video0.mp4`` to ``video4.mp4`` (one has fewer frames than most
+    samplings ask for, one is 48 pixels wide), ``train_9k.json`` with three
+    captions each and ``test_JSFUSION.json`` with one to three each.
+    """
+    root = tmp_path_factory.mktemp('tiny_msrvtt')
+    (root / 'videos').mkdir()
+    train, test = {}, {}
+    actions = ('runs over the grass', 'eats red apples', 'sleeps on a bed')
+    animals = ('dog', 'young cat', 'white horse', 'bird', 'tiny mouse')
+    for number, (name, shape) in enumerate(TINY_VIDEOS.items()):
+        write_stamped_video(root / 'videos' / name, *shape)
+        captions = [f'a {animals[number]} {action}' for action in actions]
+        train[name] = captions
+        test[name] = captions[: number % 3 + 1]
+    (root / 'train_9k.json').write_text(json.dumps(train))
+    (root / 'test_JSFUSION.json').write_text(json.dumps(test))
+    return root

@@ -11,20 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Protocol
 
-from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
 from mmtvr.errors import SetupError
 
 Span = tuple[int, int]
-
-# scikit-learn's list also holds words that name what a video shows.
-STOP_WORDS = frozenset(ENGLISH_STOP_WORDS) - frozenset(
-    (
-        *('amount', 'bill', 'call', 'cry', 'describe', 'detail', 'empty'),
-        *('fill', 'fire', 'full', 'interest', 'mill', 'move', 'name', 'part'),
-        *('serious', 'show', 'sincere', 'system', 'thick', 'thin'),
-    )
-)
 
 # A word as HanTa's training corpus cuts it: "does|n't", "man|'s", "t-shirt".
 WORD = re.compile(
@@ -127,6 +116,23 @@ class SpacyTagger:
                 for token in document
                 if token.pos_ in self.CONTENT
             ]
+
+
+@lru_cache(maxsize=1)
+def get_stop_words() -> frozenset[str]:
+    """Give the English stop words of scikit-learn.
+
+    Returns:
+        The list without its words that name what a video shows.
+    """
+    # Imported late: it takes a second in each spawned worker.
+    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
+
+    return ENGLISH_STOP_WORDS - {
+        *('amount', 'bill', 'call', 'cry', 'describe', 'detail', 'empty'),
+        *('fill', 'fire', 'full', 'interest', 'mill', 'move', 'name', 'part'),
+        *('serious', 'show', 'sincere', 'system', 'thick', 'thin'),
+    }
 
 
 @lru_cache(maxsize=2)

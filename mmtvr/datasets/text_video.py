@@ -31,8 +31,9 @@ class TextVideoDataset(BaseDataset):
 
     A sample that enters the pipeline is a dict with ``filename`` (path of the
     video), ``video_id`` (position of the video in the annotation file, so the
-    same in every process and run), ``sample_idx``, where the annotation gives
-    a time span ``start`` and ``end`` in seconds, and
+    same in every process and run), ``sample_idx``, ``modality`` and
+    ``start_index`` (for mmaction2's loading transforms), where the annotation
+    gives a time span ``start`` and ``end`` in seconds, and
 
     * in training ``text``: one caption;
     * with ``test_mode=True`` ``text``: the list of all captions of the video,

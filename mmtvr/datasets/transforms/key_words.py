@@ -12,9 +12,9 @@ from platformdirs import user_cache_path
 from tqdm import tqdm
 
 from mmtvr.datasets.key_words import (
-    STOP_WORDS,
     Span,
     find_key_words,
+    get_stop_words,
     load_tagger,
 )
 from mmtvr.datasets.span_table import SpanTable
@@ -62,7 +62,7 @@ class TagKeyWords(BaseTransform):
     ) -> None:
         load_tagger(tagger)
         self.tagger = tagger
-        words = STOP_WORDS if stop_words is None else stop_words
+        words = get_stop_words() if stop_words is None else stop_words
         self.stop_words = frozenset(word.lower() for word in words)
         self.cache = cache
         self._table: SpanTable | None = None

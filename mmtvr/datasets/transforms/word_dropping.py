@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from mmtvr.datasets.annotations import read_annotations
 from mmtvr.errors import SetupError
@@ -83,6 +82,9 @@ class DropUnimportantWords(BaseTransform):
             captions: All captions of the training set.
             ann_file: The file that they come from; not read again.
         """
+        # Imported late: it takes a second in each spawned worker.
+        from sklearn.feature_extraction.text import TfidfVectorizer
+
         del ann_file
         vectorizer = TfidfVectorizer(analyzer=split_words).fit(captions)
         words = vectorizer.get_feature_names_out()

@@ -1,0 +1,158 @@
+"""TokenizeText: pieces, cuts, and weights on all pieces of a key word."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer
+
+from mmtvr.errors import SetupError
+from mmtvr.registry import TRANSFORMS
+
+
+@pytest.fixture(scope='module')
+def build(tiny_clip):
+    def build(**options):
+        defaults = dict(type='mmtvr.TokenizeText', tokenizer=str(tiny_clip))
+        return TRANSFORMS.build({**defaults, **options})
+
+    return build
+
+
+@pytest.fixture(scope='module')
+def reference(tiny_clip):
+    return AutoTokenizer.from_pretrained(tiny_clip)
+
+
+def test_tokens_equal_those_of_the_library(build, reference):
+    captions = ['a young man is playing a guitar', 'the red dog runs']
+    results = build()(dict(text=captions, kept=1))
+    expected = reference(
+        captions, padding='max_length', max_length=32, return_tensors='np'
+    )
+    np.testing.assert_array_equal(results['tokens'], expected['input_ids'])
+    np.testing.assert_array_equal(
+        results['token_mask'], expected['attention_mask'].astype(bool)
+    )
+    assert results['tokens'].dtype == np.int64
+    assert results['token_mask'].dtype == bool
+    assert results['cut_pieces'].tolist() == [0, 0]
+    assert 'token_weight' not in results
+    assert results['kept'] == 1
+
+
+def test_single_caption_gives_one_row(build):
+    results = build(max_words=12)(dict(text='the man runs'))
+    assert results['tokens'].shape == results['token_mask'].shape == (1, 12)
+    assert results['cut_pieces'].shape == (1,)
+
+
+def test_cut_keeps_the_end_token_and_counts(build, reference):
+    caption = 'a dog runs ' * 4
+    whole = reference(caption)['input_ids']
+    results = build(max_words=8)(dict(text=[caption, 'a dog']))
+    expected = whole[:7] + [reference.eos_token_id]
+    assert results['tokens'][0].tolist() == expected
+    assert results['token_mask'][0].all()
+    assert results['cut_pieces'].tolist() == [len(whole) - 8, 0]
+
+
+def test_more_words_than_positions_are_refused(build):
+    assert build(max_words=77).max_words == 77
+    with pytest.raises(SetupError, match='max_words=78.* 77 positions'):
+        build(max_words=78)
+    with pytest.raises(ValueError, match='SOT and EOT'):
+        build(max_words=1)
+
+
+def test_missing_tokenizer_is_one_setup_error(build, tmp_path):
+    with pytest.raises(SetupError, match='nothing-here'):
+        build(tokenizer=str(tmp_path / 'nothing-here'))
+
+
+@pytest.mark.parametrize(
+    ('caption', 'words'),
+    [
+        ('a young man is playing a guitar', ['young', 'man', 'guitar']),
+        ('  A   YOUNG\tman  ', ['YOUNG', 'man']),
+        ("the man's café, red!", ['man', 'café', 'red']),
+        ('naïve 人 dog 🐕 runs', ['naïve', 'dog', 'runs']),
+        ('t-shirts and 3d', ['t-shirts', '3d']),
+    ],
+)
+def test_weight_is_on_all_pieces_of_key_words_only(
+    build, reference, caption, words
+):
+    spans = [(caption.index(w), caption.index(w) + len(w)) for w in words]
+    results = build(max_words=64)(dict(text=caption, keyword_spans=[spans]))
+    (weight,), (tokens,) = results['token_weight'], results['tokens']
+    assert weight.dtype == np.float32
+    # Piece by piece: the key words alone make the heavy pieces, in order.
+    heavy = tokens[weight == 2].tolist()
+    alone = [
+        piece
+        for word in words
+        for piece in reference(word, add_special_tokens=False)['input_ids']
+    ]
+    assert heavy == alone
+    (mask,) = results['token_mask']
+    assert set(weight[mask].tolist()) <= {1.0, 2.0}
+    assert not weight[~mask].any()
+    assert weight[0] == weight[mask.sum() - 1] == 1
+
+
+def test_golden_caption_weights_its_four_key_words(build):
+    # Test 24 of the method: nouns, adjectives and verbs get 2.
+    caption = 'a young man is playing a guitar'
+    tagged = TRANSFORMS.build(dict(type='mmtvr.TagKeyWords'))(
+        dict(text=caption)
+    )
+    results = build(max_words=32)(tagged)
+    spans = tagged['keyword_spans'][0]
+    assert [caption[i:j] for i, j in spans] == [
+        *('young', 'man', 'playing', 'guitar')
+    ]
+    pieces = [1, 1, 1, len('playing'), len('guitar')]
+    expected = [1, 1, 2, 2, 1, *[2] * pieces[3], 1, *[2] * pieces[4], 1]
+    weight = results['token_weight'][0]
+    assert weight[: len(expected)].tolist() == expected
+    assert not weight[len(expected) :].any()
+
+
+def test_key_word_behind_the_cut_has_no_weight_left(build):
+    caption = 'a dog runs the guitar'
+    spans = [[(2, 5), (15, 21)]]
+    results = build(max_words=4, keyword_weight=3.0)(
+        dict(text=caption, keyword_spans=spans)
+    )
+    assert results['token_weight'].tolist() == [[1, 1, 3, 1]]
+
+
+def test_caption_without_key_words_is_weighted_evenly(build):
+    results = build(max_words=8)(dict(text=['a dog'], keyword_spans=[[]]))
+    assert results['token_weight'].tolist() == [[1, 1, 1, 1, 0, 0, 0, 0]]
+
+
+def test_spans_must_match_the_captions(build):
+    with pytest.raises(ValueError, match='shorter'):
+        build()(dict(text=['a', 'b'], keyword_spans=[[]]))
+
+
+def test_text_is_not_altered_by_long_or_odd_input(build):
+    text = ['🐕' * 50, 'word ' * 10_000, 'שלום עולם', '\x00\x07 a']
+    results = build()(dict(text=text))
+    assert results['text'] == text
+    assert (results['cut_pieces'] >= 0).all()
+    assert results['cut_pieces'][1] > 9_000
+
+
+@pytest.mark.parametrize(
+    'duplicate', [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))]
+)
+def test_copies_tokenize_alike(build, duplicate):
+    transform = build()
+    sample = dict(text='a young man', keyword_spans=[[(2, 7)]])
+    first, second = transform(sample), duplicate(transform)(sample)
+    for key in ('tokens', 'token_mask', 'token_weight', 'cut_pieces'):
+        np.testing.assert_array_equal(first[key], second[key])
