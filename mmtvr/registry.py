@@ -24,6 +24,9 @@ MODELS = _child(root.MODELS, 'mmtvr.models', 'mmtvr.losses')
 METRICS = _child(root.METRICS, 'mmtvr.evaluation')
 LOOPS = _child(root.LOOPS, 'mmtvr.engine')
 HOOKS = _child(root.HOOKS, 'mmtvr.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = _child(
+    root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmtvr.engine'
+)
 
 # Empty nodes for the other kinds that ``Runner`` builds: without them every
 # look-up under ``default_scope='mmtvr'`` warns that it found no such registry.
@@ -34,7 +37,6 @@ MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS)
 WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS)
 OPTIMIZERS = _child(root.OPTIMIZERS)
 OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS)
-OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS)
 PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS)
 EVALUATOR = _child(root.EVALUATOR)
 TASK_UTILS = _child(root.TASK_UTILS)

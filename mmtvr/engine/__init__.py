@@ -1,12 +1,14 @@
-"""Loops and hooks that mmengine's runner builds."""
+"""Loops, hooks and the optimiser groups that mmengine's runner builds."""
 
 from mmtvr.engine.loops import RetrievalTestLoop, RetrievalValLoop
 from mmtvr.engine.result_table_hook import ResultTableHook
 from mmtvr.engine.training_stats_hook import TrainingStatsHook
+from mmtvr.engine.two_rate_constructor import TwoRateConstructor
 
 __all__ = [
     'ResultTableHook',
     'RetrievalTestLoop',
     'RetrievalValLoop',
     'TrainingStatsHook',
+    'TwoRateConstructor',
 ]

@@ -1,20 +1,15 @@
 # The recipe of the CLIP4Clip family: 5 epochs at a global batch of 128, 1e-4
 # for new parts and 1e-7 for CLIP, 10 % warm-up, then a cosine to zero.
 max_epochs = 5
-clip_multiplier = 1e-3
 
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(
         type='AdamW', lr=1e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.2),
+    constructor='mmtvr.TwoRateConstructor',
     paramwise_cfg=dict(
-        norm_decay_mult=0.,
-        bias_decay_mult=0.,
-        custom_keys={
-            'text_encoder': dict(lr_mult=clip_multiplier),
-            'frame_encoder': dict(lr_mult=clip_multiplier),
-            'logit_scale': dict(lr_mult=clip_multiplier, decay_mult=0.),
-        }),
+        slow=('text_encoder', 'frame_encoder', 'logit_scale'),
+        slow_lr_mult=1e-3),
     clip_grad=dict(max_norm=1.0))
 
 param_scheduler = [
