@@ -6,7 +6,7 @@ from torch.nn.functional import logsigmoid
 from mmtvr.ops import wide_dtype
 from mmtvr.registry import MODELS
 
-from .match import positive_pairs
+from .match import mean_over_queries, positive_pairs
 
 
 def info_nce(
@@ -56,9 +56,7 @@ def row_cross_entropy(logits: Tensor, positive: Tensor) -> Tensor:
     lowest = finfo(logits.dtype).min
     negatives = logits.masked_fill(positive, lowest)
     rest = negatives.logsumexp(1, keepdim=True)
-    pair = -logsigmoid(logits - rest).masked_fill(~positive, 0.0)
-    row = pair.sum(1) / positive.sum(1).clamp_min(1)
-    return row.sum() / positive.any(1).sum().clamp_min(1)
+    return mean_over_queries(-logsigmoid(logits - rest), positive)
 
 
 @MODELS.register_module()

@@ -50,3 +50,19 @@ def positive_pairs(sim: Tensor, match: Tensor | None = None) -> Tensor:
     if not positive.any(1).all():
         raise ValueError(f'labels must lie in 0..{columns - 1}')
     return positive
+
+
+def mean_over_queries(pair: Tensor, positive: Tensor) -> Tensor:
+    """Average the costs of positive pairs, each row counting the same.
+
+    Args:
+        pair: Shape (B, V), finite cost of each pair; negatives are not read.
+        positive: Shape (B, V), bool.
+
+    Returns:
+        Scalar: the mean over the rows that have positives of the mean over
+        these; 0 if there are none.
+    """
+    row = pair.masked_fill(~positive, 0.0).sum(1)
+    row = row / positive.sum(1).clamp_min(1)
+    return row.sum() / positive.any(1).sum().clamp_min(1)

@@ -13,6 +13,7 @@ def text_blocks(
     *others: Tensor,
     row_bytes: int,
     block_bytes: int,
+    random: bool = False,
 ) -> Tensor:
     """Score all texts, as many at a time as the memory budget allows.
 
@@ -23,11 +24,13 @@ def text_blocks(
 
     Args:
         score: Called as ``score(*rows, *others)``. Returns the scores of these
-            rows with all videos, shape (rows, V). Must not use random numbers.
+            rows with all videos, shape (rows, V).
         texts: Tensors of B rows each, one row per text.
         *others: Passed whole to each call: the videos, the parameters.
         row_bytes: Memory that the intermediate values of one text take.
         block_bytes: Memory that those of one block may take.
+        random: Whether ``score`` draws random numbers (dropout), which are
+            then to be the same the second time.
 
     Returns:
         Shape (B, V).
@@ -48,7 +51,7 @@ def text_blocks(
                 *block,
                 *others,
                 use_reentrant=False,
-                preserve_rng_state=False,
+                preserve_rng_state=random,
             )
             for block in blocks
         ]

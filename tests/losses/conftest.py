@@ -35,3 +35,29 @@ def several_positives():
     for pair in ((0, 0), (1, 0), (2, 1), (2, 2), (3, 3), (4, 3)):
         match[pair] = True
     return match
+
+
+@pytest.fixture(scope='session')
+def slow_rows():
+    """Mean over both directions, rows and positives of a cost."""
+
+    def compute(sim, match, cost):
+        directions = []
+        for matrix, own in ((sim, match), (sim.T, match.T)):
+            rows = []
+            for scores, mine in zip(
+                matrix.tolist(), own.tolist(), strict=True
+            ):
+                positives = [
+                    s for s, yes in zip(scores, mine, strict=True) if yes
+                ]
+                negatives = [
+                    s for s, yes in zip(scores, mine, strict=True) if not yes
+                ]
+                costs = [cost(p, negatives) for p in positives]
+                if costs:
+                    rows.append(sum(costs) / len(costs))
+            directions.append(sum(rows) / len(rows))
+        return sum(directions) / 2
+
+    return compute

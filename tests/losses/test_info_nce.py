@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from mmtvr.losses import InfoNCELoss, info_nce
+from mmtvr.losses import info_nce
 from mmtvr.registry import MODELS
 
 
@@ -97,27 +97,6 @@ def test_gradients_pass_gradcheck(several_positives):
     assert torch.autograd.gradcheck(
         lambda s, t: info_nce(s, several_positives, t), (sim, scale)
     )
-
-
-@pytest.mark.parametrize(
-    'sim',
-    [
-        torch.ones(1, 1),
-        -torch.ones(1, 1),
-        torch.ones(3, 3),
-        2 * torch.eye(3) - 1,
-        1 - 2 * torch.eye(3),
-    ],
-)
-@pytest.mark.parametrize('dtype', [torch.float32, torch.half, torch.bfloat16])
-def test_degenerate_input_gives_finite_values(sim, dtype):
-    sim = sim.to(dtype, copy=True).requires_grad_()
-
-    loss = InfoNCELoss()(sim, None, 100.0)
-    loss.backward()
-
-    assert loss.isfinite()
-    assert sim.grad.isfinite().all()
 
 
 @pytest.mark.parametrize('value', [True, False])

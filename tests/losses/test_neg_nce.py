@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmtvr.losses import NegNCELoss, info_nce, neg_nce
+from mmtvr.losses import info_nce, neg_nce
 from mmtvr.losses.neg_nce import hard_negatives, log_one_minus_softmax
 from mmtvr.registry import MODELS
 
@@ -202,17 +202,6 @@ def test_log_of_the_rest_equals_excluded_sum():
             )
 
 
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-def test_half_precision_is_computed_in_float32(dtype):
-    torch.manual_seed(6)
-    sim = torch.randn(4, 4, dtype=dtype)
-
-    loss = neg_nce(sim, logit_scale=100.0)
-
-    assert loss.dtype == torch.float32
-    assert torch.equal(loss, neg_nce(sim.float(), logit_scale=100.0))
-
-
 @pytest.mark.parametrize('scale', [1.0, 20.0])
 def test_gradients_pass_gradcheck(several_positives, scale):
     torch.manual_seed(7)
@@ -222,27 +211,6 @@ def test_gradients_pass_gradcheck(several_positives, scale):
     assert torch.autograd.gradcheck(
         lambda s, t: neg_nce(s, several_positives, t), (sim, scale)
     )
-
-
-@pytest.mark.parametrize(
-    'sim',
-    [
-        torch.ones(1, 1),
-        -torch.ones(1, 1),
-        torch.ones(3, 3),
-        2 * torch.eye(3) - 1,
-        1 - 2 * torch.eye(3),
-    ],
-)
-@pytest.mark.parametrize('dtype', [torch.float32, torch.half, torch.bfloat16])
-def test_degenerate_input_gives_finite_values(sim, dtype):
-    sim = sim.to(dtype, copy=True).requires_grad_()
-
-    loss = NegNCELoss()(sim, None, 100.0)
-    loss.backward()
-
-    assert loss.isfinite()
-    assert sim.grad.isfinite().all()
 
 
 def test_one_pair_costs_nothing():
