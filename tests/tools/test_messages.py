@@ -1,0 +1,169 @@
+"""One message for what is missing, and the flags of the command line."""
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmtvr.apis.command import run_command
+from mmtvr.errors import SetupError
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+TRAIN = 'train_dataloader.dataset'
+
+
+def load_tool(name):
+    spec = importlib.util.spec_from_file_location(
+        f'tool_{name}', TOOLS / f'{name}.py'
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tiny_config, tmp_path):
+    """Run a tool in this process; returns exit status and stderr."""
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+
+    # Runs within the same second would share a logger.
+    config = tmp_path / f'config_{tmp_path.name}.py'
+    config.write_text(f"_base_ = '{tiny_config}'")
+
+    def call(tool, *arguments):
+        command = [tool, config, *arguments]
+        command += ['--work-dir', tmp_path / 'work']
+        monkeypatch.setattr(sys, 'argv', [str(part) for part in command])
+        status = run_command(load_tool(tool).main)
+        return status, capsys.readouterr().err
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ('option', 'words'),
+    [
+        (f'{TRAIN}.data_prefix.video=nowhere', ['nowhere']),
+        (f'{TRAIN}.ann_file=nowhere.json', ['nowhere.json', 'prepare']),
+        ('val_dataloader.dataset.ann_file=gone.json', ['gone.json']),
+        ('model.text_encoder.clip=/nowhere/clip', ['/nowhere/clip', 'folder']),
+        (
+            'model.head.levles=word',
+            ['model.head', 'mmtvr.DMAEHead', '`levles`', '`levels`'],
+        ),
+        ('modle.head.levels=word', ['`modle`', '`model`']),
+        (f'{TRAIN}.pipeline.2.crop_size=16', ['16x16', '32x32']),
+        (f'{TRAIN}.pipeline.4.max_words=100', ['100', '77', 'max_words']),
+        ('model.partial_loss.max_words=5', ['max_words', '5']),
+    ],
+)
+def test_what_is_missing_is_one_message(run, option, words):
+    status, message = run('train', '--cfg-options', option)
+    assert status == 1
+    assert message.startswith('error: ')
+    assert 'Traceback' not in message
+    assert len(message.splitlines()) < 6
+    for word in words:
+        assert word in message
+
+
+def test_an_annotation_file_of_another_layout_is_named(run, tmp_path):
+    path = tmp_path / 'list.json'
+    path.write_text(json.dumps([dict(video='a.mp4', caption='a dog')]))
+    status, message = run('train', '--cfg-options', f'{TRAIN}.ann_file={path}')
+    assert status == 1
+    assert str(path) in message
+
+
+@pytest.mark.parametrize(
+    ('flags', 'words'),
+    [
+        (['--resume', 'gone.pth'], 'checkpoint gone.pth does not exist'),
+        (['--amp'], '--amp needs a GPU'),
+        (['--auto-scale-lr'], 'base_batch_size'),
+        (['--launcher', 'slurm'], 'tools/slurm_train.sh'),
+    ],
+)
+def test_flags_that_cannot_be_followed_are_one_message(run, flags, words):
+    status, message = run('train', *flags)
+    assert status == 1
+    assert words in message
+
+
+def test_a_test_without_its_checkpoint_is_one_message(run, tmp_path):
+    status, message = run('test', 'gone.pth')
+    assert status == 1
+    assert 'checkpoint gone.pth does not exist' in message
+    other = tmp_path / 'other.pth'
+    torch.save(dict(state_dict={'head.weight': torch.zeros(1)}), other)
+    status, message = run('test', other)
+    assert status == 1
+    assert 'does not fit the model' in message
+    status, message = run('test', other, '--dump', 'scores.pkl')
+    assert status == 1
+    assert '.npz' in message
+
+
+@pytest.fixture
+def config():
+    return Config(
+        dict(
+            val_cfg=dict(),
+            val_dataloader=dict(),
+            val_evaluator=dict(),
+            optim_wrapper=dict(type='OptimWrapper'),
+            auto_scale_lr=dict(enable=False, base_batch_size=128),
+        )
+    )
+
+
+@pytest.fixture(scope='module')
+def train():
+    return load_tool('train')
+
+
+def put(train, config, **given):
+    unset = dict(
+        seed=None,
+        resume=None,
+        no_validate=False,
+        amp=False,
+        auto_scale_lr=False,
+    )
+    train.apply(argparse.Namespace(**unset | given), config)
+    return config
+
+
+def test_seed_and_validation_follow_the_flags(train, config):
+    got = put(train, config, seed=3, no_validate=True)
+    assert got.randomness.seed == 3
+    assert got.val_cfg is got.val_dataloader is got.val_evaluator is None
+
+
+def test_resume_finds_or_takes_the_checkpoint(train, config, tmp_path):
+    got = put(train, config, resume='auto')
+    assert got.resume
+    assert got.load_from is None
+    path = tmp_path / 'x.pth'
+    path.touch()
+    assert put(train, config, resume=str(path)).load_from == str(path)
+
+
+def test_rate_is_scaled_only_when_asked(train, config):
+    assert not put(train, config).auto_scale_lr.enable
+    assert put(train, config, auto_scale_lr=True).auto_scale_lr.enable
+
+
+def test_mixed_precision_needs_a_gpu(train, config, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    with pytest.raises(SetupError, match='GPU'):
+        put(train, config, amp=True)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    got = put(train, config, amp=True)
+    assert got.optim_wrapper.type == 'AmpOptimWrapper'
+    assert got.optim_wrapper.loss_scale == 'dynamic'
