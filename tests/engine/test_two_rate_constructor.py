@@ -31,7 +31,7 @@ def test_groups_by_rate_and_by_decay():
         (round(group['lr'], 9), group['weight_decay']): sum(
             p.numel() for p in group['params']
         )
-        for group in wrapper.param_groups
+        for group in wrapper.optimizer.param_groups
     }
     assert found == {
         (1e-7, 0.2): 6,
