@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zipfile
 from functools import partial
 
 import numpy as np
@@ -214,3 +215,51 @@ def test_dataset_feeds_the_loading_transforms_of_mmaction2(tiny_videos):
         ],
     )
     assert dataset[0]['imgs'].shape == (3, 3, 32, 48)
+
+
+@pytest.mark.shared
+def test_real_msrvtt_clips_pass_the_whole_pipeline(
+    shared_dir, tiny_clip, tmp_path
+):
+    names = {
+        'video9770.mp4': 'antmmf__msrvtt_video9770.mp4',
+        'video9771.mp4': 'antmmf__msrvtt_video9771.mp4',
+        'video7500.mp4': 'drl__msrvtt_video7500.mp4',
+    }
+    (tmp_path / 'videos').mkdir()
+    for name, clip in names.items():
+        (tmp_path / 'videos' / name).symlink_to(shared_dir / 'clips' / clip)
+    archive = shared_dir / 'annotations/msrvtt/test_videodatainfo.json.zip'
+    with zipfile.ZipFile(archive) as content:
+        (info,) = [n for n in content.namelist() if n.endswith('info.json')]
+        sentences = json.loads(content.read(info))['sentences']
+    captions = {name: [] for name in names}
+    for row in sentences:
+        if f'{row["video_id"]}.mp4' in captions:
+            captions[f'{row["video_id"]}.mp4'].append(row['caption'])
+    (tmp_path / 'test.json').write_text(json.dumps(captions))
+    dataset = build(
+        tmp_path,
+        ann_file='test.json',
+        test_mode=True,
+        pipeline=[
+            dict(type='mmtvr.LoadVideoFrames', short_side=224, test_mode=True),
+            dict(
+                type='mmaction.Resize',
+                scale=(-1, 224),
+                interpolation='bicubic',
+            ),
+            dict(type='mmaction.CenterCrop', crop_size=224),
+            dict(type='mmaction.FormatShape', input_format='NCHW'),
+            dict(type='mmtvr.TagKeyWords'),
+            dict(type='mmtvr.TokenizeText', tokenizer=str(tiny_clip)),
+            dict(type='mmtvr.PackTextVideo'),
+        ],
+    )
+    assert len(dataset) == 3
+    for sample in dataset:
+        inputs = sample['inputs']
+        assert inputs['frames'].shape == (12, 3, 224, 224)
+        assert inputs['frames'].float().std() > 10
+        assert inputs['tokens'].shape == (20, 32)
+        assert ((inputs['token_weight'] == 2).any(dim=1)).all()
