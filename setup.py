@@ -1,0 +1,100 @@
+"""Packaging of mmtvr; the rest of the metadata is standard."""
+
+import re
+import shutil
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+VERSION = re.search(
+    r"__version__ = '(.+)'", (ROOT / 'mmtvr/__init__.py').read_text()
+).group(1)
+
+INSTALL_REQUIRES = [
+    'torch>=2.6',
+    # 0.10.7 can neither resume nor test on torch >= 2.6.
+    'mmengine>=0.11.0rc3,<1.0',
+    'mmcv-lite>=2.0.1,<2.2',
+    'mmaction2>=1.1.0,<1.3',
+    # mmaction2 1.2.0 imports it without declaring it.
+    'importlib-metadata',
+    'transformers>=5.0,<6',
+    'huggingface-hub>=1.0',
+    'numpy',
+    'pillow',
+    'av>=12',
+    'decord>=0.6.0; platform_machine in "x86_64 AMD64"',
+    'HanTa>=1.1',
+    'scikit-learn>=1.5',
+    'filelock',
+    'platformdirs',
+    'rich',
+    'tqdm',
+]
+EXTRAS_REQUIRE = {
+    'tests': [
+        'pytest>=8',
+        'hypothesis',
+        'setuptools>=77',
+        'wheel',
+        'ruff>=0.12',
+        'import-linter>=2',
+    ],
+    'docs': ['mkdocs>=1.6'],
+    'spacy': ['spacy>=3.8'],
+}
+
+
+class BuildWithMim(build_py):
+    """Put configs and tools under ``mmtvr/.mim``, as the family does.
+
+    A wheel gets copies in the build folder, so that the source tree stays
+    clean; an editable install gets links, so that edits are seen.
+    """
+
+    def run(self) -> None:
+        """Build the package, then add ``.mim``."""
+        super().run()
+        folder = ROOT if self.editable_mode else Path(self.build_lib).resolve()
+        mim = folder / 'mmtvr' / '.mim'
+        shutil.rmtree(mim, ignore_errors=True)
+        mim.mkdir(parents=True)
+        for name in ('configs', 'tools'):
+            if self.editable_mode:
+                (mim / name).symlink_to(ROOT / name, target_is_directory=True)
+            else:
+                shutil.copytree(
+                    ROOT / name,
+                    mim / name,
+                    ignore=shutil.ignore_patterns('__pycache__'),
+                )
+
+
+setup(
+    name='mmtvr',
+    version=VERSION,
+    description='Text-video retrieval for OpenMMLab: DMAE, NegNCE, TPM-CL',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    keywords='text-video retrieval, video search, CLIP, OpenMMLab',
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+    ],
+    packages=find_packages(include=['mmtvr', 'mmtvr.*']),
+    package_data={'mmtvr': ['assets/**/*']},
+    python_requires='>=3.10,<3.14',
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    cmdclass={'build_py': BuildWithMim},
+)
