@@ -148,33 +148,6 @@ def test_key_word_of_largest_score_raises_similarity(features):
 
 
 @pytest.mark.parametrize('options', OPTIONS)
-def test_padding_changes_nothing(features, options):
-    head = make_head(**options)
-    text = features(4, 5, seed=5, key_words=True)
-    video = features(3, 6, seed=6)
-    for tokens in (text.tokens, video.tokens):
-        tokens.sub_(0.5)
-    expected = head(text, video)
-
-    def pad(side):
-        more = torch.full_like(side.tokens[:, :2], float('nan'))
-        no = torch.zeros_like(side.mask[:, :2])
-        weight = side.weight
-        if weight is not None:
-            weight = torch.cat([weight, no.double()], 1)
-        return TokenFeatures(
-            torch.cat([side.tokens, more], 1),
-            torch.cat([side.mask, no], 1),
-            side.pooled,
-            weight,
-        )
-
-    torch.testing.assert_close(
-        head(pad(text), pad(video)), expected, rtol=0, atol=1e-12
-    )
-
-
-@pytest.mark.parametrize('options', OPTIONS)
 def test_rows_columns_words_and_frames_may_be_reordered(features, options):
     head = make_head(**options)
     text = features(5, 4, seed=7, key_words=True)
@@ -251,51 +224,6 @@ def test_gradients_pass_gradcheck(features, options):
         )
 
     assert torch.autograd.gradcheck(score, tensors)
-
-
-@pytest.mark.parametrize(
-    'options', [o for o in OPTIONS if o['weighting'] == 'learned']
-)
-def test_every_parameter_receives_a_gradient(features, options):
-    head = make_head(**options, hidden_layers=1)
-    text = features(3, 4, seed=17, shortest=2)
-    video = features(3, 4, seed=18, shortest=2)
-
-    head(text, video).pow(2).sum().backward()
-
-    for parameter in head.parameters():
-        assert parameter.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize('sign', [1.0, -1.0])
-@pytest.mark.parametrize('size', [(1, 1, 1, 1), (2, 3, 5, 4)])
-@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize('options', OPTIONS[-4:])
-def test_degenerate_input_gives_finite_values(options, dtype, size, sign):
-    """All tokens equal, all but one masked, cosines of +-1."""
-    texts, videos, words, frames = size
-    head = DMAEHead(8, **options)
-    vector = torch.zeros(8, dtype=dtype)
-    vector[0] = 1.0
-    leaves = [
-        vector.expand(texts, words, 8).clone().requires_grad_(),
-        vector.expand(texts, 8).clone().requires_grad_(),
-        (sign * vector).expand(videos, frames, 8).clone().requires_grad_(),
-    ]
-    first_word = torch.arange(words).expand(texts, -1) < 1
-    first_frame = torch.arange(frames).expand(videos, -1) < 1
-
-    sim = head(
-        TokenFeatures(leaves[0], first_word, leaves[1]),
-        TokenFeatures(leaves[2], first_frame, leaves[2].mean(1)),
-    )
-    sim.sum().backward()
-
-    assert sim.dtype == torch.float32
-    torch.testing.assert_close(sim, torch.full_like(sim, sign))
-    for leaf in leaves:
-        assert leaf.grad is None or leaf.grad.isfinite().all()
-    assert leaves[2].grad.any()
 
 
 @pytest.mark.parametrize('options', OPTIONS)

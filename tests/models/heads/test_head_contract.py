@@ -11,6 +11,8 @@ HEADS = (
     dict(type='TokenWiseHead'),
     dict(type='TokenWiseHead', weighting='learned'),
     dict(type='DMAEHead'),
+    dict(type='DMAEHead', levels=('sentence',), weighting='learned'),
+    dict(type='DMAEHead', visual_attention=0.0),
     dict(type='DMAEHead', weighting='learned', hidden_layers=1),
     dict(type='XPoolHead'),
     dict(type='XCLIPHead'),

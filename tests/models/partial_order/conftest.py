@@ -118,3 +118,17 @@ def ragged_pairs():
         return sides
 
     return make
+
+
+@pytest.fixture(scope='session')
+def make_loss():
+    """Make a float64 loss of width 8 with random parameters."""
+
+    def make(**options):
+        torch.manual_seed(0)
+        loss = TPMCLLoss(8, max_words=6, max_frames=4, **options).double()
+        for parameter in loss.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+        return loss
+
+    return make
