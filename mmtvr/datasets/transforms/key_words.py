@@ -12,12 +12,11 @@ from platformdirs import user_cache_path
 from tqdm import tqdm
 
 from mmtvr.datasets.key_words import (
-    Span,
     find_key_words,
     get_stop_words,
     load_tagger,
 )
-from mmtvr.datasets.span_table import SpanTable
+from mmtvr.datasets.span_table import Span, SpanTable
 from mmtvr.registry import TRANSFORMS
 
 CACHE_FOLDER = '.mmtvr_cache'

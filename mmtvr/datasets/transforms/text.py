@@ -6,11 +6,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from transformers import AutoTokenizer
 
+from mmtvr.datasets.span_table import Span
 from mmtvr.errors import SetupError
 from mmtvr.pretrained import load_pretrained
 from mmtvr.registry import TRANSFORMS
-
-Span = tuple[int, int]
 
 
 @TRANSFORMS.register_module()
@@ -64,6 +63,11 @@ class TokenizeText(BaseTransform):
             raise SetupError(
                 f'The tokenizer {tokenizer} tells no character offsets; '
                 'a fast one is needed (tokenizer.json in its folder).'
+            )
+        if self.tokenizer.pad_token_id is None:
+            raise SetupError(
+                f'The tokenizer {tokenizer} has no padding token: add '
+                '"pad_token" to tokenizer_config.json in its folder.'
             )
         if max_words > self.tokenizer.model_max_length:
             raise SetupError(
@@ -130,7 +134,7 @@ class TokenizeText(BaseTransform):
         for row, (pieces, spans) in enumerate(
             zip(offsets, keyword_spans, strict=True)
         ):
-            ends = np.array(pieces)
+            ends = np.array(pieces).reshape(-1, 2)
             for start, end in spans:
                 inside = (ends[:, 0] < end) & (ends[:, 1] > start)
                 inside &= ends[:, 0] < ends[:, 1]

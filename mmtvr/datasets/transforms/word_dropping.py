@@ -8,10 +8,10 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmtvr.datasets.annotations import read_annotations
+from mmtvr.datasets.span_table import Span
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
 
-Span = tuple[int, int]
 WORD = re.compile(r'\S+')
 
 

@@ -2,11 +2,13 @@
 
 import copy
 import pickle
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+from mmtvr.datasets.transforms import text
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
 
@@ -156,3 +158,18 @@ def test_copies_tokenize_alike(build, duplicate):
     first, second = transform(sample), duplicate(transform)(sample)
     for key in ('tokens', 'token_mask', 'token_weight', 'cut_pieces'):
         np.testing.assert_array_equal(first[key], second[key])
+
+
+@pytest.mark.parametrize(
+    ('tokenizer', 'finding'),
+    [
+        (SimpleNamespace(is_fast=False), 'no character offsets'),
+        (SimpleNamespace(is_fast=True, pad_token_id=None), 'no padding'),
+    ],
+)
+def test_tokenizer_that_lacks_something_is_refused(
+    build, monkeypatch, tokenizer, finding
+):
+    monkeypatch.setattr(text, 'load_pretrained', lambda *args: tokenizer)
+    with pytest.raises(SetupError, match=finding):
+        build()
