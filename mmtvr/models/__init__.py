@@ -2,7 +2,13 @@
 
 from .data_preprocessor import TextVideoPreprocessor
 from .encoders import BackboneFrameEncoder, CLIPFrameEncoder, CLIPTextEncoder
-from .heads import CosineHead, DMAEHead, TokenWiseHead
+from .heads import (
+    CosineHead,
+    DMAEHead,
+    TokenWiseHead,
+    XCLIPHead,
+    XPoolHead,
+)
 from .partial_order import TPMCLLoss
 from .retriever import TextVideoRetriever
 from .temporal import FrameTransformer
@@ -18,4 +24,6 @@ __all__ = [
     'TextVideoPreprocessor',
     'TextVideoRetriever',
     'TokenWiseHead',
+    'XCLIPHead',
+    'XPoolHead',
 ]
