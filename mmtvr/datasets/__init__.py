@@ -1,5 +1,6 @@
 """Datasets and the transforms that prepare their samples."""
 
+from mmtvr.datasets.moving_shapes import MovingShapesDataset
 from mmtvr.datasets.text_video import TextVideoDataset
 from mmtvr.datasets.transforms import (
     DropUnimportantWords,
@@ -12,6 +13,7 @@ from mmtvr.datasets.transforms import (
 __all__ = [
     'DropUnimportantWords',
     'LoadVideoFrames',
+    'MovingShapesDataset',
     'PackTextVideo',
     'TagKeyWords',
     'TextVideoDataset',

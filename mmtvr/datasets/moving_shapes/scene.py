@@ -1,0 +1,206 @@
+"""What the shapes videos show: shots of coloured shapes that move or rest."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import NamedTuple
+
+from numpy.random import Generator
+
+COLOURS = {
+    'red': (225, 45, 40),
+    'green': (50, 180, 70),
+    'blue': (50, 90, 230),
+    'yellow': (240, 215, 50),
+    'purple': (160, 60, 190),
+    'white': (240, 240, 240),
+}
+SHAPES = ('circle', 'square', 'triangle', 'cross', 'ring', 'bar')
+MOTIONS = {
+    # word: steps to the right and down
+    'resting': (0, 0),
+    'rising': (0, -1),
+    'falling': (0, 1),
+    'passing': (1, 0),
+}
+WORDS = ('a', 'and', 'then', *COLOURS, *SHAPES, *MOTIONS)
+
+NUM_SHOTS = 3
+SHOTS_TOLD = 2
+SHOT_FRAMES = (2, 3)
+
+
+class Actor(NamedTuple):
+    """A shape of a shot; each field is one word of a caption."""
+
+    colour: str
+    shape: str
+    motion: str
+
+
+class Shot(NamedTuple):
+    """One or two different actors, shown for two or three frames."""
+
+    actors: tuple[Actor, ...]
+    frames: int
+
+
+Scene = tuple[Shot, ...]
+Told = tuple[Shot, ...]
+
+
+def draw_scenes(count: int, rng: Generator) -> list[Scene]:
+    """Draw videos of which no caption is true of another.
+
+    Args:
+        count: Number of videos.
+        rng: Source of the random numbers.
+
+    Returns:
+        The videos, in pairs: the second of each two is made of the first by
+        :func:`change_words`.
+    """
+    scenes: list[Scene] = []
+    showing: dict[Actor, list[Scene]] = defaultdict(list)
+    while len(scenes) < count:
+        is_second = len(scenes) % 2
+        scene = change_words(scenes[-1], rng) if is_second else draw_scene(rng)
+        actors = [actor for shot in scene for actor in shot.actors]
+        # A caption tells two actors or more, so only videos that share as
+        # many can clash.
+        shared = Counter(other for actor in actors for other in showing[actor])
+        if any(_clash(scene, other) for other in shared if shared[other] > 1):
+            continue
+        scenes.append(scene)
+        for actor in actors:
+            showing[actor].append(scene)
+    return scenes
+
+
+def draw_scene(rng: Generator) -> Scene:
+    """Draw the shots of a video; no two shots show a common actor.
+
+    Args:
+        rng: Source of the random numbers.
+
+    Returns:
+        Three shots.
+    """
+    while True:
+        shots = tuple(_draw_shot(rng) for _ in range(NUM_SHOTS))
+        if _is_clear(shots):
+            return shots
+
+
+def draw_still(rng: Generator) -> Shot:
+    """Draw a shot of a single frame.
+
+    Args:
+        rng: Source of the random numbers.
+
+    Returns:
+        A shot whose actors differ in colour or shape.
+    """
+    while True:
+        shot = _draw_shot(rng)._replace(frames=1)
+        if _is_clear([shot]):
+            return shot
+
+
+def change_words(scene: Scene, rng: Generator) -> Scene:
+    """Make a hard negative: change one word in all shots but one.
+
+    Every caption tells two shots, so each caption of the one video differs
+    from the same caption of the other, and two of the three by one word.
+
+    Args:
+        scene: A video.
+        rng: Source of the random numbers.
+
+    Returns:
+        Another video with as many actors and frames.
+    """
+    while True:
+        shots = list(scene)
+        for place in rng.permutation(NUM_SHOTS)[1:]:
+            shots[place] = _change_word(shots[place], rng)
+        if _is_clear(shots):
+            return tuple(shots)
+
+
+def tell_shots(scene: Scene) -> Iterator[Told]:
+    """Give what each caption tells: two of three shots, in their order."""
+    return combinations(scene, SHOTS_TOLD)
+
+
+def write_caption(told: Told) -> str:
+    """Put shots into words.
+
+    Args:
+        told: Shots in their order.
+
+    Returns:
+        ``'a red circle rising and a blue bar resting then a ...'``.
+    """
+    return ' then '.join(
+        ' and '.join(f'a {" ".join(actor)}' for actor in shot.actors)
+        for shot in told
+    )
+
+
+def is_true_of(told: Told, scene: Scene) -> bool:
+    """Tell whether a caption describes a video truthfully.
+
+    Args:
+        told: What the caption tells.
+        scene: Any video.
+
+    Returns:
+        Whether shots of the video, in the same order, show all actors told.
+    """
+    return any(
+        all(
+            set(part.actors) <= set(shot.actors)
+            for part, shot in zip(told, shots, strict=True)
+        )
+        for shots in tell_shots(scene)
+    )
+
+
+def _clash(one: Scene, other: Scene) -> bool:
+    return any(is_true_of(told, other) for told in tell_shots(one)) or any(
+        is_true_of(told, one) for told in tell_shots(other)
+    )
+
+
+def _draw_shot(rng: Generator) -> Shot:
+    actors = tuple(_draw_actor(rng) for _ in range(rng.integers(1, 3)))
+    return Shot(actors, int(rng.choice(SHOT_FRAMES)))
+
+
+def _draw_actor(rng: Generator) -> Actor:
+    return Actor(
+        _choose(COLOURS, rng), _choose(SHAPES, rng), _choose(MOTIONS, rng)
+    )
+
+
+def _change_word(shot: Shot, rng: Generator) -> Shot:
+    actors = list(shot.actors)
+    place = rng.integers(len(actors))
+    words = list(actors[place])
+    field = rng.integers(len(words))
+    choices = (COLOURS, SHAPES, MOTIONS)[field]
+    words[field] = _choose((w for w in choices if w != words[field]), rng)
+    actors[place] = Actor(*words)
+    return shot._replace(actors=tuple(actors))
+
+
+def _is_clear(shots: Iterable[Shot]) -> bool:
+    """Whether colour and shape alone name every actor of a video."""
+    names = [actor[:2] for shot in shots for actor in shot.actors]
+    return len(set(names)) == len(names)
+
+
+def _choose(words: Iterable[str], rng: Generator) -> str:
+    words = tuple(words)
+    return words[rng.integers(len(words))]
