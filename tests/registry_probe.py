@@ -1,0 +1,80 @@
+"""Build every component from a bare dict under one default scope.
+
+``test_registry.py`` runs it with a scope (or ``none``), the folder of a CLIP
+and a folder to write to. It prints one JSON list of the names it built.
+"""
+
+import json
+import sys
+from types import SimpleNamespace
+
+from mmengine.evaluator import Evaluator
+from mmengine.registry import MODELS, DefaultScope, Registry
+from torch import nn
+from torch.utils.data import DataLoader
+
+import mmtvr.registry
+
+
+@MODELS.register_module()
+class ProbeBackbone(nn.Module):
+    """Stands for a backbone of another package."""
+
+
+def arguments(clip: str, folder: str) -> dict[str, dict]:
+    """The few arguments without a default, by component."""
+    clip_text = dict(type='mmtvr.CLIPTextEncoder', clip=clip)
+    clip_frames = dict(type='mmtvr.CLIPFrameEncoder', clip=clip)
+    loop = dict(
+        runner=SimpleNamespace(),
+        dataloader=DataLoader([]),
+        evaluator=Evaluator([]),
+    )
+    return {
+        'BackboneFrameEncoder': dict(
+            backbone=dict(type='ProbeBackbone'), in_channels=8
+        ),
+        'CLIPFrameEncoder': dict(clip=clip),
+        'CLIPTextEncoder': dict(clip=clip),
+        'FrameTransformer': dict(clip=clip, embed_dims=32, num_layers=1),
+        'MovingShapesDataset': dict(
+            data_root=folder, num_videos=4, lazy_init=True
+        ),
+        'RetrievalTestLoop': loop,
+        'RetrievalValLoop': loop,
+        'SimilarityDump': dict(out_file=f'{folder}/scores.npz'),
+        'TextVideoDataset': dict(lazy_init=True),
+        'TextVideoRetriever': dict(
+            text_encoder=clip_text,
+            frame_encoder=clip_frames,
+            head=dict(type='mmtvr.CosineHead'),
+            contrastive_loss=dict(type='mmtvr.InfoNCELoss'),
+        ),
+        'TokenizeText': dict(tokenizer=clip),
+        'TwoRateConstructor': dict(optim_wrapper_cfg=dict()),
+    }
+
+
+def main(scope: str, clip: str, folder: str) -> None:
+    """Build all, as ``Runner`` does: from the root registry, by prefix."""
+    if scope != 'none':
+        DefaultScope.get_instance('probe', scope_name=scope)
+    nodes = [
+        node
+        for node in vars(mmtvr.registry).values()
+        if isinstance(node, Registry) and node.scope == 'mmtvr'
+    ]
+    known = arguments(clip, folder)
+    built = []
+    for node in nodes:
+        node.import_from_location()
+        for name, kind in node.module_dict.items():
+            bare = dict(type=f'mmtvr.{name}', **known.get(name, {}))
+            assert isinstance(node.parent.build(bare), kind), name
+            built.append(name)
+    assert set(known) <= set(built), set(known) - set(built)
+    print(json.dumps(built))
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

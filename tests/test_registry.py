@@ -1,0 +1,112 @@
+"""Every component is found by its prefix, from whatever scope."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mmaction
+import pytest
+from mmengine.registry import Registry
+
+import mmtvr.registry
+
+ROOT = Path(__file__).resolve().parents[1]
+NODES = {
+    name: node
+    for name, node in vars(mmtvr.registry).items()
+    if isinstance(node, Registry) and node.scope == mmtvr.registry.SCOPE
+}
+LOCATIONS = [
+    (name, location)
+    for name, node in NODES.items()
+    for location in node._locations
+]
+PUBLIC = {
+    'TextVideoDataset',
+    'MovingShapesDataset',
+    'LoadVideoFrames',
+    'TokenizeText',
+    'TagKeyWords',
+    'DropUnimportantWords',
+    'PackTextVideo',
+    'TextVideoRetriever',
+    'TextVideoPreprocessor',
+    'CLIPTextEncoder',
+    'CLIPFrameEncoder',
+    'BackboneFrameEncoder',
+    'FrameTransformer',
+    'CosineHead',
+    'TokenWiseHead',
+    'DMAEHead',
+    'InfoNCELoss',
+    'NegNCELoss',
+    'TPMCLLoss',
+    'TextVideoRecall',
+    'RetrievalValLoop',
+    'RetrievalTestLoop',
+}
+
+
+def python(*arguments):
+    """Run a fresh interpreter in the project; returns all it printed."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize(('name', 'location'), LOCATIONS)
+def test_locations_import_and_export_what_they_register(name, location):
+    module = importlib.import_module(location)
+    registered = {
+        kind.__name__
+        for kind in NODES[name].module_dict.values()
+        if kind.__module__.startswith(f'{location}.')
+    }
+    assert registered
+    assert registered <= set(module.__all__) <= set(dir(module))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('scope', ['mmtvr', 'mmaction', 'mmengine', 'none'])
+def test_every_component_builds_from_a_bare_dict(scope, tiny_clip, tmp_path):
+    if scope == 'mmaction' and not mmaction.__version__.startswith('1.1.'):
+        pytest.skip(
+            'every look-up of a model under default_scope="mmaction" imports '
+            'mmaction.models, which the wheel of mmaction2 1.2.0 cannot'
+        )
+    probe = ROOT / 'tests/registry_probe.py'
+    printed = python(probe, scope, tiny_clip, tmp_path)
+    assert 'Failed to search registry' not in printed
+    built = json.loads(printed.splitlines()[-1])
+    assert set(built) >= PUBLIC
+    assert len(built) == len(set(built))
+
+
+def test_importing_the_package_is_light():
+    python(
+        '-c',
+        'import sys, mmtvr\n'
+        'heavy = {"torch", "mmaction", "mmengine", "numpy", "transformers"}\n'
+        'assert not heavy & set(sys.modules), heavy & set(sys.modules)',
+    )
+
+
+def test_our_parts_leave_the_models_of_mmaction2_alone():
+    python(
+        '-c',
+        'import sys\n'
+        'import mmtvr.models, mmtvr.losses, mmtvr.datasets\n'
+        'import mmtvr.evaluation, mmtvr.engine\n'
+        'assert "mmaction.models" not in sys.modules',
+    )
