@@ -36,6 +36,7 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     'tests': [
         'pytest>=8',
+        'pytest-xdist>=3',
         'hypothesis',
         'setuptools>=77',
         'wheel',

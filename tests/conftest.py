@@ -1,9 +1,13 @@
 """Fixtures that several test modules share."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+
+# Tests run in one process per core; more threads would only get in their way.
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 SPECIAL = ('<|startoftext|>', '<|endoftext|>')
 WHOLE_WORDS = ('a', 'is', 'the', 'man', 'young', 'red', 'dog', 'runs')
