@@ -5,9 +5,9 @@ from numpy.random import Generator
 
 from .scene import COLOURS, MOTIONS, Actor, Scene, Shot
 
-SIZE = 64
-SMALLEST, LARGEST = 8.0, 11.0
-STEP = 7.0
+SIZE = 54
+SMALLEST, LARGEST = 7.0, 9.0
+STEP = 6.0
 BACKGROUND = (20, 90)
 NOISE = 6.0
 PIXELS = np.stack(np.meshgrid(*[np.arange(SIZE) + 0.5] * 2), -1, dtype='f4')
@@ -21,7 +21,7 @@ def draw_frames(scene: Scene, rng: Generator) -> np.ndarray:
         rng: Source of places, sizes, backgrounds and noise.
 
     Returns:
-        Shape (T, 64, 64, 3), uint8, RGB.
+        Shape (T, 54, 54, 3), uint8, RGB.
     """
     return np.concatenate([draw_shot(shot, rng) for shot in scene])
 
@@ -34,7 +34,7 @@ def draw_shot(shot: Shot, rng: Generator) -> np.ndarray:
         rng: Source of the random numbers.
 
     Returns:
-        Shape (shot.frames, 64, 64, 3), uint8, RGB.
+        Shape (shot.frames, 54, 54, 3), uint8, RGB.
     """
     shape = (shot.frames, SIZE, SIZE, 3)
     frames = np.full(shape, rng.uniform(*BACKGROUND), np.float32)

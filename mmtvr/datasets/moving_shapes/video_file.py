@@ -10,9 +10,9 @@ FRAMES_PER_SECOND = 4
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray]) -> None:
-    """Encode frames with H.264 as a small real-world file would be.
+    """Encode frames with H.264.
 
-    There are no B-frames, so every reader that seeks finds the right frame.
+    Each frame stands alone: seeking is exact and costs nothing.
 
     Args:
         path: The file to write.
@@ -25,10 +25,11 @@ def write_video(path: Path, frames: Sequence[np.ndarray]) -> None:
         stream.pix_fmt = 'yuv420p'
         stream.thread_count = 1
         stream.options = {
-            'crf': '16',
+            'crf': '20',
             'bf': '0',
-            'g': '4',
-            'preset': 'veryfast',
+            'g': '1',
+            'preset': 'ultrafast',
+            'tune': 'fastdecode',
         }
         for frame in frames:
             picture = av.VideoFrame.from_ndarray(frame, format='rgb24')
