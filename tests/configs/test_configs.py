@@ -1,0 +1,91 @@
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmtvr.apis.config_check import check_config
+from mmtvr.registry import MODELS, TRANSFORMS
+
+FOLDER = Path(__file__).parents[2] / 'configs'
+CONFIGS = sorted(path.stem for path in FOLDER.glob('*.py'))
+SHIPPED = 'mmtvr://moving-shapes-clip'
+
+
+def read(name, tiny_clip):
+    """Read a config, with tiny towers where it asks for those of OpenAI."""
+    config = Config.fromfile(FOLDER / f'{name}.py')
+    init_default_scope(config.default_scope)
+    model = config.model
+    if model.text_encoder.clip == SHIPPED:
+        return config
+    model.text_encoder.clip = model.frame_encoder.clip = str(tiny_clip)
+    if 'temporal' in model:
+        model.temporal.update(clip=str(tiny_clip), embed_dims=32, num_layers=2)
+    for part in ('head', 'partial_loss'):
+        if 'embed_dims' in model.get(part, {}):
+            model[part].embed_dims = 32
+    return config
+
+
+def make_sample(config, size, number):
+    """A sample as the text part of the config's own pipeline makes it."""
+    pipeline = config.train_dataloader.dataset.pipeline
+    steps = {step['type']: dict(step) for step in pipeline}
+    frames = steps['mmtvr.LoadVideoFrames']['num_frames']
+    tokenize = steps['mmtvr.TokenizeText']
+    tokenize['tokenizer'] = config.model.text_encoder.clip
+    sample = TRANSFORMS.build(tokenize)(
+        dict(text='a red bar resting', video_id=number, sample_idx=number)
+    )
+    generator = torch.Generator().manual_seed(number)
+    shape = (frames, 3, size, size)
+    sample['imgs'] = torch.randint(
+        256, shape, generator=generator, dtype=torch.uint8
+    ).numpy()
+    return TRANSFORMS.build(steps['mmtvr.PackTextVideo'])(sample)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_config_has_no_unknown_key(name):
+    config = Config.fromfile(FOLDER / f'{name}.py')
+    init_default_scope(config.default_scope)
+    check_config(config)
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_model_of_config_takes_a_training_step(name, tiny_clip):
+    config = read(name, tiny_clip)
+    torch.manual_seed(0)
+    model = MODELS.build(config.model)
+    size = model.frame_encoder.clip.config.image_size
+    samples = [make_sample(config, size, number) for number in range(3)]
+    batch = dict(
+        inputs={
+            key: [sample['inputs'][key] for sample in samples]
+            for key in samples[0]['inputs']
+        },
+        data_samples=[sample['data_samples'] for sample in samples],
+    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    before = [parameter.clone() for parameter in model.parameters()]
+    losses = model(**model.data_preprocessor(batch, True), mode='loss')
+    loss, _ = model.parse_losses(losses)
+    assert loss.isfinite()
+    loss.backward()
+    optimizer.step()
+    changed = [
+        not torch.equal(old, new)
+        for old, new in zip(before, model.parameters(), strict=True)
+    ]
+    assert sum(changed) > len(changed) / 2
+
+
+@pytest.mark.parametrize('method', ['clip4clip', 'dmae', 'tpmcl'])
+def test_recipes_of_moving_shapes_differ_in_the_model_only(method):
+    config = Config.fromfile(FOLDER / f'{method}_moving_shapes.py')
+    other = Config.fromfile(FOLDER / 'tpmcl_moving_shapes.py')
+    for key in ('train_dataloader', 'optim_wrapper', 'param_scheduler'):
+        assert config[key] == other[key]
+    assert config.train_cfg == other.train_cfg
