@@ -193,7 +193,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('out', type=Path, help='folder to write')
     parser.add_argument('--stills', type=int, default=12288)
-    parser.add_argument('--epochs', type=int, default=28)
+    parser.add_argument('--epochs', type=int, default=16)
     parser.add_argument('--batch-size', type=int, default=256)
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
