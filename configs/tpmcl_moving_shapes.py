@@ -1,6 +1,6 @@
 _base_ = [
     './_base_/datasets/moving_shapes.py',
     './_base_/models/tpmcl_moving-shapes.py',
-    './_base_/schedules/moving_shapes_8e.py',
+    './_base_/schedules/moving_shapes_10e.py',
     './_base_/default_runtime.py',
 ]

@@ -19,6 +19,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 
 DATASETS = _child(root.DATASETS, 'mmtvr.datasets')
+FUNCTIONS = _child(root.FUNCTIONS, 'mmtvr.datasets')
 TRANSFORMS = _child(root.TRANSFORMS, 'mmtvr.datasets.transforms')
 MODELS = _child(root.MODELS, 'mmtvr.models', 'mmtvr.losses')
 METRICS = _child(root.METRICS, 'mmtvr.evaluation')
@@ -44,5 +45,4 @@ VISUALIZERS = _child(root.VISUALIZERS)
 VISBACKENDS = _child(root.VISBACKENDS)
 LOG_PROCESSORS = _child(root.LOG_PROCESSORS)
 INFERENCERS = _child(root.INFERENCERS)
-FUNCTIONS = _child(root.FUNCTIONS)
 STRATEGIES = _child(root.STRATEGIES)

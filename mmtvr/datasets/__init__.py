@@ -1,5 +1,6 @@
 """Datasets and the transforms that prepare their samples."""
 
+from mmtvr.datasets.collate import stack_samples
 from mmtvr.datasets.moving_shapes import MovingShapesDataset
 from mmtvr.datasets.text_video import TextVideoDataset
 from mmtvr.datasets.transforms import (
@@ -18,4 +19,5 @@ __all__ = [
     'TagKeyWords',
     'TextVideoDataset',
     'TokenizeText',
+    'stack_samples',
 ]

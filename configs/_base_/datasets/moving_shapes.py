@@ -23,9 +23,10 @@ test_pipeline = [
 
 train_dataloader = dict(
     batch_size=64,
-    num_workers=4,
+    num_workers=2,
     persistent_workers=True,
     drop_last=True,
+    collate_fn=dict(type='mmtvr.stack_samples'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmtvr.MovingShapesDataset',
@@ -36,8 +37,9 @@ train_dataloader = dict(
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=50,
-    num_workers=4,
+    num_workers=2,
     persistent_workers=True,
+    collate_fn=dict(type='mmtvr.stack_samples'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmtvr.MovingShapesDataset',

@@ -50,6 +50,7 @@ train_dataloader = dict(
     num_workers=8,
     persistent_workers=True,
     drop_last=True,
+    collate_fn=dict(type='mmtvr.stack_samples'),
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type='mmtvr.TextVideoDataset',
@@ -61,6 +62,7 @@ val_dataloader = dict(
     batch_size=16,
     num_workers=8,
     persistent_workers=True,
+    collate_fn=dict(type='mmtvr.stack_samples'),
     sampler=dict(type='DefaultSampler', shuffle=False),
     dataset=dict(
         type='mmtvr.TextVideoDataset',

@@ -1,6 +1,6 @@
-# A short schedule for small towers: 8 epochs at a batch of 64, one rate for
+# A short schedule for small towers: 10 epochs at a batch of 64, one rate for
 # all parts, 10 % warm-up, then a cosine to zero.
-max_epochs = 8
+max_epochs = 10
 
 optim_wrapper = dict(
     type='OptimWrapper',
@@ -29,7 +29,7 @@ param_scheduler = [
 ]
 
 train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=4)
+    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
 val_cfg = dict(type='mmtvr.RetrievalValLoop')
 test_cfg = dict(type='mmtvr.RetrievalTestLoop')
 
