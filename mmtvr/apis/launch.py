@@ -49,7 +49,7 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
 
     Args:
         cfg: Changed in place: ``launcher`` and, without a GPU, the backend
-            and the DDP wrapper.
+            and the DDP wrapper of several processes.
         launcher: One of ``LAUNCHERS``.
 
     Raises:
@@ -58,6 +58,8 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
     """
     cfg.launcher = launcher
     if launcher == 'none':
+        if not torch.cuda.is_available():
+            leave_cores_to_workers(cfg)
         return
     missing = [name for name in VARIABLES[launcher] if name not in os.environ]
     if missing:
@@ -70,6 +72,24 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
         check_gpus(int(os.environ[VARIABLES[launcher][2]]))
     else:
         start_on_cpu(cfg, launcher)
+
+
+def leave_cores_to_workers(cfg: Config) -> None:
+    """On the CPU, compute on the cores that the loading workers leave.
+
+    Threads that share a core with a worker wait for one another: on two cores
+    with two workers, one thread trains faster than two.
+
+    Args:
+        cfg: Read only. ``OMP_NUM_THREADS``, where set, has the last word.
+    """
+    if 'OMP_NUM_THREADS' in os.environ:
+        return
+    loaders = ('train_dataloader', 'test_dataloader')
+    workers = max(
+        (cfg.get(name) or {}).get('num_workers', 0) for name in loaders
+    )
+    torch.set_num_threads(max(1, torch.get_num_threads() - workers))
 
 
 def check_gpus(local_rank: int) -> None:

@@ -52,11 +52,33 @@ def test_cpu_processes_of_every_launcher_meet_by_gloo(
     assert launch.os.environ['WORLD_SIZE'] == '4'
 
 
-def test_one_process_changes_nothing(opened):
+def test_one_process_changes_nothing(opened, monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '2')
     cfg = Config(GPU_CONFIG)
     prepare_launch(cfg, 'none')
     assert not opened
     assert cfg.env_cfg.dist_cfg.backend == 'nccl'
+
+
+@pytest.mark.parametrize(
+    ('cores', 'workers', 'expected'), [(2, 2, 1), (16, 2, 14), (4, 0, 4)]
+)
+def test_one_process_on_the_cpu_leaves_cores_to_its_workers(
+    opened, monkeypatch, cores, workers, expected
+):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: cores)
+    chosen = []
+    monkeypatch.setattr(torch, 'set_num_threads', chosen.append)
+    cfg = Config(dict(train_dataloader=dict(num_workers=workers)))
+    prepare_launch(cfg, 'none')
+    assert chosen == [expected]
+
+
+def test_a_number_of_threads_that_the_user_set_is_kept(opened, monkeypatch):
+    monkeypatch.setenv('OMP_NUM_THREADS', '2')
+    monkeypatch.setattr(torch, 'set_num_threads', pytest.fail)
+    prepare_launch(Config(dict(train_dataloader=dict(num_workers=2))), 'none')
 
 
 def test_a_wrapper_of_the_user_keeps_its_settings(opened, monkeypatch):
