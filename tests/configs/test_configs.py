@@ -83,6 +83,46 @@ def test_model_of_config_takes_a_training_step(name, tiny_clip):
 
 
 @pytest.mark.parametrize('method', ['clip4clip', 'dmae', 'tpmcl'])
+@pytest.mark.parametrize('backbone', ['', '_vit-b16'])
+@pytest.mark.parametrize(
+    ('dataset', 'words', 'frames', 'test_file'),
+    [
+        ('msrvtt', 32, 12, 'test_JSFUSION.json'),
+        ('msvd', 32, 12, 'test.json'),
+        ('lsmdc', 32, 12, 'test.json'),
+        ('vatex', 32, 12, 'test.json'),
+        ('didemo', 64, 64, 'test_paragraph.json'),
+        ('activitynet', 64, 64, 'val_1_paragraph.json'),
+    ],
+)
+def test_recipe_has_words_and_frames_of_the_field(
+    method, backbone, dataset, words, frames, test_file
+):
+    name = f'{method}_{dataset}{backbone}'
+    config = Config.fromfile(FOLDER / f'{name}.py')
+    size = '16' if backbone else '32'
+    for part in ('text_encoder', 'frame_encoder', 'temporal'):
+        if part in config.model:
+            clip = config.model[part].clip
+            assert clip == f'openai/clip-vit-base-patch{size}'
+    for loader in ('train', 'val', 'test'):
+        source = config[f'{loader}_dataloader'].dataset
+        assert source.data_root == f'data/video_retrieval/{dataset}'
+        steps = {step['type']: step for step in source.pipeline}
+        assert steps['mmtvr.TokenizeText'].max_words == words
+        assert steps['mmtvr.LoadVideoFrames'].num_frames == frames
+        testing = loader != 'train'
+        assert steps['mmtvr.LoadVideoFrames'].get('test_mode', False) == (
+            testing
+        )
+        assert source.get('test_mode', False) == testing
+    assert source.ann_file == test_file
+    if method == 'tpmcl':
+        assert config.model.partial_loss.max_words == words
+        assert config.model.partial_loss.max_frames == frames
+
+
+@pytest.mark.parametrize('method', ['clip4clip', 'dmae', 'tpmcl'])
 def test_recipes_of_moving_shapes_differ_in_the_model_only(method):
     config = Config.fromfile(FOLDER / f'{method}_moving_shapes.py')
     other = Config.fromfile(FOLDER / 'tpmcl_moving_shapes.py')
