@@ -108,6 +108,7 @@ class FeatureStore:
         self.videos: list[TokenFeatures] = []
         self.rows: list[tuple[int, int]] = []
         self.names: list[str] = []
+        self.cut_captions: list[int] = []
 
     def add(self, samples: Sequence[Any]) -> None:
         """Keep one batch of predictions.
@@ -115,8 +116,8 @@ class FeatureStore:
         Args:
             samples: Data samples with ``text_features`` (n captions),
                 ``video_features`` (1 video) and the metainfo ``video_id``,
-                ``sample_idx``, ``text`` (n strings) and, if there is one,
-                ``filename``.
+                ``sample_idx``, ``text`` (n strings) and, if there are any,
+                ``filename`` and ``cut_captions``.
         """
         counts = torch.tensor([len(s.text_features.mask) for s in samples])
         ids = torch.tensor([int(s.video_id) for s in samples])
@@ -134,6 +135,7 @@ class FeatureStore:
         )
         self.rows += [(int(s.sample_idx), int(s.video_id)) for s in samples]
         self.names += [str(s.get('filename', '')) for s in samples]
+        self.cut_captions += [int(s.get('cut_captions', 0)) for s in samples]
 
     def gather(self) -> tuple[Gallery, Tensor]:
         """Gather the videos of all ranks, each of them once.

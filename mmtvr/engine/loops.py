@@ -107,7 +107,14 @@ class RetrievalMixin:
         progress = Progress('scored texts', int(count))
         for batch in batches:
             self._score_batch(batch, gallery, progress)
+        cut = torch.tensor(self.store.cut_captions).long()[keep].sum()
         all_reduce(count)
+        all_reduce(cut)
+        if cut:
+            self.runner.logger.info(
+                f'{cut} of {count} captions were longer than the text encoder '
+                'was given words for, and were cut'
+            )
         return int(count), len(gallery.names)
 
     @staticmethod

@@ -67,7 +67,8 @@ class TextVideoRetriever(BaseModel):
 
         Args:
             inputs: ``tokens``, ``token_mask`` and optionally
-                ``token_weight``, each (B, L).
+                ``token_weight``, each (B, L), or (B, K, L) for paragraphs of
+                K rows.
 
         Returns:
             Features of B captions.
@@ -117,7 +118,8 @@ class TextVideoRetriever(BaseModel):
             ``'tensor'``: features of texts and of videos. ``'loss'``: a dict
             of terms that add up, and of values that are only logged.
             ``'predict'``: the data samples, each with ``text_features`` of
-            its captions and ``video_features`` of its video.
+            its captions, ``video_features`` of its video and the number
+            ``cut_captions`` of captions that were too long.
 
         Raises:
             ValueError: If the mode is none of these.
@@ -189,6 +191,9 @@ class TextVideoRetriever(BaseModel):
             captions = inputs['video_of_text'] == row
             sample.text_features = _detach(text.select(captions))
             sample.video_features = _detach(video.select(row[None]))
+            if 'cut_pieces' in inputs:
+                cut = inputs['cut_pieces'][captions] > 0
+                sample.cut_captions = int(cut.sum())
         return data_samples
 
 

@@ -40,6 +40,7 @@ class FeatureDataset(Dataset):
                 sample_idx=index,
                 filename=f'{index}.mp4',
                 text=[f'caption {i} of {index}' for i in range(captions)],
+                cut_captions=int(index == 4),
             )
         )
         words = noise + 0.6 * video.mean(0)

@@ -110,6 +110,18 @@ def test_scores_that_are_not_finite_are_an_error(
         evaluate()
 
 
+def test_cut_captions_are_counted_in_the_log(evaluate, monkeypatch):
+    messages = []
+
+    class Listener(Hook):
+        def before_test(self, runner):
+            monkeypatch.setattr(runner.logger, 'info', messages.append)
+
+    evaluate(size=8, sampler=SHUFFLED, hooks=[Listener()])
+    (message,) = [text for text in messages if 'cut' in text]
+    assert message.startswith('1 of 15 captions were longer')
+
+
 def test_hooks_are_called_as_by_mmengines_loop(evaluate):
     calls = []
 

@@ -1,6 +1,8 @@
 """From captions to word pieces."""
 
+import re
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -11,13 +13,19 @@ from mmtvr.errors import SetupError
 from mmtvr.pretrained import load_pretrained
 from mmtvr.registry import TRANSFORMS
 
+SENTENCE_END = re.compile(r'(?<=[.!?])\s+')
+Piece = tuple[int, Span]
+
 
 @TRANSFORMS.register_module()
 class TokenizeText(BaseTransform):
     """Cut captions into word pieces with the tokenizer of a CLIP folder.
 
-    Longer captions are cut, their closing special token (EOT) kept; what was
-    cut is counted.
+    What is longer than ``max_words`` pieces is cut, its closing special token
+    (EOT) kept, and counted. With ``long_text='sentences'`` such a caption is
+    taken apart at its sentence ends instead, and what is longer still goes on
+    in a further part; each part becomes a row with its own SOT and EOT, up to
+    ``max_sentences`` rows, and only what is behind those is cut.
 
     **Required Keys:**
 
@@ -25,9 +33,11 @@ class TokenizeText(BaseTransform):
     - keyword_spans (optional): per caption, a list of character spans
       (start, end) of its key words
 
-    **Added Keys:**
+    **Added Keys** (L = ``max_words``; with ``long_text='sentences'`` (n, K, L)
+    in place of (n, L), K = ``max_sentences``, rows that are not needed all
+    padding):
 
-    - tokens: (n, L) int64, ids of word pieces, padded to L = ``max_words``
+    - tokens: (n, L) int64, ids of word pieces, padded to L
     - token_mask: (n, L) bool, True at word pieces, SOT and EOT
     - token_weight: (n, L) float32, only with keyword_spans:
       ``keyword_weight`` on every piece of a key word, 1 on the other pieces,
@@ -39,6 +49,9 @@ class TokenizeText(BaseTransform):
             :func:`mmtvr.pretrained.load_pretrained`.
         max_words (int): L, including SOT and EOT.
         keyword_weight (float): Weight of a key word.
+        long_text (str): What becomes of captions of more than L pieces:
+            ``'truncate'`` or ``'sentences'``.
+        max_sentences (int): K, only for ``'sentences'``.
 
     Raises:
         SetupError: If the tokenizer cannot be loaded, or takes fewer than
@@ -50,14 +63,27 @@ class TokenizeText(BaseTransform):
         tokenizer: str = 'openai/clip-vit-base-patch32',
         max_words: int = 32,
         keyword_weight: float = 2.0,
+        long_text: Literal['truncate', 'sentences'] = 'truncate',
+        max_sentences: int = 8,
     ) -> None:
-        if max_words < 2:
+        if max_words < 3:
             raise ValueError(
-                f'max_words counts SOT and EOT, it must be >= 2: {max_words}'
+                f'max_words counts SOT and EOT, it must be >= 3: {max_words}'
+            )
+        if long_text not in ('truncate', 'sentences'):
+            raise ValueError(
+                "long_text must be 'truncate' or 'sentences', got "
+                f'{long_text!r}'
+            )
+        if max_sentences < 1:
+            raise ValueError(
+                f'max_sentences must be positive, got {max_sentences}'
             )
         self.name = tokenizer
         self.max_words = max_words
         self.keyword_weight = keyword_weight
+        self.long_text = long_text
+        self.max_rows = 1 if long_text == 'truncate' else max_sentences
         self.tokenizer = load_pretrained(AutoTokenizer, tokenizer)
         if not self.tokenizer.is_fast:
             raise SetupError(
@@ -87,25 +113,30 @@ class TokenizeText(BaseTransform):
         """
         text = results['text']
         captions = [text] if isinstance(text, str) else text
-        shape = (len(captions), self.max_words)
+        shape = (len(captions), self.max_rows, self.max_words)
         tokens = np.full(shape, self.tokenizer.pad_token_id, dtype=np.int64)
         mask = np.zeros(shape, dtype=bool)
+        offsets = np.zeros((*shape, 2), dtype=np.int64)
         cut = np.zeros(len(captions), dtype=np.int64)
-        offsets = []
-        for row, caption in enumerate(captions):
-            ids, places = self._encode(caption)
-            cut[row] = max(len(ids) - self.max_words, 0)
-            tokens[row, : len(ids)] = self._shorten(ids)
-            mask[row, : len(ids)] = True
-            offsets.append(self._shorten(places))
-        added = dict(tokens=tokens, token_mask=mask, cut_pieces=cut)
+        for number, caption in enumerate(captions):
+            pieces = self._encode(caption)
+            rows = self._break(caption, pieces)
+            cut[number] = len(pieces) - sum(len(row) - 2 for row in rows) - 2
+            for row, kept in enumerate(rows):
+                place = number, row, slice(len(kept))
+                tokens[place] = [index for index, _ in kept]
+                offsets[place] = [span for _, span in kept]
+                mask[place] = True
+        added = dict(tokens=tokens, token_mask=mask)
         if 'keyword_spans' in results:
             added['token_weight'] = self._weigh(
                 mask, offsets, results['keyword_spans']
             )
-        return {**results, **added}
+        if self.long_text == 'truncate':
+            added = {key: value[:, 0] for key, value in added.items()}
+        return {**results, **added, 'cut_pieces': cut}
 
-    def _encode(self, caption: str) -> tuple[list[int], list[Span]]:
+    def _encode(self, caption: str) -> list[Piece]:
         pieces = self.tokenizer(
             caption,
             truncation=False,
@@ -113,17 +144,40 @@ class TokenizeText(BaseTransform):
             return_offsets_mapping=True,
             verbose=False,
         )
-        return pieces['input_ids'], pieces['offset_mapping']
+        return list(
+            zip(pieces['input_ids'], pieces['offset_mapping'], strict=True)
+        )
 
-    def _shorten(self, pieces: list) -> list:
+    def _break(self, caption: str, pieces: list[Piece]) -> list[list[Piece]]:
+        """Break a caption into rows of at most L pieces with SOT and EOT."""
         if len(pieces) <= self.max_words:
-            return pieces
-        return [*pieces[: self.max_words - 1], pieces[-1]]
+            return [pieces]
+        start, *words, end = pieces
+        if self.long_text == 'truncate':
+            sentences = [words[: self.max_words - 2]]
+        else:
+            sentences = self._split_sentences(caption, words)
+        return [
+            [start, *sentence, end] for sentence in sentences[: self.max_rows]
+        ]
+
+    def _split_sentences(
+        self, caption: str, words: list[Piece]
+    ) -> list[list[Piece]]:
+        """Split at sentence ends, and again what is longer than a row."""
+        ends = [match.start() for match in SENTENCE_END.finditer(caption)]
+        places = [span[0] for _, span in words]
+        borders = [0, *np.searchsorted(places, ends).tolist(), len(words)]
+        return [
+            words[first : min(first + self.max_words - 2, last)]
+            for begin, last in zip(borders, borders[1:], strict=False)
+            for first in range(begin, last, self.max_words - 2)
+        ]
 
     def _weigh(
         self,
         mask: np.ndarray,
-        offsets: Sequence[Sequence[Span]],
+        offsets: np.ndarray,
         keyword_spans: Sequence[Iterable[Span]],
     ) -> np.ndarray:
         """Map character spans to pieces: a piece inside a span is a key.
@@ -131,19 +185,19 @@ class TokenizeText(BaseTransform):
         Special tokens have the empty offset (0, 0), which meets no span.
         """
         weight = mask.astype(np.float32)
-        for row, (pieces, spans) in enumerate(
-            zip(offsets, keyword_spans, strict=True)
+        for pieces, places, spans in zip(
+            weight, offsets, keyword_spans, strict=True
         ):
-            ends = np.array(pieces).reshape(-1, 2)
+            first, last = places[..., 0], places[..., 1]
             for start, end in spans:
-                inside = (ends[:, 0] < end) & (ends[:, 1] > start)
-                inside &= ends[:, 0] < ends[:, 1]
-                weight[row, : len(ends)][inside] = self.keyword_weight
+                inside = (first < end) & (last > start) & (first < last)
+                pieces[inside] = self.keyword_weight
         return weight
 
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(tokenizer={self.name!r}, '
             f'max_words={self.max_words}, '
-            f'keyword_weight={self.keyword_weight})'
+            f'keyword_weight={self.keyword_weight}, '
+            f'long_text={self.long_text!r})'
         )

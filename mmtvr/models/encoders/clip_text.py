@@ -18,7 +18,10 @@ class CLIPTextEncoder(BaseModule):
     """Words and sentence of a caption, in the space that CLIP shares.
 
     A word is the last hidden state after the final layer norm and the text
-    projection; the sentence is the same at the end token.
+    projection; the sentence is the same at the end token. A paragraph that
+    comes as K rows of words (``long_text='sentences'`` of
+    :class:`TokenizeText`) is encoded row by row: its words are those of all
+    rows, its sentence feature is the mean of theirs, a unit vector again.
 
     Args:
         clip: A CLIP in Hugging Face's layout: a hub name, a local folder or
@@ -66,28 +69,46 @@ class CLIPTextEncoder(BaseModule):
         """Encode captions.
 
         Args:
-            tokens: Shape (B, L), int64: start token, word pieces, end token,
-                padding.
-            mask: Shape (B, L), bool, True up to and with the end token.
-            weight: Shape (B, L) or None, textual attention, passed on.
+            tokens: Shape (B, L) or (B, K, L), int64: start token, word
+                pieces, end token, padding.
+            mask: Like ``tokens``, bool, True up to and with the end token;
+                all False for a row of a paragraph that is not needed.
+            weight: Like ``tokens``, or None: textual attention, passed on.
 
         Returns:
-            Features of B captions, float32.
+            Features of B captions, float32; (B, K * L) words of paragraphs.
 
         Raises:
             SetupError: If L exceeds the positions of this CLIP.
         """
         positions = self.clip.config.max_position_embeddings
-        if tokens.shape[1] > positions:
+        if tokens.shape[-1] > positions:
             raise SetupError(
-                f'captions have {tokens.shape[1]} word pieces, but this CLIP '
+                f'captions have {tokens.shape[-1]} word pieces, but this CLIP '
                 f'has {positions} positions; set max_words of '
                 f'mmtvr.TokenizeText to {positions} or less'
             )
+        if tokens.ndim == 2:
+            words, sentence = self._encode(tokens, mask)
+            return TokenFeatures(words, mask, sentence, weight)
+        used = mask.any(dim=-1)
+        rows, sentences = self._encode(tokens[used], mask[used])
+        words = rows.new_zeros(*tokens.shape, rows.shape[-1])
+        words = words.index_put((used,), rows)
+        total = sentences.new_zeros(*used.shape, sentences.shape[-1])
+        total = total.index_put((used,), sentences).sum(dim=1)
+        return TokenFeatures(
+            words.flatten(1, 2),
+            mask.flatten(1),
+            to_unit(total),
+            None if weight is None else weight.flatten(1),
+        )
+
+    def _encode(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode N rows to words (N, L, D) and sentences (N, D)."""
         # Attention is causal, so what is behind the end token cannot reach
         # the words before it and needs no mask.
         hidden = self.clip.text_model(input_ids=tokens).last_hidden_state
         words = to_unit(self.clip.text_projection(hidden))
         end = mask.sum(dim=1) - 1
-        sentence = words[arange(len(words), device=words.device), end]
-        return TokenFeatures(words, mask, sentence, weight)
+        return words, words[arange(len(words), device=words.device), end]

@@ -68,6 +68,72 @@ def test_more_words_than_positions_are_refused(build):
         build(max_words=1)
 
 
+@pytest.fixture
+def by_sentences(build):
+    options = dict(long_text='sentences', max_words=6, max_sentences=4)
+    return build(**options)
+
+
+def read_rows(tokens, mask, reference):
+    """The rows as text again, without the special tokens."""
+    return [
+        reference.decode(row[keep][1:-1]).strip()
+        for row, keep in zip(tokens, mask, strict=True)
+        if keep.any()
+    ]
+
+
+def test_long_caption_becomes_a_row_per_sentence(by_sentences, reference):
+    caption = 'a man runs. the dog runs! is the dog red? a man.'
+    result = by_sentences(dict(text=caption, keyword_spans=[[(2, 5)]]))
+    (tokens,), (mask,) = result['tokens'], result['token_mask']
+    assert tokens.shape == mask.shape == (4, 6)
+    assert read_rows(tokens, mask, reference)[:2] == [
+        *('a man runs .', 'the dog runs !')
+    ]
+    for row, keep in zip(tokens, mask, strict=True):
+        assert row[0] == reference.bos_token_id
+        assert row[keep][-1] == reference.eos_token_id
+    (weight,) = result['token_weight']
+    assert weight[0].tolist() == [1, 1, 2, 1, 1, 1]
+
+
+def test_caption_that_fits_stays_one_row(by_sentences, build):
+    short = 'a dog. man'
+    result = by_sentences(dict(text=[short]))
+    whole = build(max_words=6)(dict(text=[short]))
+    np.testing.assert_array_equal(result['tokens'][:, 0], whole['tokens'])
+    np.testing.assert_array_equal(
+        result['token_mask'][:, 0], whole['token_mask']
+    )
+    assert not result['token_mask'][:, 1:].any()
+
+
+def test_sentence_longer_than_a_row_goes_on_in_the_next(
+    by_sentences, reference
+):
+    words = ['a', 'young', 'man', 'is', 'the', 'red', 'dog', 'runs', 'a']
+    result = by_sentences(dict(text=' '.join(words)))
+    rows = read_rows(result['tokens'][0], result['token_mask'][0], reference)
+    assert ' '.join(rows).split() == words
+    assert result['cut_pieces'].tolist() == [0]
+
+
+def test_rows_behind_the_last_are_counted_as_cut(by_sentences):
+    result = by_sentences(dict(text=['a dog ' * 20, 'a dog']))
+    assert result['token_mask'][0].all()
+    assert result['cut_pieces'].tolist() == [40 - 4 * 4, 0]
+
+
+@pytest.mark.parametrize(
+    ('options', 'finding'),
+    [(dict(long_text='cut'), 'truncate'), (dict(max_sentences=0), 'positive')],
+)
+def test_options_without_meaning_are_refused(build, options, finding):
+    with pytest.raises(ValueError, match=finding):
+        build(**options)
+
+
 def test_missing_tokenizer_is_one_setup_error(build, tmp_path):
     with pytest.raises(SetupError, match='nothing-here'):
         build(tokenizer=str(tmp_path / 'nothing-here'))

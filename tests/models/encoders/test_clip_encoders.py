@@ -44,6 +44,37 @@ def test_text_encoder_ignores_padding(tiny_clip, captions):
     assert torch.equal(before.tokens[mask], after.tokens[mask])
 
 
+def test_paragraph_is_encoded_row_by_row(tiny_clip, captions):
+    tokens, mask = captions
+    encoder = CLIPTextEncoder(str(tiny_clip)).eval()
+    paragraphs = torch.stack([tokens, tokens.flip(0)])
+    used = torch.stack([mask, mask.flip(0)])
+    used[1, 1] = False
+    weight = used.float()
+    features = encoder(paragraphs, used, weight)
+    rows = encoder(tokens, mask)
+    assert features.tokens.shape == (2, 12, 32)
+    assert torch.equal(features.mask, used.flatten(1))
+    assert torch.equal(features.weight, weight.flatten(1))
+    torch.testing.assert_close(
+        features.tokens[0][features.mask[0]], rows.tokens[mask]
+    )
+    both = torch.nn.functional.normalize(rows.pooled.sum(0), dim=-1)
+    torch.testing.assert_close(features.pooled[0], both)
+    torch.testing.assert_close(features.pooled[1], rows.pooled[1])
+    features.pooled.sum().backward()
+    assert all(p.grad.isfinite().all() for p in encoder.parameters())
+
+
+def test_paragraph_of_one_row_is_a_caption(tiny_clip, captions):
+    tokens, mask = captions
+    encoder = CLIPTextEncoder(str(tiny_clip)).eval()
+    caption = encoder(tokens, mask)
+    paragraph = encoder(tokens[:, None], mask[:, None])
+    for ours, theirs in zip(paragraph[:3], caption[:3], strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
 def test_frame_encoder_equals_clip_on_each_frame(tiny_clip):
     frames = torch.randn(2, 3, 3, 32, 32)
     mask = torch.tensor([[1, 1, 1], [1, 0, 0]]).bool()
