@@ -18,7 +18,10 @@ from mmtvr.datasets.preparation.duplicates import (
     best_strict_recall,
     count_shared_captions,
 )
-from mmtvr.datasets.preparation.known_counts import KNOWN_COUNTS, Count
+from mmtvr.datasets.preparation.known_counts import (
+    compare_captions,
+    compare_videos,
+)
 from mmtvr.errors import SetupError
 
 COLUMNS = (
@@ -103,11 +106,10 @@ def prepare(
         name = f'{split}_paragraph' if paragraph else split
         about = {'dataset': dataset, 'split': name}
         write_annotation(output / f'{name}.json', cleaned, about)
-        known = KNOWN_COUNTS.get(dataset, {}).get(split, Count(None, None))
         table.add_row(
             name,
-            _compare(len(cleaned), known.videos),
-            _compare(report.captions, known.captions),
+            compare_videos(dataset, split, len(cleaned)),
+            compare_captions(dataset, split, report.captions),
             f'{report.whitespace:,}',
             f'{report.empty:,}',
             f'{count_shared_captions(cleaned):,}',
@@ -115,12 +117,6 @@ def prepare(
         )
     console.print(table)
     console.print(LEGEND)
-
-
-def _compare(count: int, known: int | None) -> str:
-    if known is None:
-        return f'{count:,}'
-    return f'{count:,} ok' if count == known else f'{count:,} not {known:,}'
 
 
 def _parse(

@@ -54,3 +54,42 @@ KNOWN_COUNTS: dict[str, dict[str, Count]] = {
         'test': Count(1500, 15000),
     },
 }
+
+PARAGRAPH = '_paragraph'
+
+
+def compare_videos(dataset: str, split: str, count: int) -> str:
+    """Compare a number of videos with the known one.
+
+    Args:
+        dataset: Name of the data set.
+        split: Name of the split, with ``_paragraph`` where captions were
+            joined.
+        count: Number of videos at hand.
+
+    Returns:
+        The number, ``ok`` or ``not N`` where a number N is known.
+    """
+    known = KNOWN_COUNTS.get(dataset, {}).get(split.removesuffix(PARAGRAPH))
+    return _compare(count, known and known.videos)
+
+
+def compare_captions(dataset: str, split: str, count: int) -> str:
+    """Compare a number of captions with the known one.
+
+    Args:
+        dataset: Name of the data set.
+        split: Name of the split; nothing is known of joined captions.
+        count: Number of captions at hand.
+
+    Returns:
+        The number, ``ok`` or ``not N`` where a number N is known.
+    """
+    known = KNOWN_COUNTS.get(dataset, {}).get(split)
+    return _compare(count, known and known.captions)
+
+
+def _compare(count: int, known: int | None) -> str:
+    if known is None:
+        return f'{count:,}'
+    return f'{count:,} ok' if count == known else f'{count:,} not {known:,}'
