@@ -9,7 +9,11 @@ from mmtvr.apis.config_check import check_config
 from mmtvr.registry import MODELS, TRANSFORMS
 
 FOLDER = Path(__file__).parents[2] / 'configs'
-CONFIGS = sorted(path.stem for path in FOLDER.glob('*.py'))
+CONFIGS = sorted(
+    str(path.relative_to(FOLDER).with_suffix(''))
+    for path in FOLDER.rglob('*.py')
+    if '_base_' not in path.parts
+)
 SHIPPED = 'mmtvr://moving-shapes-clip'
 
 
