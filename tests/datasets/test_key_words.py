@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -133,18 +132,3 @@ def test_spacy_model_is_an_option(monkeypatch):
     ]
     assert load_tagger('spacy:toy').name == 'spacy-en_toy-1'
     load_tagger.cache_clear()
-
-
-@pytest.mark.shared
-def test_a_thousand_real_captions_take_a_second(shared_dir):
-    path = shared_dir / 'annotations/msrvtt/test_videodatainfo.json.zip'
-    with zipfile.ZipFile(path) as archive:
-        (name,) = [n for n in archive.namelist() if n.endswith('info.json')]
-        sentences = json.loads(archive.read(name))['sentences']
-    captions = [row['caption'] for row in sentences[::60]][:900]
-    tagger = load_tagger('hanta')
-    start = time.process_time()
-    found = list(find_key_words(captions, tagger, get_stop_words()))
-    # 180,000 captions, four fifths of them distinct, in three minutes.
-    assert time.process_time() - start < 1.0
-    assert sum(map(len, found)) > 3 * len(found)
