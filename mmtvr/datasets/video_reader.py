@@ -35,27 +35,26 @@ class DecordReader:
 
     Raises:
         SetupError: If decord is not installed.
-        UnreadableVideoError: If the file cannot be opened.
+        UnreadableVideoError: If the file cannot be opened or is empty.
     """
 
     def __init__(self, path: str, short_side: int | None = None) -> None:
         self._path = os.fspath(path)
         self._reader = self._open()
+        if not len(self._reader):
+            raise UnreadableVideoError(f'{self._path}: it holds no frame')
         self._resize_to: tuple[int, int] | None = None
-        height, width, depth = self._guard(lambda: self._reader[0].shape)
-        #: Height and width of the stored picture, as it is to be displayed.
-        self.original_shape = (int(height), int(width))
-        scale = (short_side or min(height, width)) / min(height, width)
-        if scale < 1:
-            size = dict(
-                width=round(width * scale), height=round(height * scale)
-            )
-            if scale <= DECODE_REDUCED:
-                self._reader = self._open(**size)
-                depth = self._guard(lambda: self._reader[0].shape[2])
-            else:
-                self._resize_to = (size['width'], size['height'])
-        self._padded_rows = depth != 3
+        self._original_shape: tuple[int, int] | None = None
+        if short_side is not None:
+            self._reduce(short_side)
+
+    @property
+    def original_shape(self) -> tuple[int, int]:
+        """Height and width of the stored picture, as it is displayed."""
+        if self._original_shape is None:
+            height, width, _ = self._guard(lambda: self._reader[0].shape)
+            self._original_shape = int(height), int(width)
+        return self._original_shape
 
     def __len__(self) -> int:
         """Number of frames, at least one."""
@@ -74,13 +73,17 @@ class DecordReader:
             UnreadableVideoError: If one of the frames cannot be decoded.
         """
         indices = [int(index) for index in indices]
-        if self._padded_rows:
-            frames = self._guard(lambda: self._get_narrow_frames(indices))
-        else:
+        try:
             frames = self._guard(
                 lambda: self._reader.get_batch(indices).asnumpy()
             )
+        except UnreadableVideoError:
+            if not self._has_padded_rows():
+                raise
+            frames = self._guard(lambda: self._get_narrow_frames(indices))
         if self._resize_to is None:
+            # Asking decord for the size decodes a frame and seeks back.
+            self._original_shape = self._original_shape or frames.shape[1:3]
             return frames
         return np.stack(
             [
@@ -100,6 +103,22 @@ class DecordReader:
             lambda: self._reader.get_frame_timestamp(range(count))[:, 0]
         )
         return times - times[0]
+
+    def _reduce(self, short_side: int) -> None:
+        """Plan for smaller frames if the video is larger than asked."""
+        height, width = self.original_shape
+        scale = short_side / min(height, width)
+        if scale >= 1:
+            return
+        size = dict(width=round(width * scale), height=round(height * scale))
+        if scale <= DECODE_REDUCED:
+            self._reader = self._open(**size)
+        else:
+            self._resize_to = (size['width'], size['height'])
+
+    def _has_padded_rows(self) -> bool:
+        """Whether the width is one that decord hands over with padding."""
+        return self._guard(lambda: self._reader[0].shape[2]) != 3
 
     def _get_narrow_frames(self, indices: Sequence[int]) -> np.ndarray:
         """Decode frames whose rows decord hands over with their padding.
