@@ -1,0 +1,243 @@
+"""A whole evaluation: raw scores first, then each rescoring in its own row."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmtvr.evaluation.directions import (
+    best_of_groups,
+    place_by_id,
+)
+from mmtvr.evaluation.graded import mean, summarise_graded
+from mmtvr.evaluation.intervals import bootstrap_interval
+from mmtvr.evaluation.ranking import (
+    TIE_POLICIES,
+    Placement,
+    TiePolicy,
+    hits,
+    ranks,
+    summarise,
+)
+
+TOPK = (1, 5, 10, 50)
+DIRECTIONS = ('t2v', 'v2t')
+
+
+class Table(NamedTuple):
+    """Scores of all texts against all videos.
+
+    Attributes:
+        scores: Shape (B, V), floating point, rows are texts.
+        text_video_ids: Shape (B,), int64 id of the video of each text.
+        video_ids: Shape (V,), int64.
+    """
+
+    scores: Tensor
+    text_video_ids: Tensor
+    video_ids: Tensor
+
+
+class Rescoring(NamedTuple):
+    """A change of scores that looks at more than one query.
+
+    Attributes:
+        label: What the report calls it, with its temperature.
+        rescore: From scores whose rows are queries to new scores, with the
+            name of the direction, ``t2v`` or ``v2t``.
+        needs_all_queries: Whether it needs all test queries at once.
+    """
+
+    label: str
+    rescore: Callable[[Tensor, str], Tensor]
+    needs_all_queries: bool
+
+
+@dataclass
+class DirectionReport:
+    """Results of one direction.
+
+    Attributes:
+        queries: Number of queries.
+        items: Number of items that are ranked.
+        measures: ``R1``, ``R5``, ``R10``, ``R50``, ``mAP`` and ``NDCG10`` in
+            0..100, ``MdR`` and ``MnR`` from 1.
+        intervals: 95 % bootstrap interval of each measure.
+        tie_share: Share of queries whose answer ties with a wrong item.
+        policies: The measures of all three tie policies where they differ.
+    """
+
+    queries: int
+    items: int
+    measures: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    tie_share: float
+    policies: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass
+class ReportRow:
+    """Results of the raw or of one kind of rescored scores.
+
+    Attributes:
+        label: ``'raw'`` or the label of the rescoring.
+        needs_all_queries: Whether all test queries are needed at once.
+        t2v: Text to video.
+        v2t: Video to text.
+        RSum: Sum of R@1, R@5 and R@10 of both directions.
+    """
+
+    label: str
+    needs_all_queries: bool
+    t2v: DirectionReport
+    v2t: DirectionReport
+    RSum: float = 0.0
+
+    def __post_init__(self) -> None:
+        both = (self.t2v.measures, self.v2t.measures)
+        self.RSum = sum(each[f'R{k}'] for each in both for k in (1, 5, 10))
+
+
+@dataclass
+class Report:
+    """What an evaluation found.
+
+    Attributes:
+        about: Facts that stand above the numbers: protocol, ceiling, decoder,
+            frame sampling and the like.
+        ties: The policy of the measures.
+        rows: Raw first.
+    """
+
+    about: dict[str, str]
+    ties: str
+    rows: list[ReportRow]
+
+    def as_dict(self) -> dict:
+        """Plain numbers, lists and dicts, for JSON."""
+        return asdict(self)
+
+
+def build_report(
+    table: Table,
+    rescorings: Sequence[Rescoring] = (),
+    about: Mapping[str, str] | None = None,
+    ties: TiePolicy = 'expected',
+) -> Report:
+    """Evaluate raw scores, then each rescoring.
+
+    Args:
+        table: Scores and ids.
+        rescorings: What else to report.
+        about: Facts to print above the numbers.
+        ties: Policy of the measures.
+
+    Returns:
+        The report.
+
+    Raises:
+        ValueError: A score is not finite or a text has no video.
+    """
+    rows = [
+        ReportRow(
+            'raw',
+            False,
+            *(evaluate(table, name, ties) for name in DIRECTIONS),
+        )
+    ]
+    for rescoring in rescorings:
+        both = [
+            evaluate(table, name, ties, rescoring.rescore)
+            for name in DIRECTIONS
+        ]
+        rows.append(
+            ReportRow(rescoring.label, rescoring.needs_all_queries, *both)
+        )
+    return Report(dict(about or {}), ties, rows)
+
+
+def towards(table: Table, direction: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Turn a table so that rows are queries.
+
+    Args:
+        table: Scores and ids.
+        direction: ``'t2v'`` or ``'v2t'``.
+
+    Returns:
+        Scores (Q, N), ids of the Q queries and of the N items. From video to
+        text the queries are the videos that have a text, and the items the
+        groups of texts of one video, which score as their best text does.
+
+    Raises:
+        ValueError: Unknown direction.
+    """
+    if direction == 't2v':
+        return table.scores, table.text_video_ids, table.video_ids
+    if direction != 'v2t':
+        raise ValueError(f'direction must be t2v or v2t, got {direction!r}')
+    asked = torch.isin(table.video_ids, table.text_video_ids)
+    best, groups = best_of_groups(table.scores, table.text_video_ids)
+    return best.T[asked], table.video_ids[asked], groups
+
+
+def evaluate(
+    table: Table,
+    direction: str,
+    ties: TiePolicy = 'expected',
+    rescore: Callable[[Tensor, str], Tensor] | None = None,
+) -> DirectionReport:
+    """Evaluate one direction.
+
+    From video to text, recall and rank ask for the first *video* whose best
+    caption answers (see :mod:`mmtvr.evaluation.directions`); mAP and NDCG look
+    at all captions as they are. A rescoring works on what is ranked: all texts
+    from text to video, the best caption of each video in the other direction.
+
+    Args:
+        table: Scores and ids.
+        direction: ``'t2v'`` or ``'v2t'``.
+        ties: Policy of the measures.
+        rescore: Change of the scores, or None.
+
+    Returns:
+        The results.
+    """
+    scores, query_ids, item_ids = towards(table, direction)
+    if rescore is not None:
+        scores = rescore(scores, direction)
+    placement = place_by_id(scores, query_ids, item_ids)
+    if direction == 'v2t' and rescore is None:
+        captions = table.scores.T[torch.isin(table.video_ids, query_ids)]
+        graded = captions, query_ids, table.text_video_ids
+    else:
+        graded = scores, query_ids, item_ids
+    values = summarise_graded(*graded, ties)
+    values |= _values(placement, ties)
+    report = DirectionReport(
+        *scores.shape,
+        measures=summarise(placement, TOPK, ties)
+        | {name: mean(values[name]) for name in ('mAP', 'NDCG10')},
+        intervals=_intervals(values),
+        tie_share=mean((placement.tied > 0).double()),
+    )
+    if placement.tied.any():
+        report.policies = {
+            policy: summarise(placement, TOPK, policy)
+            for policy in TIE_POLICIES
+        }
+    return report
+
+
+def _values(placement: Placement, ties: TiePolicy) -> dict[str, Tensor]:
+    position = ranks(placement, ties)
+    recalls = {f'R{k}': 100 * hits(placement, k, ties) for k in TOPK}
+    return recalls | {'MdR': position, 'MnR': position}
+
+
+def _intervals(values: Mapping[str, Tensor]) -> dict[str, tuple]:
+    return {
+        name: bootstrap_interval(each, 'median' if name == 'MdR' else 'mean')
+        for name, each in values.items()
+    }

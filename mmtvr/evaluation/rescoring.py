@@ -1,0 +1,117 @@
+"""Scores that look at more than one query: never part of a plain result.
+
+All three sharpen a table of scores by what other queries think of the same
+items. They help where each item answers one query, and need all test queries
+at once (dual softmax, Sinkhorn) or a bank of training queries (QB-Norm). Each
+returns scores for one direction: rows are queries, columns items. All is
+computed in log space in float64, where the published implementations underflow
+to ties or overflow to NaN.
+"""
+
+import torch
+from torch import Tensor
+
+
+def dual_softmax(scores: Tensor, temperature: float) -> Tensor:
+    r"""Weigh each score by how much its item prefers this query (DSL).
+
+    .. math:: s'_{ij} = s_{ij} \cdot \mathrm{softmax}_i (s_{ij} / T)
+
+    The softmax runs over the queries (CAMoE, arXiv:2109.04290). What is
+    returned is a rising function of that product, so ranks are those of the
+    field's formula, but small probabilities neither underflow to 0 nor tie.
+    As in the formula, a negative score is raised by a small probability.
+
+    Args:
+        scores: Shape (Q, N), rows are queries. For the other direction give
+            the transpose.
+        temperature: T, positive.
+
+    Returns:
+        Shape (Q, N), float64.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+    """
+    prior = _logits(scores, temperature).log_softmax(dim=0)
+    scores = scores.double()
+    size = scores.abs().log() + prior
+    smallest = size[size.isfinite()].amin() if scores.any() else 0.0
+    return torch.where(
+        scores == 0, scores, scores.sign() * (size - smallest + 1)
+    )
+
+
+def qb_norm(
+    scores: Tensor, bank: Tensor, temperature: float, hubs_of: int = 1
+) -> Tensor:
+    r"""Querybank normalisation with a dynamic inverted softmax.
+
+    .. math:: s'_{ij} = s_{ij} / T - \log \sum_b \exp(s^{bank}_{bj} / T)
+
+    for the queries whose first item is a hub, an item among the first
+    ``hubs_of`` of any query of the bank; other queries keep their scores
+    (Bogolin et al., CVPR 2022). The bank must come from the training set.
+    Rows are on different scales then, so the result ranks items per query and
+    must not be transposed.
+
+    Args:
+        scores: Shape (Q, N), rows are queries.
+        bank: Shape (B, N), scores of the bank's queries against the same
+            items.
+        temperature: T, positive; the paper's beta is 1 / T.
+        hubs_of: How many first items of each bank query are hubs.
+
+    Returns:
+        Shape (Q, N), float64.
+
+    Raises:
+        ValueError: If the temperature is not positive, or the bank is empty
+            or has other items.
+    """
+    if bank.ndim != 2 or bank.shape[1] != scores.shape[1] or not len(bank):
+        raise ValueError(
+            f'the bank must score the same {scores.shape[1]} items, got a '
+            f'table of shape {tuple(bank.shape)}'
+        )
+    logits = _logits(scores, temperature)
+    prior = _logits(bank, temperature).logsumexp(dim=0)
+    hubs = torch.zeros(scores.shape[1], dtype=torch.bool, device=bank.device)
+    hubs[bank.topk(hubs_of, dim=1).indices.flatten()] = True
+    activated = hubs[scores.argmax(dim=1)]
+    return torch.where(activated[:, None], logits - prior, logits)
+
+
+def sinkhorn(
+    scores: Tensor, temperature: float, iterations: int = 20
+) -> Tensor:
+    """Scale rows and columns in turn until each sums to its share.
+
+    The logarithm of the transport plan between equally heavy queries and
+    equally heavy items (Sinkhorn and Knopp, 1967; Cuturi, 2013). The last
+    step scales rows, which leaves the ranks within them as they are.
+
+    Args:
+        scores: Shape (Q, N), rows are queries.
+        temperature: T, positive.
+        iterations: Number of times that both are scaled.
+
+    Returns:
+        Shape (Q, N), float64.
+
+    Raises:
+        ValueError: If the temperature or the number is not positive.
+    """
+    if iterations < 1:
+        raise ValueError(f'iterations must be positive, got {iterations}')
+    plan = _logits(scores, temperature)
+    for _ in range(iterations):
+        plan = plan - plan.logsumexp(dim=0, keepdim=True)
+        plan = plan - plan.logsumexp(dim=1, keepdim=True)
+    return plan
+
+
+def _logits(scores: Tensor, temperature: float) -> Tensor:
+    if temperature <= 0:
+        raise ValueError(f'temperature must be positive, got {temperature}')
+    return scores.double() / temperature

@@ -1,0 +1,15 @@
+"""Evaluate any system's scores: ``python tools/evaluate.py SIMS.npy``."""
+
+import sys
+
+from mmtvr.apis.command import run_command
+from mmtvr.apis.evaluate import evaluate_file, parse_args
+
+
+def main() -> None:
+    """Print the report."""
+    print(evaluate_file(parse_args()))
+
+
+if __name__ == '__main__':
+    sys.exit(run_command(main))
