@@ -28,6 +28,8 @@ INSTALL_REQUIRES = [
     'decord>=0.6.0; platform_machine in "x86_64 AMD64"',
     'HanTa>=1.1',
     'scikit-learn>=1.5',
+    'scipy>=1.15',
+    'matplotlib',
     'filelock',
     'platformdirs',
     'rich',

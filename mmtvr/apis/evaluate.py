@@ -1,7 +1,6 @@
 """Evaluate scores or embeddings that any system made."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,30 +10,18 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mmtvr.errors import SetupError
-from mmtvr.evaluation.directions import place_by_id
-from mmtvr.evaluation.protocols import (
-    PROTOCOLS,
-    describe_misfit,
-    find_protocol,
-)
-from mmtvr.evaluation.ranking import TIE_POLICIES, ranks
-from mmtvr.evaluation.report import (
-    DIRECTIONS,
-    Rescoring,
-    Table,
-    build_report,
-    towards,
-)
-from mmtvr.evaluation.report_picture import draw_ranks
+from mmtvr.evaluation.protocols import PROTOCOLS, describe_protocol
+from mmtvr.evaluation.ranking import TIE_POLICIES
+from mmtvr.evaluation.report import Table, build_report
 from mmtvr.evaluation.report_text import to_text
-from mmtvr.evaluation.rescoring import dual_softmax, qb_norm, sinkhorn
+from mmtvr.evaluation.rescoring_options import parse_rescorings
+from mmtvr.evaluation.retrieval_report import write_report
 
 FORMATS = (
     'a .npy with scores (texts, videos); or a .npz with scores, or with text '
     'and video, embeddings (N, D) to be compared by cosine, and optionally '
     'text_video_ids and video_ids'
 )
-RESCORERS = {'dual-softmax': dual_softmax, 'sinkhorn': sinkhorn}
 
 
 def load_table(path: Path, match: Path | None = None) -> Table:
@@ -142,72 +129,23 @@ def _read_match(path: Path, texts: int, videos: int) -> Tensor:
     )
 
 
-def parse_rescorings(
-    names: Sequence[str], bank: Path | None, videos: int
-) -> list[Rescoring]:
-    """Build rescorings from ``NAME:TEMPERATURE``.
+def load_bank(path: Path, videos: int) -> Tensor:
+    """Read a query bank for QB-Norm.
 
     Args:
-        names: Such as ``dual-softmax:0.01`` or ``qb-norm:0.05``.
-        bank: For QB-Norm, a .npy with scores (training texts, videos).
+        path: A .npy with scores (training texts, videos).
         videos: Number of videos.
 
     Returns:
-        The rescorings, in order.
+        The scores.
 
     Raises:
-        SetupError: A name or a temperature is wrong, or the bank is missing.
+        SetupError: The file is missing or of another shape.
     """
-    found = []
-    for entry in names:
-        name, _, number = entry.partition(':')
-        try:
-            temperature = float(number)
-        except ValueError:
-            temperature = 0.0
-        known = [*RESCORERS, 'qb-norm']
-        if name not in known or temperature <= 0:
-            raise SetupError(
-                f'--rescore {entry}: expected NAME:TEMPERATURE with a name '
-                f'out of {", ".join(known)} and a positive temperature that '
-                'was fixed before or tuned on validation data'
-            )
-        label = f'{name}, temperature {temperature:g}'
-        if name == 'qb-norm':
-            found.append(_build_qb_norm(label, bank, temperature, videos))
-        else:
-            found.append(_build_sharpener(label, name, temperature))
-    return found
-
-
-def _build_sharpener(label: str, name: str, temperature: float) -> Rescoring:
-    def rescore(scores: Tensor, direction: str) -> Tensor:
-        del direction
-        return RESCORERS[name](scores, temperature)
-
-    return Rescoring(label, rescore, needs_all_queries=True)
-
-
-def _build_qb_norm(
-    label: str, bank: Path | None, temperature: float, videos: int
-) -> Rescoring:
-    if bank is None:
-        raise SetupError(
-            'qb-norm needs --bank FILE.npy: scores of training texts against '
-            'the test videos, never of test texts'
-        )
-    table = _load(bank)
-    if not isinstance(table, np.ndarray) or table.shape[1:] != (videos,):
-        raise SetupError(f'{bank} must be a table (training texts, {videos})')
-    queries = torch.from_numpy(table)
-
-    def rescore(scores: Tensor, direction: str) -> Tensor:
-        # A bank of texts says which videos are hubs, nothing about texts.
-        if direction == 'v2t':
-            return scores
-        return qb_norm(scores, queries, temperature)
-
-    return Rescoring(f'{label} (t2v only)', rescore, needs_all_queries=False)
+    bank = _load(path)
+    if not isinstance(bank, np.ndarray) or bank.shape[1:] != (videos,):
+        raise SetupError(f'{path} must be a table (training texts, {videos})')
+    return torch.from_numpy(bank)
 
 
 def evaluate_file(args: argparse.Namespace) -> str:
@@ -224,63 +162,21 @@ def evaluate_file(args: argparse.Namespace) -> str:
     """
     table = load_table(args.file, args.match)
     texts, videos = table.scores.shape
+    bank = None if args.bank is None else load_bank(args.bank, videos)
     about = {'file': str(args.file)}
-    if args.protocol:
-        about |= describe_protocol(args.protocol, texts, videos)
-    for fact in args.about:
-        name, _, value = fact.partition('=')
-        about[name] = value
-    rescorings = parse_rescorings(args.rescore, args.bank, videos)
     try:
+        if args.protocol:
+            about |= describe_protocol(args.protocol, texts, videos)
+        for fact in args.about:
+            name, _, value = fact.partition('=')
+            about[name] = value
+        rescorings = parse_rescorings(args.rescore, bank)
         report = build_report(table, rescorings, about, args.ties)
     except ValueError as error:
         raise SetupError(f'{args.file}: {error}') from error
-    text = to_text(report)
     if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / 'report.txt').write_text(text, encoding='utf-8')
-        (args.out / 'report.json').write_text(
-            json.dumps(report.as_dict(), indent=2) + '\n', encoding='utf-8'
-        )
-        positions = {
-            direction: ranks(
-                place_by_id(*towards(table, direction)), args.ties
-            )
-            for direction in DIRECTIONS
-        }
-        title = args.protocol or args.file.name
-        draw_ranks(args.out / 'report.png', positions, title)
-    return text
-
-
-def describe_protocol(name: str, texts: int, videos: int) -> dict[str, str]:
-    """Facts about a protocol, for the head of a report.
-
-    Args:
-        name: Name of the protocol.
-        texts: Number of texts at hand.
-        videos: Number of videos at hand.
-
-    Returns:
-        Facts by name, with a warning where the sizes do not fit.
-
-    Raises:
-        SetupError: If there is no such protocol.
-    """
-    try:
-        protocol = find_protocol(name)
-    except ValueError as error:
-        raise SetupError(str(error)) from error
-    facts = {'protocol': f'{name}: {protocol.about}'}
-    if protocol.ceiling is not None:
-        facts['ceiling'] = (
-            f'{protocol.ceiling:g} % t2v R@1, set by equal captions of '
-            'different videos'
-        )
-    misfit = describe_misfit(protocol, texts, videos)
-    if misfit:
-        facts['warning'] = misfit
-    return facts
+        write_report(args.out, report, table, args.protocol or args.file.name)
+    return to_text(report)
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:

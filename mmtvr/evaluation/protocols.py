@@ -108,3 +108,30 @@ def describe_misfit(protocol: Protocol, texts: int, videos: int) -> str | None:
         f'this table has {texts:,} and {videos:,}: its numbers are no result '
         'under this protocol'
     )
+
+
+def describe_protocol(name: str, texts: int, videos: int) -> dict[str, str]:
+    """Facts about a protocol, for the head of a report.
+
+    Args:
+        name: Name of the protocol.
+        texts: Number of texts at hand.
+        videos: Number of videos at hand.
+
+    Returns:
+        Facts by name, with a warning where the sizes do not fit.
+
+    Raises:
+        ValueError: If there is no such protocol.
+    """
+    protocol = find_protocol(name)
+    facts = {'protocol': f'{name}: {protocol.about}'}
+    if protocol.ceiling is not None:
+        facts['ceiling'] = (
+            f'{protocol.ceiling:g} % t2v R@1, set by equal captions of '
+            'different videos'
+        )
+    misfit = describe_misfit(protocol, texts, videos)
+    if misfit:
+        facts['warning'] = misfit
+    return facts

@@ -47,17 +47,19 @@ def run_protocol(shared_dir, tiny_clip, tmp_path):
             shutil.copy(shared_dir / 'clips' / clip, path)
         config = configure(dataset, root, str(tiny_clip), text_options)
         config.work_dir = str(tmp_path / 'work')
-        config.test_evaluator = [
-            config.test_evaluator,
-            dict(
-                type='mmtvr.SimilarityDump',
-                out_file=str(tmp_path / 'scores.npz'),
-            ),
-        ]
+        recall, report = config.test_evaluator
+        report.out_dir = str(tmp_path)
+        dump = dict(
+            type='mmtvr.SimilarityDump', out_file=str(tmp_path / 'scores.npz')
+        )
+        config.test_evaluator = [recall, report, dump]
         metrics = Runner.from_cfg(config).test()
         with np.load(tmp_path / 'scores.npz', allow_pickle=False) as file:
             scores = {name: file[name] for name in file.files}
         captions = [video['captions'] for video in content['videos']]
+        about = json.loads((tmp_path / 'report.json').read_text())['about']
+        assert about['protocol'].startswith(f'{dataset}/')
+        assert 'no result under this protocol' in about['warning']
         return metrics, scores, captions
 
     return run

@@ -11,3 +11,13 @@ val_dataloader = dict(
     dataset=dict(data_root=data_root, ann_file='val_1_paragraph.json'))
 test_dataloader = dict(
     dataset=dict(data_root=data_root, ann_file='val_1_paragraph.json'))
+
+test_evaluator = [
+    dict(type='mmtvr.TextVideoRecall'),
+    dict(
+        type='mmtvr.RetrievalReport',
+        protocol='activitynet/paragraph-val_1',
+        about=dict(
+            decoder='decord',
+            frames='64 per video, the middle of equal segments')),
+]

@@ -44,3 +44,13 @@ test_dataloader = dict(
         data_root=data_root,
         ann_file='test_paragraph.json',
         pipeline=test_pipeline))
+
+test_evaluator = [
+    dict(type='mmtvr.TextVideoRecall'),
+    dict(
+        type='mmtvr.RetrievalReport',
+        protocol='didemo/paragraph',
+        about=dict(
+            decoder='decord',
+            frames='64 per video, the middle of equal segments')),
+]

@@ -8,3 +8,13 @@ train_dataloader = dict(
     dataset=dict(data_root=data_root, ann_file='train.json'))
 val_dataloader = dict(dataset=dict(data_root=data_root, ann_file='test.json'))
 test_dataloader = dict(dataset=dict(data_root=data_root, ann_file='test.json'))
+
+test_evaluator = [
+    dict(type='mmtvr.TextVideoRecall'),
+    dict(
+        type='mmtvr.RetrievalReport',
+        protocol='lsmdc/test',
+        about=dict(
+            decoder='decord',
+            frames='12 per video, the middle of equal segments')),
+]

@@ -74,4 +74,12 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='mmtvr.TextVideoRecall')
-test_evaluator = val_evaluator
+test_evaluator = [
+    dict(type='mmtvr.TextVideoRecall'),
+    dict(
+        type='mmtvr.RetrievalReport',
+        protocol='msrvtt/1k-A',
+        about=dict(
+            decoder='decord',
+            frames='12 per video, the middle of equal segments')),
+]

@@ -9,3 +9,13 @@ train_dataloader = dict(
     dataset=dict(data_root=data_root, ann_file='train.json'))
 val_dataloader = dict(dataset=dict(data_root=data_root, ann_file='val.json'))
 test_dataloader = dict(dataset=dict(data_root=data_root, ann_file='test.json'))
+
+test_evaluator = [
+    dict(type='mmtvr.TextVideoRecall'),
+    dict(
+        type='mmtvr.RetrievalReport',
+        protocol='msvd/all-captions',
+        about=dict(
+            decoder='decord',
+            frames='12 per video, the middle of equal segments')),
+]

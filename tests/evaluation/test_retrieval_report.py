@@ -1,0 +1,71 @@
+import json
+
+import pytest
+import torch
+
+from mmtvr.evaluation.directions import both_directions
+from mmtvr.registry import METRICS
+
+
+@pytest.fixture
+def rows():
+    """Rows of scores as the test loop feeds them."""
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.rand(9, 4, generator=generator)
+    owner, ids = torch.arange(9) % 4, torch.arange(4)
+    samples = [
+        dict(scores=row, text_video_id=int(i), video_ids=ids)
+        for row, i in zip(scores, owner, strict=True)
+    ]
+    return samples, (scores, owner, ids)
+
+
+def build(**options):
+    return METRICS.build(dict(type='mmtvr.RetrievalReport', **options))
+
+
+def test_report_agrees_with_the_recall_metric(rows, tmp_path):
+    samples, table = rows
+    metric = build(
+        out_dir=str(tmp_path / 'out'),
+        protocol='msrvtt/1k-A',
+        about=dict(decoder='decord'),
+        rescore=['sinkhorn:0.1'],
+    )
+    metric.process(None, samples[:5])
+    metric.process(None, samples[5:])
+    found = metric.evaluate(size=9)
+    want = both_directions(*table)
+    assert found['report/RSum'] == pytest.approx(
+        sum(want[f'{d}R{k}'] for d in ('', 'v2t_') for k in (1, 5, 10))
+    )
+    report = json.loads((tmp_path / 'out/report.json').read_text())
+    assert report['rows'][0]['t2v']['measures']['R1'] == want['R1']
+    assert report['rows'][1]['needs_all_queries']
+    assert 'ceiling' in report['about']
+    assert 'this table has 9 and 4' in report['about']['warning']
+    text = (tmp_path / 'out/report.txt').read_text()
+    assert 'decoder' in text
+    assert (tmp_path / 'out/report.png').is_file()
+
+
+def test_without_a_folder_nothing_is_written(rows, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    metric = build()
+    metric.process(None, rows[0])
+    metric.evaluate(size=9)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ('options', 'finding'),
+    [
+        (dict(ties='lucky'), 'lucky'),
+        (dict(protocol='msrvtt'), 'no protocol'),
+        (dict(rescore=['dsl:1']), 'NAME:TEMPERATURE'),
+        (dict(rescore=['qb-norm:0.1']), 'query bank'),
+    ],
+)
+def test_wrong_options_are_refused_at_once(options, finding):
+    with pytest.raises(ValueError, match=finding):
+        build(**options)
