@@ -1,6 +1,7 @@
 """Validation and test loops that compare all texts with all videos."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from mmengine.runner.amp import autocast
 from torch import nn
 from torch.utils.data import DataLoader
 
+from mmtvr.engine.feature_dump import dump_features
 from mmtvr.engine.feature_store import FeatureStore, Gallery, TextBatch
 from mmtvr.engine.progress import Progress
 from mmtvr.engine.scoring import score_in_blocks
@@ -39,6 +41,11 @@ class RetrievalMixin:
         fp16: Encode under autocast. Scoring stays in float32.
         block_megabytes: Memory budget of one block of scores; bounds the
             word-by-frame tables that a head makes.
+        feature_file: Where to write the pooled features, a path that ends in
+            ``.npz``; see :func:`mmtvr.engine.feature_dump.dump_features`.
+
+    Raises:
+        ValueError: If ``feature_file`` has another ending.
     """
 
     stage: str
@@ -50,9 +57,15 @@ class RetrievalMixin:
         evaluator: Evaluator | dict | list,
         fp16: bool = False,
         block_megabytes: float = 512,
+        feature_file: str | None = None,
     ) -> None:
+        if feature_file is not None and not feature_file.endswith('.npz'):
+            raise ValueError(
+                f'feature_file must end in .npz, got {feature_file}'
+            )
         super().__init__(runner, in_whole_batches(dataloader), evaluator, fp16)
         self.block_megabytes = block_megabytes
+        self.feature_file = feature_file
         self.store = FeatureStore()
         self.sizes: tuple[int, int] | None = None
 
@@ -103,6 +116,8 @@ class RetrievalMixin:
         """
         gallery, keep = self.store.gather()
         batches = [self._kept(b, keep) for b in self.store.text_batches]
+        if self.feature_file is not None:
+            dump_features(Path(self.feature_file), batches, gallery)
         count = torch.tensor(sum(len(batch.texts) for batch in batches))
         progress = Progress('scored texts', int(count))
         for batch in batches:

@@ -55,7 +55,7 @@ def test_loop_reports_what_the_whole_table_gives(
         assert file['videos'][2] == '2.mp4'
 
 
-@pytest.mark.parametrize('batch_size', [1, 5, 64])
+@pytest.mark.parametrize('batch_size', [1, 7, 64])
 def test_batch_size_changes_nothing(evaluate, batch_size):
     assert evaluate(batch_size=batch_size) == evaluate(batch_size=3)
 
@@ -97,6 +97,39 @@ def test_dumped_scores_of_processes_are_in_the_order_of_one(
     dump('one.npz')
     in_processes(2, lambda: dump('two.npz'))
     assert read('two.npz') == read('one.npz')
+
+
+def test_dumped_features_are_evaluated_again_without_the_model(
+    evaluate, in_processes, tmp_path, monkeypatch, feature_model
+):
+    monkeypatch.setattr(
+        type(feature_model),
+        'similarity',
+        lambda self, text, video: text.pooled @ video.pooled.T,
+    )
+
+    def run(name):
+        return evaluate(feature_file=str(tmp_path / name), sampler=SHUFFLED)
+
+    metrics = run('one.npz')
+    in_processes(2, lambda: run('two.npz'))
+    with np.load(tmp_path / 'one.npz', allow_pickle=False) as file:
+        one = {key: file[key] for key in file.files}
+    with np.load(tmp_path / 'two.npz', allow_pickle=False) as file:
+        for key, value in one.items():
+            np.testing.assert_array_equal(file[key], value)
+    scores = torch.from_numpy(one['text'] @ one['video'].T)
+    ids = [
+        torch.from_numpy(one[key]) for key in ('text_video_ids', 'video_ids')
+    ]
+    want = both_directions(scores, *ids)
+    assert metrics == {f'retrieval/{k}': v for k, v in want.items()}
+    assert one['texts'][1] == 'caption 0 of 1'
+
+
+def test_file_of_features_must_be_an_npz(evaluate):
+    with pytest.raises(ValueError, match='npz'):
+        evaluate(feature_file='features.pkl')
 
 
 def test_scores_that_are_not_finite_are_an_error(
