@@ -30,6 +30,7 @@ INSTALL_REQUIRES = [
     'scikit-learn>=1.5',
     'scipy>=1.15',
     'matplotlib',
+    'jinja2',
     'filelock',
     'platformdirs',
     'rich',

@@ -5,6 +5,7 @@ import runpy
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -22,6 +23,17 @@ def load_script(monkeypatch):
     """Names that a script of the folder defines, as if it had been run."""
     monkeypatch.syspath_prepend(str(FOLDER))
     return lambda name: runpy.run_path(str(FOLDER / f'{name}.py'))
+
+
+@pytest.fixture
+def checkpoint(tiny_config, tmp_path):
+    """Untrained weights of the tiny config."""
+    init_default_scope('mmtvr')
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(tiny_config).model)
+    path = tmp_path / 'model.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return path
 
 
 @pytest.fixture
@@ -97,13 +109,8 @@ def test_a_run_that_is_done_is_not_trained_again(
 
 
 def test_inspection_tells_what_is_removed(
-    load_script, tiny_config, monkeypatch, tmp_path, capsys
+    load_script, tiny_config, checkpoint, monkeypatch, capsys
 ):
-    config = Config.fromfile(tiny_config)
-    init_default_scope('mmtvr')
-    checkpoint = tmp_path / 'model.pth'
-    model = MODELS.build(config.model)
-    torch.save(dict(state_dict=model.state_dict()), checkpoint)
     script = load_script('inspect_tpmcl')
     monkeypatch.setattr(
         sys, 'argv', ['inspect', str(tiny_config), str(checkpoint)]
@@ -116,3 +123,41 @@ def test_inspection_tells_what_is_removed(
     assert 'frames: 33.3% removed' in printed
     for name in ('frames', 'word_global_frames', 'words', 'frame_global'):
         assert f'{name}: full - partial' in printed
+
+
+def test_failures_are_written_as_one_page(
+    load_script, tiny_config, checkpoint, monkeypatch, tmp_path
+):
+    page = tmp_path / 'out/failures.html'
+    arguments = ['failures', tiny_config, checkpoint, '--out', page]
+    arguments = [*map(str, arguments), '--count', '2']
+    monkeypatch.setattr(sys, 'argv', arguments)
+    load_script('failures')['main']()
+    html = page.read_text(encoding='utf-8')
+    # Two of the worst and two others, each with all five videos.
+    assert html.count('<h2>') == 4
+    assert html.count('<section') == 20
+    assert html.count('the true video</strong>') == 4
+    assert html.count('data:image/jpeg;base64,') == 20 * 3
+    assert html.count('class="gone"') == 20
+    assert 'hard negative of NegNCE' in html
+    assert 'http' not in html.replace('<!doctype html>', '')
+
+
+def test_captions_cannot_bring_markup_into_the_page(load_script, tmp_path):
+    page = load_script('failures_page')
+    picture = np.zeros((4, 4, 3), np.uint8)
+    answer = page['Answer'](
+        name='<i>.mp4',
+        score=0.5,
+        place=1,
+        is_true=True,
+        frames=[page['Frame'](picture, removed=False)],
+        words=[page['Word']('<b>', 0.1, [0.2])],
+    )
+    failure = page['Failure']('<script>', 1.0, 1, False, [answer])
+    page['write_page'](tmp_path / 'page.html', [failure], 'title')
+    html = (tmp_path / 'page.html').read_text(encoding='utf-8')
+    assert '&lt;script&gt;' in html
+    for markup in ('<script>', '<i>', '<b>'):
+        assert markup not in html
