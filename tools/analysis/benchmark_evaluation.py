@@ -1,9 +1,9 @@
 """Time and memory of scoring and ranking a large test set.
 
 ``python tools/analysis/benchmark_evaluation.py --texts 5000 --videos 5000``
-scores random features by ``DMAEHead`` in blocks, ranks them in both directions,
-and gives the time as a multiple of the plain matrix products that the scores
-need, in the same blocks, and the peak of the memory of the process.
+scores random features by ``DMAEHead`` in blocks, ranks them in both
+directions, and gives the time as a multiple of the plain matrix products that
+the scores need, in the same blocks, and the peak memory of the process.
 """
 
 import argparse
