@@ -20,7 +20,7 @@ def named_tests(page):
     files = []
     for code in CODE.findall(BLOCK.sub('', page)):
         path, _, function = code.partition('::')
-        if path.endswith('.py'):
+        if path.endswith('.py') and Path(path).name.startswith('test_'):
             files = [path.removeprefix('tests/')]
             yield files[0], function
         elif not path and function.startswith('test_') and files:
