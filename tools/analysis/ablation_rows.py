@@ -50,4 +50,12 @@ ROWS: dict[str, tuple[str, dict[str, object]]] = {
         ablation('tpmcl_moving_shapes_min-removed'),
         {},
     ),
+    '+ TPM-CL, cosine importance': (
+        ablation('tpmcl_moving_shapes_cosine-importance'),
+        {},
+    ),
+    '+ TPM-CL, cosine, margin 0.3': (
+        ablation('tpmcl_moving_shapes_cosine-importance'),
+        {f'{LOSS}.margin': 0.3},
+    ),
 }

@@ -9,6 +9,7 @@ from mmtvr.ops import autocast_off, full_precision
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
 
+from .cosine_importance import CosineImportance
 from .importance import ImportancePredictor
 from .selection import keep_less_important
 from .triplets import (
@@ -54,10 +55,14 @@ class TPMCLLoss(nn.Module):
             version equals the full one, and the pair has no gradient:
             importance that is learned well ends there. 1 keeps such pairs
             alive.
+        importance: ``'predicted'`` by a network that learns with the loss,
+            as released, or ``'cosine'``, the similarity of a token with the
+            other side, see :class:`CosineImportance`.
         loss_weight: Factor of the loss.
 
     Raises:
-        ValueError: If a triplet is unknown or the mass is out of range.
+        ValueError: If a triplet or the importance is unknown, or the mass is
+            out of range.
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class TPMCLLoss(nn.Module):
         margin: float = 0.6,
         mass: float = 0.6,
         min_removed: int = 0,
+        importance: str = 'predicted',
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
@@ -85,15 +91,18 @@ class TPMCLLoss(nn.Module):
         self.loss_weight = loss_weight
         self.frame_importance = self.word_importance = None
         if OF_FRAMES & set(self.triplets):
-            self.frame_importance = ImportancePredictor(
-                embed_dims, max_keys=max_frames, max_queries=1
+            self.frame_importance = _build_importance(
+                importance, embed_dims, max_keys=max_frames, max_queries=1
             )
             self.frame_importance.requires_grad_(
                 'frame_global' in self.triplets
             )
         if OF_WORDS & set(self.triplets):
-            self.word_importance = ImportancePredictor(
-                embed_dims, max_keys=max_words, max_queries=max_frames
+            self.word_importance = _build_importance(
+                importance,
+                embed_dims,
+                max_keys=max_words,
+                max_queries=max_frames,
             )
         self._log_values: dict[str, Tensor] = {}
 
@@ -183,3 +192,13 @@ class TPMCLLoss(nn.Module):
         active = (violation.detach() > 0).sum() / pairs_or_one
         self._log_values[f'active_{name}'] = active
         return violation.sum() / pairs_or_one
+
+
+def _build_importance(kind: str, embed_dims: int, **sizes: int) -> nn.Module:
+    if kind == 'predicted':
+        return ImportancePredictor(embed_dims, **sizes)
+    if kind == 'cosine':
+        return CosineImportance()
+    raise ValueError(
+        f"importance must be 'predicted' or 'cosine', not {kind!r}"
+    )
