@@ -39,7 +39,7 @@ def test_importance_equals_slow_loop(pair):
             else 0.0
             for k in range(5)
         ]
-        want = torch.tensor(powers).double() / sum(powers)
+        want = torch.tensor(powers, dtype=torch.float64) / sum(powers)
         torch.testing.assert_close(got[row], want, rtol=0, atol=1e-12)
 
 
