@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mmtvr.evaluation.ranking import (
+    BLOCK_CELLS,
     Placement,
     TiePolicy,
     check_finite,
@@ -21,15 +22,13 @@ from mmtvr.evaluation.ranking import (
     summarise,
 )
 
-BLOCK_CELLS = 2**24
-
 
 def place_by_id(
     scores: Tensor, query_ids: Tensor, item_ids: Tensor
 ) -> Placement:
     """Place queries whose matches are the items with the same id.
 
-    Works on blocks of rows, so that beside ``scores`` it needs little memory.
+    Works on blocks of rows, so that the memory beside ``scores`` is bounded.
 
     Args:
         scores: Shape (Q, N), floating point.
@@ -63,9 +62,7 @@ def place_by_id(
             scores.split(rows), query_ids.split(rows), strict=True
         )
     ]
-    return Placement(
-        *(torch.cat(field) for field in zip(*blocks, strict=True))
-    )
+    return _join(blocks)
 
 
 def best_of_groups(scores: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,9 +117,13 @@ def video_to_text(
         ValueError: See :func:`place_by_id`.
     """
     check_finite(scores)
-    best, groups = best_of_groups(scores, text_video_ids)
-    asked = torch.isin(video_ids, groups)
-    return place_by_id(best.T[asked], video_ids[asked], groups)
+    asked = torch.isin(video_ids, text_video_ids).nonzero().squeeze(1)
+    columns = max(1, BLOCK_CELLS // max(1, len(scores)))
+    blocks = []
+    for part in asked.split(columns):
+        best, groups = best_of_groups(scores[:, part], text_video_ids)
+        blocks.append(place_by_id(best.T, video_ids[part], groups))
+    return _join(blocks)
 
 
 def both_directions(
@@ -152,3 +153,11 @@ def both_directions(
     report = summarise(text_to_video(*asked), topk, ties)
     back = summarise(video_to_text(*asked), topk, ties)
     return report | {f'v2t_{name}': value for name, value in back.items()}
+
+
+def _join(blocks: Sequence[Placement]) -> Placement:
+    if not blocks:
+        return Placement(*(torch.zeros(0, dtype=torch.int64),) * 3)
+    return Placement(
+        *(torch.cat(field) for field in zip(*blocks, strict=True))
+    )

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 TiePolicy = Literal['optimistic', 'pessimistic', 'expected']
+# Scores looked at together; bounds the memory beside a table of scores.
+BLOCK_CELLS = 2**24
 TIE_POLICIES = ('optimistic', 'pessimistic', 'expected')
 
 
@@ -40,12 +42,17 @@ def check_finite(scores: Tensor) -> None:
     Raises:
         ValueError: A score is NaN or infinite; names its row and column.
     """
-    bad = (~torch.isfinite(scores)).nonzero()
-    if len(bad):
-        row, column = bad[0].tolist()
+    count, first = 0, None
+    rows = max(1, BLOCK_CELLS // max(1, scores.shape[1]))
+    for top, part in enumerate(scores.split(rows)):
+        bad = (~torch.isfinite(part)).nonzero()
+        if len(bad) and first is None:
+            first = top * rows + bad[0, 0].item(), bad[0, 1].item()
+        count += len(bad)
+    if first is not None:
         raise ValueError(
-            f'the score in row {row}, column {column} is '
-            f'{scores[row, column].item()}: {len(bad)} of {scores.numel()} '
+            f'the score in row {first[0]}, column {first[1]} is '
+            f'{scores[first].item()}: {count} of {scores.numel()} '
             'scores are not finite and cannot be ranked'
         )
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from mmtvr.evaluation.directions import (
     best_of_groups,
     place_by_id,
+    text_to_video,
+    video_to_text,
 )
 from mmtvr.evaluation.graded import mean, summarise_graded
 from mmtvr.evaluation.intervals import bootstrap_interval
@@ -204,19 +206,22 @@ def evaluate(
     Returns:
         The results.
     """
-    scores, query_ids, item_ids = towards(table, direction)
     if rescore is not None:
-        scores = rescore(scores, direction)
-    placement = place_by_id(scores, query_ids, item_ids)
-    if direction == 'v2t' and rescore is None:
-        captions = table.scores.T[torch.isin(table.video_ids, query_ids)]
-        graded = captions, query_ids, table.text_video_ids
+        scores, *ids = towards(table, direction)
+        graded = (rescore(scores, direction), *ids)
+        placement = place_by_id(*graded)
+    elif direction == 't2v':
+        graded = table
+        placement = text_to_video(*table)
     else:
-        graded = scores, query_ids, item_ids
+        graded = _videos_as_queries(table)
+        placement = video_to_text(*table)
     values = summarise_graded(*graded, ties)
     values |= _values(placement, ties)
+    groups = len(table.text_video_ids.unique())
     report = DirectionReport(
-        *scores.shape,
+        queries=len(placement.better),
+        items=len(table.video_ids) if direction == 't2v' else groups,
         measures=summarise(placement, TOPK, ties)
         | {name: mean(values[name]) for name in ('mAP', 'NDCG10')},
         intervals=_intervals(values),
@@ -228,6 +233,14 @@ def evaluate(
             for policy in TIE_POLICIES
         }
     return report
+
+
+def _videos_as_queries(table: Table) -> tuple[Tensor, Tensor, Tensor]:
+    asked = torch.isin(table.video_ids, table.text_video_ids)
+    captions = table.scores.T
+    if not asked.all():
+        captions = captions[asked]
+    return captions, table.video_ids[asked], table.text_video_ids
 
 
 def _values(placement: Placement, ties: TiePolicy) -> dict[str, Tensor]:

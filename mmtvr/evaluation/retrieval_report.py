@@ -9,16 +9,10 @@ from mmengine.dist import is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
-from mmtvr.evaluation.directions import place_by_id
+from mmtvr.evaluation.directions import text_to_video, video_to_text
 from mmtvr.evaluation.protocols import describe_protocol
 from mmtvr.evaluation.ranking import TIE_POLICIES, TiePolicy, ranks
-from mmtvr.evaluation.report import (
-    DIRECTIONS,
-    Report,
-    Table,
-    build_report,
-    towards,
-)
+from mmtvr.evaluation.report import Report, Table, build_report
 from mmtvr.evaluation.report_picture import draw_ranks
 from mmtvr.evaluation.report_text import to_text
 from mmtvr.evaluation.rescoring_options import parse_rescorings
@@ -145,7 +139,7 @@ def write_report(
     content = json.dumps(report.as_dict(), indent=2)
     (folder / 'report.json').write_text(content + '\n', encoding='utf-8')
     positions = {
-        direction: ranks(place_by_id(*towards(table, direction)), report.ties)
-        for direction in DIRECTIONS
+        't2v': ranks(text_to_video(*table), report.ties),
+        'v2t': ranks(video_to_text(*table), report.ties),
     }
     draw_ranks(folder / 'report.png', positions, title)

@@ -148,4 +148,8 @@ def test_blocks_of_rows_equal_one_block(monkeypatch):
     scores = torch.rand(9, 9)
     want = both_directions(scores, torch.arange(9), torch.arange(9))
     monkeypatch.setattr('mmtvr.evaluation.directions.BLOCK_CELLS', 20)
+    monkeypatch.setattr('mmtvr.evaluation.ranking.BLOCK_CELLS', 20)
     assert both_directions(scores, torch.arange(9), torch.arange(9)) == want
+    scores[7, 3] = scores[8, 1] = float('nan')
+    with pytest.raises(ValueError, match='row 7, column 3 is nan: 2 of 81'):
+        both_directions(scores, torch.arange(9), torch.arange(9))
