@@ -1,12 +1,11 @@
 """The masked max-similarity kernel by itself."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 from torch.nn.functional import normalize
 
-from mmtvr.ops import nearest_frames, text_blocks, token_similarity
+from mmtvr.ops import nearest_frames, text_blocks
+from mmtvr.ops import token_similarity as plain_similarity
 from mmtvr.structures import TokenFeatures
 
 
@@ -14,6 +13,11 @@ def bag(tokens, mask=None, weight=None):
     if mask is None:
         mask = torch.ones(tokens.shape[:2], dtype=torch.bool)
     return TokenFeatures(tokens, mask, tokens.mean(1), weight)
+
+
+def token_similarity(text, video, visual_attention=0.0, block_bytes=2**28):
+    neighbours = nearest_frames(video, visual_attention)
+    return plain_similarity(text, video, neighbours, block_bytes)
 
 
 def random_pair(texts=5, videos=4, words=6, frames=3, width=8):
@@ -65,7 +69,7 @@ def test_nearest_frames_skip_padding_and_opposite_frames():
     )
     mask = torch.tensor([[True, False, True], [True, True, True]])
 
-    cosine, index = nearest_frames(frames, mask)
+    cosine, index = nearest_frames(bag(frames, mask), 1.0)
 
     assert cosine[0, 0].item() == pytest.approx(0.8)
     assert index[0].tolist()[::2] == [2, 0]
@@ -97,21 +101,6 @@ def test_blocks_give_scores_and_gradients_of_one_shot(
 
     for one_shot, in_blocks in zip(*results, strict=True):
         torch.testing.assert_close(in_blocks, one_shot, rtol=0, atol=1e-14)
-
-
-def test_blocks_without_gradients_are_not_checkpointed(monkeypatch):
-    import mmtvr.ops.pair_blocks as module
-
-    def refuse(*args, **kwargs):
-        raise AssertionError('checkpoint was called')
-
-    monkeypatch.setattr(module, 'checkpoint', refuse)
-    text, video = random_pair()
-    expected = token_similarity(text, video)
-
-    torch.testing.assert_close(
-        token_similarity(text, video, block_bytes=1), expected
-    )
 
 
 def test_text_blocks_respect_the_budget():
@@ -216,23 +205,74 @@ def test_gradients_pass_gradcheck():
     assert torch.autograd.gradcheck(score, leaves)
 
 
-def test_backward_keeps_less_memory_in_smaller_blocks():
-    """What autograd saves must not grow with words times frames."""
+@pytest.mark.parametrize('visual_attention', [0.0, 0.5])
+def test_backward_keeps_no_cosines(visual_attention):
+    """Beside tokens: a byte per best word or frame, and second scores."""
     torch.manual_seed(3)
     text, video = random_pair(texts=16, videos=16, words=8, frames=8)
     text.tokens.requires_grad_()
-    saved = []
-    for block_bytes in (2**28, 2**15, 1):
-        total = 0
+    saved = {}
 
-        def pack(tensor):
-            nonlocal total
-            total += tensor.numel() * tensor.element_size()
-            return tensor
+    def pack(tensor):
+        saved[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
-            token_similarity(text, video, 0.5, block_bytes)
-        saved.append(total)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda x: x):
+        token_similarity(text, video, visual_attention, block_bytes=2**15)
 
-    assert all(after < before for before, after in pairwise(saved[:2]))
-    assert saved[2] < 2 * 16 * 16 * 8 * 8 * 8
+    tokens = 2 * 16 * 8 * (8 + 2) * 8
+    numbers = 2 * 16 * 16 * 8
+    second = 16 * 16 * 8 * 8 if visual_attention else 0
+    small = 16 * 16 * 8 * 4
+    assert sum(saved.values()) <= tokens + numbers + second + small
+    assert small < 16 * 16 * 8 * 8 * 8 / 8
+
+
+def test_products_stay_within_the_budget(monkeypatch):
+    text, video = random_pair(texts=9, videos=4, words=6, frames=3)
+    row_bytes = 6 * 4 * 3 * 8
+    sizes = []
+    multiply = torch.mm
+
+    def record(left, right, out):
+        sizes.append(out.numel() * out.element_size())
+        return multiply(left, right, out=out)
+
+    monkeypatch.setattr(torch, 'mm', record)
+    token_similarity(text, video, block_bytes=2 * row_bytes)
+
+    assert sizes == [2 * row_bytes] * 4 + [row_bytes]
+
+
+def test_first_of_equal_frames_brings_its_neighbour():
+    """Frames 0 and 1 tie for the word; their neighbours differ."""
+    frames = normalize(
+        torch.tensor(
+            [[[1.0, 1, 0], [1, -1, 0], [0.8, 1, 0.1], [0.9, -1, 0.9]]]
+        ).double(),
+        dim=-1,
+    )
+    word = torch.tensor([[[1.0, 0.0, 0.0]]]).double()
+    cosine = frames[0] @ frames[0].mT
+    assert cosine[0, 2] > 0.9 > cosine[1, 3] > 0.5
+
+    plain = token_similarity(bag(word), bag(frames))
+    attended = token_similarity(bag(word), bag(frames), visual_attention=0.5)
+
+    assert frames[0, 3, 0] < frames[0, 0, 0] == frames[0, 1, 0]
+    bonus = 0.5 * cosine[0, 2] * frames[0, 2, 0]
+    assert (attended - plain).item() == pytest.approx(0.5 * bonus.item())
+
+
+@pytest.mark.parametrize('size', [255, 256, 300])
+def test_more_tokens_than_a_byte_counts(size):
+    torch.manual_seed(4)
+    text, video = random_pair(texts=2, videos=2, words=size, frames=2)
+    words = text.tokens.requires_grad_()
+
+    token_similarity(text, video).sum().backward()
+
+    cosine = torch.einsum('bpd,vqd->bvpq', words, video.tokens)
+    expected = (cosine.amax(3).mean(2) + cosine.amax(2).mean(2)) / 2
+    (reference,) = torch.autograd.grad(expected.sum(), words)
+    torch.testing.assert_close(words.grad, reference, rtol=0, atol=1e-12)

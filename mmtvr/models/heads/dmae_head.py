@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmtvr.ops import autocast_off, full_precision, token_similarity
+from mmtvr.ops import (
+    autocast_off,
+    full_precision,
+    nearest_frames,
+    token_similarity,
+)
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
 
@@ -59,7 +64,7 @@ class DMAEHead(nn.Module):
         weighting: str = 'mean',
         visual_attention: float = 0.5,
         hidden_layers: int = 0,
-        block_bytes: int = 2**28,
+        block_bytes: int = 2**24,
     ) -> None:
         super().__init__()
         self.levels = check_levels(levels)
@@ -89,11 +94,12 @@ class DMAEHead(nn.Module):
         with autocast_off(text.tokens):
             text, video = full_precision(text, video)
             video = self.frame_weights(video)
+            neighbours = nearest_frames(video, self.visual_attention)
             similarities = [
                 token_similarity(
                     self._at_level(level, text),
                     video,
-                    self.visual_attention,
+                    neighbours,
                     self.block_bytes,
                 )
                 for level in self.levels

@@ -32,7 +32,7 @@ class TokenWiseHead(DMAEHead):
         level: str = 'word',
         weighting: str = 'mean',
         hidden_layers: int = 0,
-        block_bytes: int = 2**28,
+        block_bytes: int = 2**24,
     ) -> None:
         super().__init__(
             embed_dims=embed_dims,
