@@ -2,6 +2,7 @@
 
 import os
 import socket
+from itertools import product
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from mmtvr.structures import TokenFeatures
 
 WIDTH, WORDS, FRAMES = 32, 6, 3
 SIZES = [(4, 4), (3, 5)]
+CHUNKS = [None, dict(chunk=2)]
 PARTIAL = dict(
     type='mmtvr.TPMCLLoss',
     embed_dims=WIDTH,
@@ -23,7 +25,7 @@ PARTIAL = dict(
 HEAD = dict(type='mmtvr.DMAEHead', embed_dims=WIDTH, weighting='learned')
 
 
-def model_of(clip):
+def model_of(clip, cached=None):
     from mmengine.registry import init_default_scope
 
     from mmtvr.registry import MODELS
@@ -43,6 +45,7 @@ def model_of(clip):
             contrastive_loss=dict(type='mmtvr.NegNCELoss'),
             partial_loss=PARTIAL,
             logit_scale=dict(init=10.0),
+            cached_contrastive=cached,
         )
     ).double()
 
@@ -89,10 +92,14 @@ def start(rank, port, world):
 
 def train_steps(rank, port, clip, folder):
     start(rank, port, 2)
-    for sizes in SIZES:
+    for sizes, cached in product(SIZES, CHUNKS):
         first = sum(sizes[:rank])
-        model = DistributedDataParallel(model_of(clip))
+        model = DistributedDataParallel(model_of(clip, cached))
         rows = list(range(first, first + sizes[rank]))
+        shapes = []
+        model.module.head.register_forward_hook(
+            lambda *args, shapes=shapes: shapes.append(args[2].shape)
+        )
         losses = model(inputs_of(rows), mode='loss')
         total_loss(losses).backward()
         gradients = {
@@ -100,7 +107,11 @@ def train_steps(rank, port, clip, folder):
             for name, parameter in model.named_parameters()
         }
         values = {k: v.detach() for k, v in losses.items()}
-        torch.save((values, gradients), f'{folder}/{sizes[rank]}-{rank}.pt')
+        values['compared'] = [tuple(shape) for shape in shapes]
+        torch.save(
+            (values, gradients),
+            f'{folder}/{sizes[rank]}-{rank}-{bool(cached)}.pt',
+        )
     dist.destroy_process_group()
 
 
@@ -112,18 +123,20 @@ def two_ranks(tiny_clip, tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize('cached', CHUNKS)
 @pytest.mark.parametrize('sizes', SIZES)
 def test_loss_and_gradients_equal_those_of_one_process(
-    sizes, tiny_clip, two_ranks
+    sizes, cached, tiny_clip, two_ranks
 ):
     model = model_of(str(tiny_clip))
     alone = model(inputs_of(list(range(8))), mode='loss')
     total_loss(alone).backward()
     ranks = [
-        torch.load(two_ranks / f'{size}-{rank}.pt')
+        torch.load(two_ranks / f'{size}-{rank}-{bool(cached)}.pt')
         for rank, size in enumerate(sizes)
     ]
-    for losses, _ in ranks:
+    for size, (losses, _) in zip(sizes, ranks, strict=True):
+        assert losses['compared'] == [(size, 8)]
         torch.testing.assert_close(
             losses['loss_contrastive'],
             alone['loss_contrastive'].detach(),

@@ -1,5 +1,6 @@
 """Score texts against videos in blocks of a stated memory budget."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import torch
@@ -17,10 +18,11 @@ Similarity = Callable[[TokenFeatures, TokenFeatures], Tensor]
 def block_shape(
     words: int, videos: int, frames: int, megabytes: float
 ) -> tuple[int, int]:
-    """Largest block of texts and videos within the budget.
+    """Block of texts and videos within the budget, of about as many tokens.
 
-    Depends on nothing but the test set and the budget, so that any number of
-    processes scores the same blocks.
+    What a head prepares for its texts and for its videos then costs little
+    beside their products. Depends on nothing but the test set and the budget,
+    so that any number of processes scores the same blocks.
 
     Args:
         words: Tokens of a caption, padding included.
@@ -33,7 +35,8 @@ def block_shape(
     """
     pair = words * frames * TABLES_PER_BLOCK * BYTES_PER_CELL
     pairs = max(1, int(megabytes * 2**20) // pair)
-    columns = max(1, min(videos, pairs))
+    square = math.isqrt(pairs * words // max(1, frames))
+    columns = max(1, min(videos, square))
     return max(1, pairs // columns), columns
 
 

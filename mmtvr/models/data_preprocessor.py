@@ -16,12 +16,14 @@ CLIP_STD = (68.5005, 66.6322, 70.3232)
 
 @MODELS.register_module()
 class TextVideoPreprocessor(BaseDataPreprocessor):
-    """Move a batch to the device, stack it, and normalise the frames there.
+    """Move a batch to the device, stack it, and normalise frames there.
 
-    Frames come as uint8 and stay so until they are on the device. The inputs
-    after it, for B captions of V videos:
+    Frames come as uint8 and stay so until they are encoded, which takes a
+    quarter of the memory where a batch is encoded in chunks. The inputs after
+    it, for B captions of V videos:
 
-    * ``frames`` (V, T, 3, H, W) float, ``frame_mask`` (V, T) bool;
+    * ``frames`` (V, T, 3, H, W) uint8, for :meth:`normalize`;
+    * ``frame_mask`` (V, T) bool;
     * ``tokens`` (B, L) int64, ``token_mask`` (B, L) bool, ``cut_pieces``
       (B,) int64, and ``token_weight`` (B, L) float if the samples have it;
     * ``video_of_text`` (B,) int64, the row of each caption's own video;
@@ -71,10 +73,6 @@ class TextVideoPreprocessor(BaseDataPreprocessor):
                 inputs[key] = _stack(key, values)
             else:
                 inputs[key] = torch.cat(list(values))
-        if 'frames' in inputs:
-            inputs['frames'] = (inputs['frames'].float() - self.mean).div_(
-                self.std
-            )
         if 'tokens' in inputs:
             inputs['video_of_text'] = _rows(data['inputs']['tokens'])
         if samples is not None and 'video_id' in samples[0]:
@@ -83,6 +81,17 @@ class TextVideoPreprocessor(BaseDataPreprocessor):
                 device=self.device,
             )
         return dict(inputs=inputs, data_samples=samples)
+
+    def normalize(self, frames: Tensor) -> Tensor:
+        """Bring frames to the mean and deviation that the encoder knows.
+
+        Args:
+            frames: Shape (..., 3, H, W), RGB, 0 to 255.
+
+        Returns:
+            The same shape, float32.
+        """
+        return (frames.float() - self.mean).div_(self.std)
 
 
 def _stack(key: str, values: Sequence[Tensor]) -> Tensor:

@@ -1,5 +1,6 @@
 """The text-video retriever: two encoders, a head and losses."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -7,6 +8,8 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmtvr.distributed import gather_features, gather_rows, world_size
+from mmtvr.errors import SetupError
+from mmtvr.models.chunked_encoding import encode_in_chunks
 from mmtvr.models.logit_scale import LogitScale
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
@@ -22,8 +25,9 @@ class TextVideoRetriever(BaseModel):
     head with any contrastive loss. Positives are the pairs with equal video
     ids, so several captions of one video in a batch are no negatives.
 
-    On R processes features are gathered, with exact gradients, before the
-    head: loss and gradients are those of one process on the union batch.
+    On R processes each compares its own captions with the videos of all, a
+    share 1 / R of the work. Features and similarities are gathered with exact
+    gradients: loss and gradients are those of one process on the union batch.
 
     Args:
         text_encoder: ``(tokens, mask, weight) -> TokenFeatures``.
@@ -34,7 +38,12 @@ class TextVideoRetriever(BaseModel):
         temporal: ``TokenFeatures -> TokenFeatures`` over frames, or None for
             the frames as they are (mean pooling).
         logit_scale: Arguments of :class:`LogitScale`.
-        data_preprocessor: Defaults to ``mmtvr.TextVideoPreprocessor`` with
+        cached_contrastive: ``dict(chunk=32)`` trains with the activations of
+            32 captions or videos at a time, at the price of encoding twice;
+            see :func:`encode_in_chunks`. None encodes in one pass.
+        data_preprocessor: Gives frames as uint8, and normalises them with
+            its ``normalize``; frames in floating point are encoded as they
+            are. Defaults to ``mmtvr.TextVideoPreprocessor`` with
             CLIP's mean and deviation.
         init_cfg: Initialisation of mmengine.
 
@@ -50,6 +59,7 @@ class TextVideoRetriever(BaseModel):
         partial_loss: dict | nn.Module | None = None,
         temporal: dict | nn.Module | None = None,
         logit_scale: dict = dict(init=100.0, learnable=True, max=100.0),  # noqa: B006
+        cached_contrastive: dict[str, int] | None = None,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -61,6 +71,7 @@ class TextVideoRetriever(BaseModel):
         self.contrastive_loss = _build(contrastive_loss)
         self.partial_loss = _build(partial_loss)
         self.logit_scale = LogitScale(**logit_scale)
+        self.chunk = _chunk(**cached_contrastive) if cached_contrastive else 0
 
     def extract_text(self, inputs: dict[str, Tensor]) -> TokenFeatures:
         """Encode captions.
@@ -73,21 +84,39 @@ class TextVideoRetriever(BaseModel):
         Returns:
             Features of B captions.
         """
-        return self.text_encoder(
-            inputs['tokens'], inputs['token_mask'], inputs.get('token_weight')
+        return self._encode(
+            self.text_encoder,
+            inputs['tokens'],
+            inputs['token_mask'],
+            inputs.get('token_weight'),
         )
 
     def extract_video(self, inputs: dict[str, Tensor]) -> TokenFeatures:
         """Encode videos, with their order in time if there is ``temporal``.
 
         Args:
-            inputs: ``frames`` (V, T, 3, H, W) and ``frame_mask`` (V, T).
+            inputs: ``frames`` (V, T, 3, H, W), uint8 or normalised, and
+                ``frame_mask`` (V, T).
 
         Returns:
             Features of V videos.
         """
-        video = self.frame_encoder(inputs['frames'], inputs['frame_mask'])
+        return self._encode(
+            self._encode_frames, inputs['frames'], inputs['frame_mask']
+        )
+
+    def _encode_frames(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
+        if not frames.is_floating_point():
+            frames = self.data_preprocessor.normalize(frames)
+        video = self.frame_encoder(frames, mask)
         return video if self.temporal is None else self.temporal(video)
+
+    def _encode(
+        self, encode: Callable[..., TokenFeatures], *inputs: Tensor | None
+    ) -> TokenFeatures:
+        if self.chunk and torch.is_grad_enabled():
+            return encode_in_chunks(encode, self.chunk, *inputs)
+        return encode(*inputs)
 
     def similarity(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
         """Compare all captions with all videos.
@@ -161,10 +190,9 @@ class TextVideoRetriever(BaseModel):
             Scalars; keys with ``loss`` are terms of the sum.
         """
         scale = self.logit_scale()
-        all_text, all_video = gather_features(text), gather_features(video)
         text_ids = gather_rows(video_ids[video_of_text])
         match = text_ids[:, None] == gather_rows(video_ids)
-        sim = self.head(all_text, all_video)
+        sim = gather_rows(self.head(text, gather_features(video)))
         losses = dict(
             loss_contrastive=self.contrastive_loss(sim, match, scale)
         )
@@ -195,6 +223,15 @@ class TextVideoRetriever(BaseModel):
                 cut = inputs['cut_pieces'][captions] > 0
                 sample.cut_captions = int(cut.sum())
         return data_samples
+
+
+def _chunk(chunk: int) -> int:
+    if chunk < 1:
+        raise SetupError(
+            f'cached_contrastive=dict(chunk={chunk}) must be at least 1: the '
+            'number of captions or videos that are encoded at a time'
+        )
+    return chunk
 
 
 def _build(part: dict | nn.Module | None) -> nn.Module | None:

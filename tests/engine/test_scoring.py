@@ -20,15 +20,22 @@ def test_block_stays_within_the_budget():
     rows, columns = block_shape(
         words=32, videos=1000, frames=12, megabytes=512
     )
-    assert columns == 1000
+    assert 1 < columns < 1000
     tables = 3 * rows * columns * 32 * 12 * 4
     assert 0.9 * 512 * 2**20 < tables <= 512 * 2**20
 
 
-def test_videos_are_split_when_one_text_is_too_much():
-    rows, columns = block_shape(32, 10**6, 12, megabytes=1)
-    assert rows == 1
-    assert 1 < columns < 10**6
+@pytest.mark.parametrize('megabytes', [1, 64, 1024])
+def test_a_block_has_about_as_many_words_as_frames(megabytes):
+    """What is prepared per video must not be prepared for a few texts."""
+    rows, columns = block_shape(32, 10**6, 12, megabytes)
+    assert 0.8 < rows * 32 / (columns * 12) < 1.25
+
+
+def test_few_videos_are_compared_with_many_texts():
+    rows, columns = block_shape(32, 5, 12, megabytes=64)
+    assert columns == 5
+    assert rows > 1000
 
 
 def test_a_budget_of_nothing_still_goes_on():

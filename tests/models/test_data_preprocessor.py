@@ -32,7 +32,11 @@ def test_captions_are_joined_and_know_their_video():
 
 def test_frames_are_normalised_per_channel():
     preprocessor = TextVideoPreprocessor(mean=(1, 2, 3), std=(2, 4, 5))
-    frames = preprocessor(batch())['inputs']['frames']
+    stacked = preprocessor(batch())['inputs']['frames']
+    assert stacked.dtype == torch.uint8
+
+    frames = preprocessor.normalize(stacked)
+
     assert frames.dtype == torch.float32
     assert frames[1, 0, :, 0, 0].tolist() == pytest.approx([4.5, 2.0, 1.4])
 

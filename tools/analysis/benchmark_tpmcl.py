@@ -1,0 +1,134 @@
+"""What TPM-CL costs on matched pairs, and what it would on all pairs.
+
+``python tools/analysis/benchmark_tpmcl.py`` times forward and backward of
+``TPMCLLoss``. The all-pairs form, plainly: every caption with every video
+through the same predictors and triplets, of which the loss reads the diagonal.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from benchmark_similarity import draw
+from measuring import peak_megabytes, ratio, report, time_in_turn
+from torch import Tensor
+
+from mmtvr.models import TPMCLLoss
+from mmtvr.models.partial_order.triplets import triplet_similarities
+from mmtvr.structures import TokenFeatures
+
+
+def all_pairs_loss(
+    loss: TPMCLLoss, text: TokenFeatures, video: TokenFeatures
+) -> Tensor:
+    """Compute the loss from similarities of all captions with all videos.
+
+    Args:
+        loss: Its predictors, triplets and margin.
+        text: B captions.
+        video: B videos, row i is the video of caption i.
+
+    Returns:
+        Scalar, equal to ``loss(text, video)``.
+    """
+    rows = torch.arange(len(text.mask), device=text.mask.device)
+    pairs = loss.partial_pairs(
+        text.select(rows.repeat_interleave(len(rows))),
+        video.select(rows.repeat(len(rows))),
+    )
+    total = text.tokens.new_zeros(())
+    for name in loss.triplets:
+        full, partial = triplet_similarities(name, pairs)
+        gap = (full - partial).view(len(rows), len(rows))
+        total = total + torch.relu(loss.margin - gap.diagonal()).mean()
+    return loss.loss_weight * total
+
+
+def prepare(
+    form: str, batch: int, words: int, frames: int, width: int, device: str
+) -> Callable[[], object]:
+    """Make inputs and the task to compute the loss with its gradients.
+
+    Args:
+        form: ``'matched'`` or ``'all'``.
+        batch: Pairs.
+        words: Words of a caption.
+        frames: Frames of a video.
+        width: Width of the tokens.
+        device: Where to run.
+
+    Returns:
+        The task.
+    """
+    torch.manual_seed(0)
+    text = draw(batch, words, width, device, padded=True)
+    video = draw(batch, frames, width, device, padded=False)
+    loss = TPMCLLoss(width, words, frames).to(device)
+    leaves = [text.tokens, text.pooled, video.tokens, *loss.parameters()]
+
+    def run() -> tuple[Tensor, ...]:
+        if form == 'all':
+            value = all_pairs_loss(loss, text, video)
+        else:
+            value = loss(text, video)
+        return torch.autograd.grad(value, leaves)
+
+    return run
+
+
+def main() -> None:
+    """Print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        '--batch', type=int, nargs='+', default=[128, 512, 2048, 4096]
+    )
+    parser.add_argument('--all-pairs', type=int, nargs='*', default=[128])
+    parser.add_argument('--words', type=int, default=30)
+    parser.add_argument('--frames', type=int, default=9)
+    parser.add_argument('--width', type=int, default=512)
+    parser.add_argument('--repeats', type=int, default=3)
+    parser.add_argument('--device', default='cpu')
+    parser.add_argument('--out', type=Path)
+    args = parser.parse_args()
+    rows = []
+    for batch in args.batch:
+        sizes = batch, args.words, args.frames, args.width, args.device
+        tasks = {'matched': prepare('matched', *sizes)}
+        compared = batch in args.all_pairs
+        if compared:
+            tasks['all'] = prepare('all', *sizes)
+        seconds = time_in_turn(tasks, args.repeats)
+        tasks.clear()
+        matched = median(seconds['matched'])
+        peak = peak_megabytes(prepare, 'matched', *sizes)
+        row = {
+            'B': batch,
+            'matched, s': matched,
+            'ms per pair': 1e3 * matched / batch,
+            'memory, MiB': peak,
+            'all pairs, s': '',
+            'times as long': '',
+            'all pairs, MiB': '',
+            'times as much': '',
+        }
+        if compared:
+            all_peak = peak_megabytes(prepare, 'all', *sizes)
+            row['all pairs, s'] = median(seconds['all'])
+            row['times as long'] = ratio(seconds['all'], seconds['matched'])
+            row['all pairs, MiB'] = all_peak
+            row['times as much'] = all_peak / peak
+        rows.append(row)
+    report(
+        f'TPMCLLoss, {args.words} words, {args.frames} frames, width '
+        f'{args.width}, forward and backward',
+        rows,
+        args.device,
+        args.out,
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())
