@@ -45,6 +45,9 @@ EXTRAS_REQUIRE = {
         'wheel',
         'ruff>=0.12',
         'import-linter>=2',
+        # For the interpreter of Triton kernels; PyTorch's CUDA build pins its
+        # own, so the lock does not.
+        'triton>=3.3; platform_system == "Linux"',
     ],
     'docs': ['mkdocs>=1.6'],
     'spacy': ['spacy>=3.8'],

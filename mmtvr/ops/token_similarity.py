@@ -6,7 +6,7 @@ from torch import Tensor
 from mmtvr.structures import TokenFeatures
 
 from .max_similarity import Bag, Neighbours, max_similarity
-from .precision import autocast_off, full_precision
+from .precision import autocast_off, full_precision, wide_dtype
 
 BLOCK_BYTES = 2**24
 
@@ -45,9 +45,9 @@ def token_similarity(
         neighbours of visual attention c. Differentiable once.
     """
     with autocast_off(text.tokens):
-        text, video = full_precision(text, video)
+        dtype = wide_dtype(text.tokens, video.tokens)
         of_words, of_frames = max_similarity(
-            _bag(text), _bag(video), neighbours, block_bytes
+            _bag(text, dtype), _bag(video, dtype), neighbours, block_bytes
         )
         of_words = of_words.masked_fill(~video.mask.any(1), 0.0)
         of_frames = of_frames.masked_fill(~text.mask.any(1)[:, None], 0.0)
@@ -86,15 +86,11 @@ def nearest_frames(
         return Neighbours(visual_attention * nearest.values, nearest.indices)
 
 
-def _bag(features: TokenFeatures) -> Bag:
-    return Bag(features.tokens, features.mask, _mean_weight(features))
-
-
-def _mean_weight(features: TokenFeatures) -> Tensor:
-    """Weights of a mean over the real tokens: sum 1, or 0 without any."""
+def _bag(features: TokenFeatures, dtype: torch.dtype) -> Bag:
+    """With weights of a mean over real tokens: sum 1, or 0 without any."""
     if features.weight is None:
-        weight = features.mask.to(features.tokens.dtype)
+        weight = features.mask.to(dtype)
     else:
-        weight = features.weight.masked_fill(~features.mask, 0.0)
-    smallest = torch.finfo(weight.dtype).tiny
-    return weight / weight.sum(-1, keepdim=True).clamp_min(smallest)
+        weight = features.weight.to(dtype).masked_fill(~features.mask, 0.0)
+    total = weight.sum(-1, keepdim=True).clamp_min(torch.finfo(dtype).tiny)
+    return Bag(features.tokens, features.mask, weight / total)

@@ -5,12 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmtvr.ops import (
-    autocast_off,
-    full_precision,
-    nearest_frames,
-    token_similarity,
-)
+from mmtvr.ops import autocast_off, nearest_frames, token_similarity
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
 
@@ -92,7 +87,6 @@ class DMAEHead(nn.Module):
             float32 or wider.
         """
         with autocast_off(text.tokens):
-            text, video = full_precision(text, video)
             video = self.frame_weights(video)
             neighbours = nearest_frames(video, self.visual_attention)
             similarities = [

@@ -2,6 +2,7 @@
 
 from torch import finfo, nn
 
+from mmtvr.ops import wide_dtype
 from mmtvr.structures import TokenFeatures
 
 WEIGHTINGS = ('mean', 'learned')
@@ -43,7 +44,7 @@ class TokenWeights(nn.Module):
         """
         tokens = features.tokens.masked_fill(~features.mask[..., None], 0.0)
         score = self.score(tokens.to(self.score[-1].weight.dtype))
-        score = score.squeeze(-1).to(tokens.dtype)
+        score = score.squeeze(-1).to(wide_dtype(tokens))
         # Not -inf: the softmax of a row without real tokens would be NaN.
         score = score.masked_fill(~features.mask, finfo(score.dtype).min)
         weight = score.softmax(-1).masked_fill(~features.mask, 0.0)

@@ -1,0 +1,119 @@
+"""The Triton kernel, on a GPU where there is one, else interpreted."""
+
+import os
+
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    os.environ['TRITON_INTERPRET'] = '1'
+pytest.importorskip('triton')
+
+from torch.nn.functional import normalize
+
+from mmtvr.ops import nearest_frames
+from mmtvr.ops.max_similarity import Bag, max_similarity
+from mmtvr.ops.triton_similarity import TritonMaxSimilarity, fits
+from mmtvr.structures import TokenFeatures
+
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+# The interpreter multiplies bfloat16 as the integers that hold it.
+HALVES = [torch.float16] + [torch.bfloat16] * torch.cuda.is_available()
+
+
+def draw(rows, tokens, width, dtype, seed):
+    """A bag with padding that holds NaN, and weights of sum 1."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(rows, tokens, width, generator=generator)
+    values = normalize(values, dim=-1).to(dtype)
+    length = torch.randint(1, tokens + 1, (rows, 1), generator=generator)
+    mask = torch.arange(tokens) < length
+    values[~mask] = torch.nan
+    weight = torch.rand(rows, tokens, generator=generator) * mask
+    weight = weight / weight.sum(1, keepdim=True)
+    return Bag(values.to(DEVICE), mask.to(DEVICE), weight.to(DEVICE))
+
+
+def compare(function, text, video, visual_attention, slopes):
+    words = text.tokens.clone().requires_grad_()
+    frames = video.tokens.clone().requires_grad_()
+    text, video = text._replace(tokens=words), video._replace(tokens=frames)
+    neighbours = nearest_frames(
+        TokenFeatures(frames, video.mask, frames[:, 0]), visual_attention
+    )
+    means = function(text, video, neighbours)
+    grads = torch.autograd.grad(means, (words, frames), slopes)
+    return [each.detach().float() for each in (*means, *grads)]
+
+
+def in_triton(text, video, neighbours):
+    return TritonMaxSimilarity.apply(
+        *text, *video, *(neighbours or (None, None)), True
+    )
+
+
+def in_chunks(text, video, neighbours):
+    """In float32, whatever the type of the tokens."""
+    return max_similarity(
+        text._replace(tokens=text.tokens.float()),
+        video._replace(tokens=video.tokens.float()),
+        neighbours,
+        2**24,
+    )
+
+
+@pytest.mark.parametrize('visual_attention', [0.0, 0.5])
+@pytest.mark.parametrize(
+    ('texts', 'words', 'videos', 'frames', 'width'),
+    [
+        (5, 7, 3, 5, 24),
+        (1, 32, 9, 12, 80),
+        (130, 1, 2, 12, 16),
+        (3, 77, 2, 64, 8),
+    ],
+)
+def test_kernel_equals_the_chunked_form(
+    texts, words, videos, frames, width, visual_attention
+):
+    text = draw(texts, words, width, torch.float32, 0)
+    video = draw(videos, frames, width, torch.float32, 1)
+    torch.manual_seed(2)
+    slopes = [torch.randn(texts, videos, device=DEVICE) for _ in range(2)]
+
+    actual = compare(in_triton, text, video, visual_attention, slopes)
+
+    expected = compare(in_chunks, text, video, visual_attention, slopes)
+    for ours, reference in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('dtype', HALVES)
+def test_half_precision_is_summed_in_float32(dtype):
+    text = draw(6, 9, 64, dtype, 0)
+    video = draw(4, 5, 64, dtype, 1)
+    slopes = [torch.ones(6, 4, device=DEVICE)] * 2
+
+    actual = compare(in_triton, text, video, 0.5, slopes)
+
+    expected = compare(in_chunks, text, video, 0.5, slopes)
+    for ours, reference in zip(actual[:2], expected[:2], strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-6)
+    for ours, reference in zip(actual[2:], expected[2:], strict=True):
+        torch.testing.assert_close(ours, reference, rtol=0.02, atol=0.02)
+
+
+def test_nothing_is_kept_without_gradients():
+    text = draw(2, 3, 16, torch.float32, 0)
+    video = draw(2, 3, 16, torch.float32, 1)
+
+    means = TritonMaxSimilarity.apply(*text, *video, None, None, False)
+
+    expected = in_chunks(text, video, None)
+    for ours, reference in zip(means, expected, strict=True):
+        torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(('tokens', 'expected'), [(128, True), (129, False)])
+def test_a_tile_holds_so_many_tokens(tokens, expected):
+    assert fits(torch.empty(1, tokens, 8), torch.empty(1, 3, 8)) is expected
+    assert fits(torch.empty(1, 3, 8), torch.empty(1, tokens, 8)) is expected
