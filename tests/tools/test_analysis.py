@@ -1,7 +1,9 @@
 """The scripts of tools/analysis, on tiny input."""
 
 import csv
+import json
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -161,3 +163,56 @@ def test_captions_cannot_bring_markup_into_the_page(load_script, tmp_path):
     assert '&lt;script&gt;' in html
     for markup in ('<script>', '<i>', '<b>'):
         assert markup not in html
+
+
+def test_all_pairs_form_of_tpmcl_equals_the_matched_one(load_script):
+    script = load_script('benchmark_tpmcl')
+    torch.manual_seed(0)
+    draw = script['draw']
+    text, video = draw(3, 5, 8, 'cpu', True), draw(3, 4, 8, 'cpu', True)
+    loss = script['TPMCLLoss'](8, 5, 4)
+
+    everything = script['all_pairs_loss'](loss, text, video)
+
+    torch.testing.assert_close(everything, loss(text, video))
+
+
+def test_tasks_are_timed_in_turn(load_script):
+    script = load_script('measuring')
+    calls = []
+    tasks = {name: lambda name=name: calls.append(name) for name in 'ab'}
+
+    seconds = script['time_in_turn'](tasks, repeats=2)
+
+    assert {name: len(times) for name, times in seconds.items()} == {
+        'a': 2,
+        'b': 2,
+    }
+    assert ''.join(calls).endswith('abab')
+    assert script['ratio']([2.0, 6.0, 3.0], [1.0, 2.0, 3.0]) == 2.0
+
+
+@pytest.mark.parametrize(
+    ('name', 'options'),
+    [
+        (
+            'benchmark_similarity',
+            '--batch 4 --memory-only --repeats 1 --words 3 --frames 2',
+        ),
+        (
+            'benchmark_tpmcl',
+            '--batch 4 --all-pairs 4 --repeats 1 --words 3 --frames 2',
+        ),
+        ('benchmark_startup', '--videos 3 --repeats 1 --workers 1'),
+        ('plan_training', ''),
+    ],
+)
+def test_benchmarks_write_their_table(name, options, tmp_path):
+    out = tmp_path / 'table.json'
+    command = [sys.executable, str(FOLDER / f'{name}.py'), '--out', str(out)]
+
+    subprocess.run([*command, *options.split()], check=True)
+
+    table = json.loads(out.read_text(encoding='utf-8'))
+    assert table['rows'][0]
+    assert table['machine']['torch'] == torch.__version__

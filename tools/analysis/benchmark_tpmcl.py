@@ -15,9 +15,10 @@ import torch
 from benchmark_similarity import draw
 from measuring import peak_megabytes, ratio, report, time_in_turn
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from mmtvr.models import TPMCLLoss
-from mmtvr.models.partial_order.triplets import triplet_similarities
+from mmtvr.models.partial_order.selection import keep_less_important
 from mmtvr.structures import TokenFeatures
 
 
@@ -27,24 +28,57 @@ def all_pairs_loss(
     """Compute the loss from similarities of all captions with all videos.
 
     Args:
-        loss: Its predictors, triplets and margin.
+        loss: Its predictors, masses and margin.
         text: B captions.
         video: B videos, row i is the video of caption i.
 
     Returns:
         Scalar, equal to ``loss(text, video)``.
     """
-    rows = torch.arange(len(text.mask), device=text.mask.device)
-    pairs = loss.partial_pairs(
-        text.select(rows.repeat_interleave(len(rows))),
-        video.select(rows.repeat(len(rows))),
+    count = len(text.mask)
+    rows = torch.arange(count, device=text.mask.device)
+    text = text.select(rows.repeat_interleave(count))
+    video = video.select(rows.repeat(count))
+    words = text.tokens * text.mask[..., None]
+    frames = video.tokens * video.mask[..., None]
+    one = video.mask.new_ones(len(frames), 1)
+
+    def similarity(vector: Tensor, frames: Tensor) -> Tensor:
+        cosine = (vector[:, None] * frames).sum(-1)
+        best = cosine.masked_fill(~video.mask, -torch.inf).amax(1)
+        return (best + cosine.sum(1) / video.mask.sum(1)) / 2
+
+    def partial_and_globals(
+        tokens: Tensor, mask: Tensor, importance: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        keep = keep_less_important(importance, mask, loss.mass)
+        weighted = importance[..., None] * tokens
+        kept = weighted * keep[..., None]
+        return (
+            tokens * keep[..., None],
+            normalize(weighted.sum(1), dim=1),
+            normalize(kept.sum(1), dim=1),
+        )
+
+    sentence = text.pooled
+    of_frames = loss.frame_importance(
+        frames, video.mask, sentence[:, None], one
     )
-    total = text.tokens.new_zeros(())
-    for name in loss.triplets:
-        full, partial = triplet_similarities(name, pairs)
-        gap = (full - partial).view(len(rows), len(rows))
-        total = total + torch.relu(loss.margin - gap.diagonal()).mean()
-    return loss.loss_weight * total
+    of_words = loss.word_importance(words, text.mask, frames, video.mask)
+    partial, full_v, partial_v = partial_and_globals(
+        frames, video.mask, of_frames
+    )
+    _, full_t, partial_t = partial_and_globals(words, text.mask, of_words)
+    gaps = (
+        similarity(sentence, frames) - similarity(sentence, partial),
+        similarity(full_t, frames) - similarity(full_t, partial),
+        similarity(full_t, frames) - similarity(partial_t, frames),
+        (sentence * full_v).sum(1) - (sentence * partial_v).sum(1),
+    )
+    return sum(
+        torch.relu(loss.margin - gap.view(count, count).diagonal()).mean()
+        for gap in gaps
+    )
 
 
 def prepare(

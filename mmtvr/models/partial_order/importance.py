@@ -68,8 +68,9 @@ class ImportancePredictor(nn.Module):
         """
         self._check(keys.shape[1], queries.shape[1])
         mix = self.mix.weight[: keys.shape[1], : queries.shape[1]]
-        queries = queries.masked_fill(~query_mask[..., None], 0.0)
-        block = torch.cat([torch.einsum('nm,bmd->bnd', mix, queries), keys], 2)
+        real = key_mask[..., None] & query_mask[:, None]
+        mixed = (mix * real) @ queries
+        block = torch.cat([mixed, keys], 2)
         hidden = gelu(self.hidden(self._normalise(block, key_mask)))
         rating = self.out(hidden).squeeze(-1).sigmoid()
         rating = rating.masked_fill(~key_mask, 0.0)
@@ -77,15 +78,20 @@ class ImportancePredictor(nn.Module):
         return rating / rating.sum(1, keepdim=True).clamp_min(smallest)
 
     def _normalise(self, block: Tensor, mask: Tensor) -> Tensor:
-        """Layer normalisation over the real tokens of a block together."""
+        """Layer normalisation over the real tokens of a block together.
+
+        Padding is 0 in ``block``, and what comes out there has no meaning.
+        """
         count = mask.sum(1).clamp_min(1)[:, None, None] * block.shape[2]
-        padding = ~mask[..., None]
-        mean = block.masked_fill(padding, 0.0).sum((1, 2), True) / count
-        centred = (block - mean).masked_fill(padding, 0.0)
-        variance = centred.square().sum((1, 2), True) / count
-        normal = centred / (variance + self.eps).sqrt()
+        flat = block.flatten(1)
+        mean = flat.sum(1)[:, None, None] / count
+        square = flat[:, None] @ flat[..., None] / count
+        scale = (square - mean.square() + self.eps).rsqrt()
+        normal = torch.addcmul(-mean * scale, block, scale)
         tokens = block.shape[1]
-        return normal * self.norm_weight[:tokens] + self.norm_bias[:tokens]
+        return torch.addcmul(
+            self.norm_bias[:tokens], normal, self.norm_weight[:tokens]
+        )
 
     def _check(self, keys: int, queries: int) -> None:
         max_keys, max_queries = self.mix.weight.shape

@@ -154,7 +154,7 @@ class TPMCLLoss(nn.Module):
             )
             keep = self._select('frames', importance, video.mask)
             pairs = pairs._replace(
-                partial_frames=frames * keep[..., None],
+                kept_frames=keep,
                 frame_globals=importance_globals(frames, importance, keep),
             )
         if self.word_importance is not None:

@@ -16,7 +16,8 @@ class PartialPairs(NamedTuple):
         sentence: t, shape (B, D), unit vectors.
         frames: v, shape (B, T, D), unit vectors.
         frame_mask: Shape (B, T), bool, True at real frames.
-        partial_frames: v', shape (B, T, D), removed frames are 0.
+        kept_frames: Shape (B, T), bool, the frames that stay in v'; the
+            others are zero vectors.
         frame_globals: vg and vg', each (B, D), unit vectors.
         word_globals: tg and tg', each (B, D), unit vectors.
     """
@@ -24,7 +25,7 @@ class PartialPairs(NamedTuple):
     sentence: Tensor
     frames: Tensor
     frame_mask: Tensor
-    partial_frames: Tensor | None = None
+    kept_frames: Tensor | None = None
     frame_globals: tuple[Tensor, Tensor] | None = None
     word_globals: tuple[Tensor, Tensor] | None = None
 
@@ -47,16 +48,21 @@ def triplet_similarities(
         ValueError: If there is no such triplet.
     """
 
-    def with_video(vector: Tensor, frames: Tensor | None = None) -> Tensor:
-        frames = pairs.frames if frames is None else frames
-        return pair_similarity(vector, frames, pairs.frame_mask)
+    def with_video(vector: Tensor) -> Tensor:
+        return pair_similarity(vector, pairs.frames, pairs.frame_mask)
+
+    def with_both_videos(vector: Tensor) -> tuple[Tensor, Tensor]:
+        cosine = _cosines(vector, pairs.frames)
+        partial = cosine * pairs.kept_frames
+        return (
+            _pool(cosine, pairs.frame_mask),
+            _pool(partial, pairs.frame_mask),
+        )
 
     if name == 'frames':
-        text = pairs.sentence
-        return with_video(text), with_video(text, pairs.partial_frames)
+        return with_both_videos(pairs.sentence)
     if name == 'word_global_frames':
-        text = pairs.word_globals[0]
-        return with_video(text), with_video(text, pairs.partial_frames)
+        return with_both_videos(pairs.word_globals[0])
     if name == 'words':
         full, partial = pairs.word_globals
         return with_video(full), with_video(partial)
@@ -82,7 +88,14 @@ def pair_similarity(vectors: Tensor, frames: Tensor, mask: Tensor) -> Tensor:
     Returns:
         Shape (B,), in [-1, 1]; 0 for a video without any real frame.
     """
-    cosine = torch.einsum('bd,btd->bt', vectors, frames)
+    return _pool(_cosines(vectors, frames), mask)
+
+
+def _cosines(vectors: Tensor, frames: Tensor) -> Tensor:
+    return (frames @ vectors[..., None]).squeeze(-1)
+
+
+def _pool(cosine: Tensor, mask: Tensor) -> Tensor:
     best = cosine.masked_fill(~mask, -torch.inf).max(1).values
     best = best.masked_fill(~mask.any(1), 0.0)
     mean = cosine.masked_fill(~mask, 0.0).sum(1) / mask.sum(1).clamp_min(1)
@@ -105,6 +118,6 @@ def importance_globals(
     Returns:
         Two tensors of shape (B, D), unit vectors.
     """
-    weighted = importance[..., None] * tokens
-    kept = weighted * keep[..., None]
-    return normalize(weighted.sum(1), dim=1), normalize(kept.sum(1), dim=1)
+    weights = torch.stack([importance, importance * keep], 1)
+    full, partial = (weights @ tokens).unbind(1)
+    return normalize(full, dim=1), normalize(partial, dim=1)

@@ -66,7 +66,12 @@ def test_importance_equals_slow_loop_over_real_tokens(ragged_pairs):
         torch.nn.init.normal_(parameter)
     text, video = ragged_pairs()
 
-    importance = predictor(text.tokens, text.mask, video.tokens, video.mask)
+    keys, queries = (
+        side.tokens.masked_fill(~side.mask[..., None], 0.0)
+        for side in (text, video)
+    )
+
+    importance = predictor(keys, text.mask, queries, video.mask)
 
     for i in range(5):
         words, frames = text.mask[i].sum(), video.mask[i].sum()
