@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument('--words', type=int, default=32)
     parser.add_argument('--frames', type=int, default=12)
     parser.add_argument('--width', type=int, default=512)
-    parser.add_argument('--megabytes', type=float, default=256)
+    parser.add_argument('--megabytes', type=float, default=16)
     parser.add_argument('--repeats', type=int, default=9)
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--out', type=Path)

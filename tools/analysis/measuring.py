@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import platform
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
@@ -12,7 +13,6 @@ import torch
 from rich.box import MARKDOWN
 from rich.console import Console
 from rich.table import Table
-from torch.utils.benchmark import Timer
 
 
 def time_in_turn(
@@ -30,21 +30,26 @@ def time_in_turn(
     Returns:
         Seconds of each round by task.
     """
-    timers = {
-        name: Timer(
-            'task()',
-            globals={'task': task},
-            num_threads=torch.get_num_threads(),
-        )
-        for name, task in tasks.items()
-    }
-    for timer in timers.values():
-        timer.timeit(1)
+    for task in tasks.values():
+        _time(task)
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(repeats):
-        for name, timer in timers.items():
-            seconds[name].append(timer.timeit(1).mean)
+        for name, task in tasks.items():
+            seconds[name].append(_time(task))
     return seconds
+
+
+def _time(task: Callable[[], object]) -> float:
+    _wait_for_device()
+    start = time.perf_counter()
+    task()
+    _wait_for_device()
+    return time.perf_counter() - start
+
+
+def _wait_for_device() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def ratio(of: Sequence[float], to: Sequence[float]) -> float:
