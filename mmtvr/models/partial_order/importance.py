@@ -68,30 +68,57 @@ class ImportancePredictor(nn.Module):
         """
         self._check(keys.shape[1], queries.shape[1])
         mix = self.mix.weight[: keys.shape[1], : queries.shape[1]]
-        real = key_mask[..., None] & query_mask[:, None]
-        mixed = (mix * real) @ queries
-        block = torch.cat([mixed, keys], 2)
-        hidden = gelu(self.hidden(self._normalise(block, key_mask)))
-        rating = self.out(hidden).squeeze(-1).sigmoid()
+        mean, scale = self._statistics(keys, key_mask, queries, mix)
+        hidden = gelu(self._hidden(keys, queries, mix, mean, scale))
+        rating = self.out(hidden).squeeze(-1).mT.sigmoid()
         rating = rating.masked_fill(~key_mask, 0.0)
         smallest = finfo(rating.dtype).tiny
         return rating / rating.sum(1, keepdim=True).clamp_min(smallest)
 
-    def _normalise(self, block: Tensor, mask: Tensor) -> Tensor:
-        """Layer normalisation over the real tokens of a block together.
+    def _hidden(
+        self,
+        keys: Tensor,
+        queries: Tensor,
+        mix: Tensor,
+        mean: Tensor,
+        scale: Tensor,
+    ) -> Tensor:
+        """Compute U Z, shape (n, B, D / 2), without the block Z in memory.
 
-        Padding is 0 in ``block``, and what comes out there has no meaning.
+        The gain of the normalisation goes into U, a matrix for each key
+        token; mean and scale of a pair are applied to what comes out.
         """
-        count = mask.sum(1).clamp_min(1)[:, None, None] * block.shape[2]
-        flat = block.flatten(1)
-        mean = flat.sum(1)[:, None, None] / count
-        square = flat[:, None] @ flat[..., None] / count
-        scale = (square - mean.square() + self.eps).rsqrt()
-        normal = torch.addcmul(-mean * scale, block, scale)
-        tokens = block.shape[1]
-        return torch.addcmul(
-            self.norm_bias[:tokens], normal, self.norm_weight[:tokens]
+        pairs, tokens, width = keys.shape
+        gain, linear = self.norm_weight[:tokens], self.hidden.weight
+        gained = [
+            x[:, None] * y
+            for x, y in zip(
+                gain.split(width, 1), linear.split(width, 1), strict=True
+            )
+        ]
+        mixed = mix @ queries.transpose(0, 1).flatten(1)
+        product = torch.baddbmm(
+            keys.transpose(0, 1) @ gained[1].mT,
+            mixed.view(tokens, pairs, width),
+            gained[0].mT,
         )
+        product = product - mean * (gain @ linear.mT)[:, None]
+        shift = self.norm_bias[:tokens] @ linear.mT
+        return torch.addcmul(shift[:, None], product, scale)
+
+    def _statistics(
+        self, keys: Tensor, key_mask: Tensor, queries: Tensor, mix: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and reciprocal deviation, (B, 1), over real tokens of Z."""
+        real = key_mask.to(keys.dtype)
+        count = real.sum(1).clamp_min(1) * 2 * keys.shape[2]
+        sums = (queries.sum(2) @ mix.mT * real).sum(1)
+        gram = queries @ queries.mT
+        squares = ((gram @ mix.mT * mix.mT).sum(1) * real).sum(1)
+        mean = (sums + keys.sum((1, 2))) / count
+        square = (squares + keys.square().sum((1, 2))) / count
+        scale = (square - mean.square() + self.eps).rsqrt()
+        return mean[:, None], scale[:, None]
 
     def _check(self, keys: int, queries: int) -> None:
         max_keys, max_queries = self.mix.weight.shape
