@@ -204,6 +204,15 @@ def test_tasks_are_timed_in_turn(load_script):
             '--batch 4 --all-pairs 4 --repeats 1 --words 3 --frames 2',
         ),
         ('benchmark_startup', '--videos 3 --repeats 1 --workers 1'),
+        (
+            'benchmark_large_batch',
+            '--batch 4 --chunk 2 --repeats 1 --frames 2 --words 4',
+        ),
+        (
+            'benchmark_step',
+            '--tiny --batch 2 --repeats 1 --frames 2 --words 4 --variants '
+            'float32',
+        ),
         ('plan_training', ''),
     ],
 )
@@ -211,7 +220,7 @@ def test_benchmarks_write_their_table(name, options, tmp_path):
     out = tmp_path / 'table.json'
     command = [sys.executable, str(FOLDER / f'{name}.py'), '--out', str(out)]
 
-    subprocess.run([*command, *options.split()], check=True)
+    subprocess.run([*command, *options.split()], check=True, cwd=ROOT)
 
     table = json.loads(out.read_text(encoding='utf-8'))
     assert table['rows'][0]
