@@ -3,7 +3,6 @@
 import csv
 import json
 import runpy
-import subprocess
 import sys
 from pathlib import Path
 
@@ -192,35 +191,34 @@ def test_tasks_are_timed_in_turn(load_script):
     assert script['ratio']([2.0, 6.0, 3.0], [1.0, 2.0, 3.0]) == 2.0
 
 
+def test_benchmarked_tasks_run(load_script, tmp_path):
+    sizes = 4, 3, 2, 8
+    load_script('benchmark_similarity')['prepare_products'](*sizes, 'cpu')()
+    head = load_script('benchmark_similarity')['prepare_head']
+    assert len(head(*sizes, 16, 'cpu')()) == 3
+    step = load_script('benchmark_step')
+    step['save_clip'](tmp_path, tiny=True)
+    step['prepare']('float32', str(tmp_path), 2, 4, 2, 'cpu')()
+    config = str(ROOT / 'configs/tpmcl_moving_shapes.py')
+    large = load_script('benchmark_large_batch')['prepare']
+    large(config, 4, 2, 5, 2, 54, 'cpu')()
+
+
 @pytest.mark.parametrize(
     ('name', 'options'),
     [
-        (
-            'benchmark_similarity',
-            '--batch 4 --memory-only --repeats 1 --words 3 --frames 2',
-        ),
-        (
-            'benchmark_tpmcl',
-            '--batch 4 --all-pairs 4 --repeats 1 --words 3 --frames 2',
-        ),
         ('benchmark_startup', '--videos 3 --repeats 1 --workers 1'),
-        (
-            'benchmark_large_batch',
-            '--batch 4 --chunk 2 --repeats 1 --frames 2 --words 4',
-        ),
-        (
-            'benchmark_step',
-            '--tiny --batch 2 --repeats 1 --frames 2 --words 4 --variants '
-            'float32',
-        ),
         ('plan_training', ''),
     ],
 )
-def test_benchmarks_write_their_table(name, options, tmp_path):
+def test_tables_are_written(name, options, load_script, tmp_path, monkeypatch):
     out = tmp_path / 'table.json'
-    command = [sys.executable, str(FOLDER / f'{name}.py'), '--out', str(out)]
+    script = load_script(name)
+    monkeypatch.setattr(
+        sys, 'argv', [name, '--out', str(out), *options.split()]
+    )
 
-    subprocess.run([*command, *options.split()], check=True, cwd=ROOT)
+    script['main']()
 
     table = json.loads(out.read_text(encoding='utf-8'))
     assert table['rows'][0]

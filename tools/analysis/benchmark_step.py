@@ -38,6 +38,7 @@ def save_clip(folder: str, tiny: bool) -> None:
         intermediate_size=128,
         num_hidden_layers=2,
         num_attention_heads=2,
+        projection_dim=64,
     )
     config = CLIPConfig()
     if tiny:
