@@ -9,6 +9,12 @@ import pytest
 # Tests run in one process per core; more threads would only get in their way.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+import torch
+
+# Read when Triton is first imported, which other packages do too.
+if not torch.cuda.is_available():
+    os.environ['TRITON_INTERPRET'] = '1'
+
 SPECIAL = ('<|startoftext|>', '<|endoftext|>')
 WHOLE_WORDS = ('a', 'is', 'the', 'man', 'young', 'red', 'dog', 'runs')
 

@@ -1,20 +1,19 @@
-"""The Triton kernel, on a GPU where there is one, else interpreted."""
+"""The Triton kernel, on a GPU where there is one, else interpreted.
 
-import os
+``conftest.py`` switches the interpreter on.
+"""
 
 import pytest
 import torch
-
-if not torch.cuda.is_available():
-    os.environ['TRITON_INTERPRET'] = '1'
-pytest.importorskip('triton')
-
 from torch.nn.functional import normalize
 
 from mmtvr.ops import nearest_frames
 from mmtvr.ops.max_similarity import Bag, max_similarity
-from mmtvr.ops.triton_similarity import TritonMaxSimilarity, fits
 from mmtvr.structures import TokenFeatures
+
+pytest.importorskip('triton')
+
+from mmtvr.ops.triton_similarity import TritonMaxSimilarity, fits
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 # The interpreter multiplies bfloat16 as the integers that hold it.

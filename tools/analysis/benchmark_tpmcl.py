@@ -15,11 +15,39 @@ import torch
 from benchmark_similarity import draw
 from measuring import peak_megabytes, ratio, report, time_in_turn
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import gelu, normalize
 
 from mmtvr.models import TPMCLLoss
+from mmtvr.models.partial_order.importance import ImportancePredictor
 from mmtvr.models.partial_order.selection import keep_less_important
 from mmtvr.structures import TokenFeatures
+
+
+def importance(
+    predictor: ImportancePredictor, keys: Tensor, mask: Tensor, queries: Tensor
+) -> Tensor:
+    """Predict importance as it is defined, with the normalised block.
+
+    Args:
+        predictor: Its parameters.
+        keys: Shape (N, n, D), 0 at padding.
+        mask: Shape (N, n), bool.
+        queries: Shape (N, m, D), 0 at padding.
+
+    Returns:
+        Shape (N, n).
+    """
+    real = mask[..., None]
+    mixed = torch.einsum('nm,bmd->bnd', predictor.mix.weight, queries)
+    block = torch.cat([mixed, keys], 2) * real
+    count = mask.sum(1)[:, None, None] * block.shape[2]
+    centred = (block - block.sum((1, 2), True) / count) * real
+    variance = centred.square().sum((1, 2), True) / count
+    normal = centred / (variance + predictor.eps).sqrt()
+    normal = normal * predictor.norm_weight + predictor.norm_bias
+    rating = predictor.out(gelu(predictor.hidden(normal)))
+    rating = rating.squeeze(-1).sigmoid() * mask
+    return rating / rating.sum(1, keepdim=True)
 
 
 def all_pairs_loss(
@@ -41,7 +69,6 @@ def all_pairs_loss(
     video = video.select(rows.repeat(count))
     words = text.tokens * text.mask[..., None]
     frames = video.tokens * video.mask[..., None]
-    one = video.mask.new_ones(len(frames), 1)
 
     def similarity(vector: Tensor, frames: Tensor) -> Tensor:
         cosine = (vector[:, None] * frames).sum(-1)
@@ -49,10 +76,10 @@ def all_pairs_loss(
         return (best + cosine.sum(1) / video.mask.sum(1)) / 2
 
     def partial_and_globals(
-        tokens: Tensor, mask: Tensor, importance: Tensor
+        tokens: Tensor, mask: Tensor, weight: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        keep = keep_less_important(importance, mask, loss.mass)
-        weighted = importance[..., None] * tokens
+        keep = keep_less_important(weight, mask, loss.mass)
+        weighted = weight[..., None] * tokens
         kept = weighted * keep[..., None]
         return (
             tokens * keep[..., None],
@@ -61,10 +88,10 @@ def all_pairs_loss(
         )
 
     sentence = text.pooled
-    of_frames = loss.frame_importance(
-        frames, video.mask, sentence[:, None], one
+    of_frames = importance(
+        loss.frame_importance, frames, video.mask, sentence[:, None]
     )
-    of_words = loss.word_importance(words, text.mask, frames, video.mask)
+    of_words = importance(loss.word_importance, words, text.mask, frames)
     partial, full_v, partial_v = partial_and_globals(
         frames, video.mask, of_frames
     )

@@ -6,6 +6,8 @@ from torch.nn.functional import gelu
 
 from mmtvr.errors import SetupError
 
+from .gained_linear import gained_linear
+
 
 class ImportancePredictor(nn.Module):
     r"""How much each key token matters, seen from the other side's tokens.
@@ -85,23 +87,13 @@ class ImportancePredictor(nn.Module):
     ) -> Tensor:
         """Compute U Z, shape (n, B, D / 2), without the block Z in memory.
 
-        The gain of the normalisation goes into U, a matrix for each key
-        token; mean and scale of a pair are applied to what comes out.
+        Mean and scale of a pair are applied to what comes out.
         """
         pairs, tokens, width = keys.shape
         gain, linear = self.norm_weight[:tokens], self.hidden.weight
-        gained = [
-            x[:, None] * y
-            for x, y in zip(
-                gain.split(width, 1), linear.split(width, 1), strict=True
-            )
-        ]
         mixed = mix @ queries.transpose(0, 1).flatten(1)
-        product = torch.baddbmm(
-            keys.transpose(0, 1) @ gained[1].mT,
-            mixed.view(tokens, pairs, width),
-            gained[0].mT,
-        )
+        mixed = mixed.view(tokens, pairs, width)
+        product = gained_linear(mixed, keys, gain, linear)
         product = product - mean * (gain @ linear.mT)[:, None]
         shift = self.norm_bias[:tokens] @ linear.mT
         return torch.addcmul(shift[:, None], product, scale)

@@ -5,6 +5,7 @@ import torch
 
 from mmtvr.errors import SetupError
 from mmtvr.models.partial_order import ImportancePredictor
+from mmtvr.models.partial_order.gained_linear import gained_linear
 
 
 def importances(loss, text, video):
@@ -107,3 +108,18 @@ def test_too_many_tokens_are_refused(keys, queries):
             torch.zeros(1, queries, 8),
             torch.ones(1, queries).bool(),
         )
+
+
+def test_gained_linear_equals_the_gained_block_times_the_matrix():
+    torch.manual_seed(0)
+    mixed = torch.randn(3, 4, 5).double().requires_grad_()
+    keys = torch.randn(4, 3, 5).double().requires_grad_()
+    gain = torch.randn(3, 10).double().requires_grad_()
+    linear = torch.randn(6, 10).double().requires_grad_()
+    block = torch.cat([mixed.transpose(0, 1), keys], 2)
+    expected = (block * gain) @ linear.mT
+
+    result = gained_linear(mixed, keys, gain, linear)
+
+    torch.testing.assert_close(result.transpose(0, 1), expected)
+    assert torch.autograd.gradcheck(gained_linear, (mixed, keys, gain, linear))
