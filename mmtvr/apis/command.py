@@ -1,8 +1,12 @@
 """How a command ends: one message for what the user must mend."""
 
+import logging
+import multiprocessing
+import os
 import sys
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from torch import distributed as dist
 
@@ -22,7 +26,8 @@ def run_command(work: Callable[[], None]) -> int:
 
     Returns:
         0; 1 after a :class:`SetupError`, whose message alone goes to stderr;
-        130 when stopped from the keyboard.
+        130 when stopped from the keyboard. One of several processes that is
+        done does not return, it ends.
     """
     try:
         work()
@@ -38,7 +43,24 @@ def run_command(work: Callable[[], None]) -> int:
         return STOPPED
     if dist.is_initialized():
         dist.destroy_process_group()
+        _end_process()
     return 0
+
+
+def _end_process() -> NoReturn:
+    """End without the interpreter's own end.
+
+    Threads of gloo outlive ``destroy_process_group``. One that lets go of a
+    tensor while the interpreter ends aborts the process, and the launcher
+    then takes a finished run for a failed one.
+    """
+    for worker in multiprocessing.active_children():
+        worker.terminate()
+        worker.join()
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _announce(error: SetupError) -> None:
