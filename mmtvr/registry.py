@@ -21,6 +21,10 @@ def _child(parent: Registry, *locations: str) -> Registry:
 DATASETS = _child(root.DATASETS, 'mmtvr.datasets')
 FUNCTIONS = _child(root.FUNCTIONS, 'mmtvr.datasets')
 TRANSFORMS = _child(root.TRANSFORMS, 'mmtvr.datasets.transforms')
+# mmengine has no such kind: a root of its own.
+VIDEO_READERS = Registry(
+    'video reader', scope=SCOPE, locations=['mmtvr.datasets.readers']
+)
 MODELS = _child(root.MODELS, 'mmtvr.models', 'mmtvr.losses')
 METRICS = _child(root.METRICS, 'mmtvr.evaluation')
 LOOPS = _child(root.LOOPS, 'mmtvr.engine')

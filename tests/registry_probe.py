@@ -20,6 +20,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import mmtvr.registry
+from mmtvr.registry import VIDEO_READERS
 
 
 @MODELS.register_module()
@@ -75,7 +76,9 @@ def build_all(scope: str, clip: str, folder: str) -> list[str]:
     for node in nodes:
         node.import_from_location()
         for name, kind in node.module_dict.items():
-            if isinstance(kind, type):
+            if node is VIDEO_READERS:  # looked up, to open many files
+                assert node.get(f'mmtvr.{name}') is kind
+            elif isinstance(kind, type):
                 bare = dict(type=f'mmtvr.{name}', **known.get(name, {}))
                 assert isinstance(node.parent.build(bare), kind), name
             else:  # a function is looked up, not called

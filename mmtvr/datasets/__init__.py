@@ -2,6 +2,7 @@
 
 from mmtvr.datasets.collate import stack_samples
 from mmtvr.datasets.moving_shapes import MovingShapesDataset
+from mmtvr.datasets.readers import get_reader
 from mmtvr.datasets.text_video import TextVideoDataset
 from mmtvr.datasets.transforms import (
     DropUnimportantWords,
@@ -19,5 +20,6 @@ __all__ = [
     'TagKeyWords',
     'TextVideoDataset',
     'TokenizeText',
+    'get_reader',
     'stack_samples',
 ]

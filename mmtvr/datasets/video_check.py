@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from mmtvr.datasets.video_reader import DecordReader, UnreadableVideoError
+from mmtvr.video import DecordReader, UnreadableVideoError
 
 
 def find_problem(path: str | Path) -> str | None:

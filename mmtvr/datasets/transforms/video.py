@@ -6,36 +6,11 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
-from mmtvr.datasets.video_reader import DecordReader, UnreadableVideoError
+from mmtvr.datasets.readers import get_reader
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
-
-
-def sample_uniformly(
-    total: int, num_frames: int, random: bool = False
-) -> np.ndarray:
-    """Choose one frame out of each of N equally long segments.
-
-    Segment i holds the frames j with i * total / N <= j < (i + 1) * total / N.
-    The centre is the frame shown in its middle, (2 * i + 1) * total // (2 *
-    N). A video with fewer than N frames repeats frames: all of them are the
-    centres, there is nothing to draw.
-
-    Args:
-        total: Number of frames to choose from, at least 1.
-        num_frames: Number of segments N.
-        random: Draw each frame uniformly from its segment (numpy's global
-            generator, which mmengine seeds in each worker) instead of taking
-            the centre.
-
-    Returns:
-        Shape (num_frames,), int64, ascending positions from 0.
-    """
-    if random and total >= num_frames:
-        # The bounds rounded up, in integers.
-        bounds = -(np.arange(num_frames + 1) * -total // num_frames)
-        return np.random.randint(bounds[:-1], bounds[1:])
-    return (2 * np.arange(num_frames) + 1) * total // (2 * num_frames)
+from mmtvr.video import UnreadableVideoError, VideoReader
+from mmtvr.video.sampling import sample_uniformly
 
 
 @TRANSFORMS.register_module()
@@ -69,6 +44,8 @@ class LoadVideoFrames(BaseTransform):
         short_side (int, optional): Decode larger videos at a size whose
             short side has this many pixels. Videos are never enlarged: let a
             resize follow. Defaults to None: decode as stored.
+        reader (str | dict): Reader of the file, ``'decord'`` or, with
+            options, ``dict(type='mmtvr.DecordReader')``.
 
     Raises:
         SetupError: In test mode, if the video cannot be read.
@@ -79,6 +56,7 @@ class LoadVideoFrames(BaseTransform):
         num_frames: int = 12,
         test_mode: bool = False,
         short_side: int | None = None,
+        reader: str | dict = 'decord',
     ) -> None:
         if num_frames < 1:
             raise ValueError(f'num_frames must be positive, got {num_frames}')
@@ -87,6 +65,8 @@ class LoadVideoFrames(BaseTransform):
         self.num_frames = num_frames
         self.test_mode = test_mode
         self.short_side = short_side
+        self.reader = reader
+        self._open = get_reader(reader)
         #: Unreadable videos met so far by this copy, one copy per worker.
         self.unreadable = 0
 
@@ -116,7 +96,10 @@ class LoadVideoFrames(BaseTransform):
 
     def _load(self, results: dict) -> dict:
         path = str(results['filename'])
-        reader = DecordReader(path, self.short_side)
+        with self._open(path, short_side=self.short_side) as reader:
+            return self._read(reader, results)
+
+    def _read(self, reader: VideoReader, results: dict) -> dict:
         first, count = 0, len(reader)
         if 'start' in results or 'end' in results:
             first, count = self._find_span(reader, results)
@@ -137,7 +120,7 @@ class LoadVideoFrames(BaseTransform):
         )
 
     @staticmethod
-    def _find_span(reader: DecordReader, results: dict) -> tuple[int, int]:
+    def _find_span(reader: VideoReader, results: dict) -> tuple[int, int]:
         """Find the frames shown from ``start`` to before ``end``.
 
         Returns:
@@ -160,5 +143,6 @@ class LoadVideoFrames(BaseTransform):
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(num_frames={self.num_frames}, '
-            f'test_mode={self.test_mode}, short_side={self.short_side})'
+            f'test_mode={self.test_mode}, short_side={self.short_side}, '
+            f'reader={self.reader!r})'
         )

@@ -9,8 +9,8 @@ from mmtvr.datasets.moving_shapes.drawing import draw_frames
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
 from mmtvr.datasets.moving_shapes.scene import draw_scene
 from mmtvr.datasets.moving_shapes.video_file import write_video
-from mmtvr.datasets.video_reader import DecordReader
 from mmtvr.errors import SetupError
+from mmtvr.video import DecordReader
 
 
 def contents(folder):

@@ -5,9 +5,9 @@ import pickle
 import numpy as np
 import pytest
 
-from mmtvr.datasets.transforms.video import sample_uniformly
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
+from mmtvr.video.sampling import sample_uniformly
 
 CLIPS = [
     'antmmf__msrvtt_video9770.mp4',

@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from mmtvr.datasets.video_reader import DecordReader, UnreadableVideoError
+from mmtvr.video import DecordReader, UnreadableVideoError
 
 # Files of ../shared/clips/stress on which decord is right when it jumps.
 EXACT = [

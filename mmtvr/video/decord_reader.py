@@ -1,13 +1,15 @@
-"""Frames of a video file at given positions."""
+"""Frames of a video file, decoded by decord."""
 
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import mmcv
 import numpy as np
 
 from mmtvr.errors import SetupError
+from mmtvr.video.header import Header, read_header
+from mmtvr.video.reader import UnreadableVideoError, VideoReader
+from mmtvr.video.resizing import reduced_size, resize_frames
 
 # decord scales every frame that it decodes, also those that it skips, so it
 # pays only for frames much larger than asked (measured: 720p to 224 saves a
@@ -15,34 +17,33 @@ from mmtvr.errors import SetupError
 DECODE_REDUCED = 2 / 3
 
 
-class UnreadableVideoError(Exception):
-    """A video file that is missing, damaged or in an unknown format."""
-
-
-class DecordReader:
+class DecordReader(VideoReader):
     """A video file opened with decord, which decodes what is asked for.
 
     decord's readers survive neither a fork nor pickling: open one in the
     process that reads, and drop it after the sample. Rotation metadata is
     applied; of several video streams the best is taken.
 
+    Not exact on every file when it jumps, and not available everywhere.
+
     Args:
         path: The video file.
-        short_side: Reduce the frames so that the short side has this many
-            pixels and the aspect ratio stays: in the decoder where that is
-            cheaper, after it otherwise. A video that is not larger stays as
-            it is. None: every video stays as it is.
+        short_side: See :class:`VideoReader`. The decoder reduces where that
+            is cheaper than doing it afterwards.
 
     Raises:
         SetupError: If decord is not installed.
         UnreadableVideoError: If the file cannot be opened or is empty.
     """
 
-    def __init__(self, path: str, short_side: int | None = None) -> None:
-        self._path = os.fspath(path)
+    def __init__(
+        self, path: str | os.PathLike, short_side: int | None = None
+    ) -> None:
+        super().__init__(path, short_side)
         self._reader = self._open()
         if not len(self._reader):
-            raise UnreadableVideoError(f'{self._path}: it holds no frame')
+            raise UnreadableVideoError(f'{self.path}: it holds no frame')
+        self._header: Header | None = None
         self._resize_to: tuple[int, int] | None = None
         self._original_shape: tuple[int, int] | None = None
         if short_side is not None:
@@ -55,6 +56,25 @@ class DecordReader:
             height, width, _ = self._guard(lambda: self._reader[0].shape)
             self._original_shape = int(height), int(width)
         return self._original_shape
+
+    @property
+    def fps(self) -> float:
+        """Frames per second, on average."""
+        return float(self._reader.get_avg_fps())
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the format of the pictures."""
+        return self._read_header().codec
+
+    @property
+    def rotation(self) -> int:
+        """Degrees, anticlockwise, by which decord turned the pictures."""
+        return self._read_header().rotation
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._reader = None
 
     def __len__(self) -> int:
         """Number of frames, at least one."""
@@ -85,12 +105,7 @@ class DecordReader:
             # Asking decord for the size decodes a frame and seeks back.
             self._original_shape = self._original_shape or frames.shape[1:3]
             return frames
-        return np.stack(
-            [
-                mmcv.imresize(frame, self._resize_to, interpolation='bicubic')
-                for frame in frames
-            ]
-        )
+        return resize_frames(frames, self._resize_to)
 
     def get_times(self) -> np.ndarray:
         """Tell when each frame is shown.
@@ -107,14 +122,19 @@ class DecordReader:
     def _reduce(self, short_side: int) -> None:
         """Plan for smaller frames if the video is larger than asked."""
         height, width = self.original_shape
-        scale = short_side / min(height, width)
-        if scale >= 1:
+        size = reduced_size((height, width), short_side)
+        if size is None:
             return
-        size = dict(width=round(width * scale), height=round(height * scale))
-        if scale <= DECODE_REDUCED:
-            self._reader = self._open(**size)
+        if short_side <= DECODE_REDUCED * min(height, width):
+            self._reader = self._open(height=size[0], width=size[1])
         else:
-            self._resize_to = (size['width'], size['height'])
+            self._resize_to = size
+
+    def _read_header(self) -> Header:
+        """Ask PyAV for what decord does not tell."""
+        if self._header is None:
+            self._header = read_header(self.path)
+        return self._header
 
     def _has_padded_rows(self) -> bool:
         """Whether the width is one that decord hands over with padding."""
@@ -145,7 +165,7 @@ class DecordReader:
             ) from error
         return self._guard(
             lambda: decord.VideoReader(
-                self._path, ctx=decord.cpu(0), num_threads=1, **size
+                self.path, ctx=decord.cpu(0), num_threads=1, **size
             )
         )
 
@@ -154,6 +174,4 @@ class DecordReader:
             return decode()
         except Exception as error:
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise UnreadableVideoError(
-                f'{self._path}: {reason[-1]}'
-            ) from error
+            raise UnreadableVideoError(f'{self.path}: {reason[-1]}') from error

@@ -1,0 +1,41 @@
+"""Readers of video files as a configuration names them."""
+
+from collections.abc import Callable
+from functools import partial
+
+from mmtvr.errors import SetupError
+from mmtvr.registry import VIDEO_READERS
+from mmtvr.video import DecordReader, VideoReader
+
+__all__ = ['DecordReader', 'get_reader']
+
+for kind in (DecordReader,):
+    VIDEO_READERS.register_module(module=kind)
+
+SHORT_NAMES = {'decord': 'mmtvr.DecordReader'}
+
+
+def get_reader(reader: str | dict) -> Callable[..., VideoReader]:
+    """Find a reader.
+
+    Args:
+        reader: A short name, as ``'decord'``, or a dict with ``type``, a
+            registered name, and options of that class.
+
+    Returns:
+        What opens a file: ``get_reader('decord')(path, short_side=224)``.
+        It can be pickled.
+
+    Raises:
+        SetupError: If there is no such reader.
+    """
+    options = dict(reader) if isinstance(reader, dict) else dict(type=reader)
+    name = options.pop('type', None)
+    kind = VIDEO_READERS.get(str(SHORT_NAMES.get(name, name)))
+    if kind is None:
+        raise SetupError(
+            f'There is no reader {name!r} of videos; expected one of '
+            f'{", ".join(SHORT_NAMES)}, or the name of a class registered in '
+            'mmtvr.registry.VIDEO_READERS'
+        )
+    return partial(kind, **options)

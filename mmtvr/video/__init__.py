@@ -1,0 +1,10 @@
+"""Frames of a video file at given positions.
+
+Nothing here imports PyTorch or OpenMMLab's packages, and decoders are imported
+where they are used: a process that only reads starts quickly.
+"""
+
+from mmtvr.video.decord_reader import DecordReader
+from mmtvr.video.reader import UnreadableVideoError, VideoReader
+
+__all__ = ['DecordReader', 'UnreadableVideoError', 'VideoReader']

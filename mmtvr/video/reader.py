@@ -1,0 +1,102 @@
+"""What every reader of video files offers."""
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from types import TracebackType
+
+import numpy as np
+
+
+class UnreadableVideoError(Exception):
+    """A video file that is missing, damaged or in an unknown format.
+
+    The message is ``PATH: REASON``.
+    """
+
+
+class VideoReader(ABC):
+    """An open video file.
+
+    Readers survive neither a fork nor pickling: open one in the process that
+    reads, and close it after the sample. Of several video streams the best is
+    taken, as FFmpeg understands it; pictures are rotated as the file says.
+
+    Args:
+        path: The video file.
+        short_side: Reduce the frames so that the short side has this many
+            pixels and the aspect ratio stays. A video that is not larger
+            stays as it is. None: every video stays as it is.
+
+    Raises:
+        SetupError: If a package that the reader needs is not installed.
+        UnreadableVideoError: If the file cannot be opened or holds no frame.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, short_side: int | None = None
+    ) -> None:
+        self.path = os.fspath(path)
+        self.short_side = short_side
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of frames, at least one."""
+
+    @property
+    @abstractmethod
+    def original_shape(self) -> tuple[int, int]:
+        """Height and width of the stored picture, as it is displayed."""
+
+    @property
+    @abstractmethod
+    def fps(self) -> float:
+        """Frames per second, on average; 0 where the file does not tell."""
+
+    @property
+    @abstractmethod
+    def codec(self) -> str:
+        """FFmpeg's name of the format of the pictures, as ``'h264'``."""
+
+    @property
+    @abstractmethod
+    def rotation(self) -> int:
+        """Degrees, anticlockwise, by which stored pictures were turned."""
+
+    @abstractmethod
+    def get_frames(self, indices: Sequence[int]) -> np.ndarray:
+        """Decode frames.
+
+        Args:
+            indices: Positions from 0 in the order of display, in any order;
+                repeats are allowed.
+
+        Returns:
+            Shape (T, H, W, 3), uint8, RGB, in the order of ``indices``.
+
+        Raises:
+            UnreadableVideoError: If one of the frames cannot be decoded.
+        """
+
+    @abstractmethod
+    def get_times(self) -> np.ndarray:
+        """Tell when each frame is shown.
+
+        Returns:
+            Shape (number of frames,), seconds since the first frame.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file; the reader is of no use afterwards."""
+
+    def __enter__(self) -> 'VideoReader':
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
