@@ -13,7 +13,8 @@ from mmtvr.structures import TokenFeatures
 
 pytest.importorskip('triton')
 
-from mmtvr.ops.triton_similarity import TritonMaxSimilarity, fits
+from mmtvr.ops.triton_similarity import TritonMaxSimilarity
+from mmtvr.ops.triton_tiles import fits
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 # The interpreter multiplies bfloat16 as the integers that hold it.
