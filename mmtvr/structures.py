@@ -37,6 +37,16 @@ class TokenFeatures(NamedTuple):
             *(None if field is None else field[index] for field in self)
         )
 
+    def detach(self) -> 'TokenFeatures':
+        """Leave the graph.
+
+        Returns:
+            The same features without a gradient.
+        """
+        return TokenFeatures(
+            *(None if field is None else field.detach() for field in self)
+        )
+
     def to(self, *args: object, **kwargs: object) -> 'TokenFeatures':
         """Move all fields, as ``Tensor.to(device)`` does.
 

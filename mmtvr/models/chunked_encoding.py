@@ -6,7 +6,31 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from mmtvr.errors import SetupError
 from mmtvr.structures import TokenFeatures
+
+
+def check_chunk(chunk: int | None = None) -> int:
+    """Check the setting ``cached_contrastive=dict(chunk=...)``.
+
+    Args:
+        chunk: Captions or videos to encode at a time; None encodes in one
+            pass.
+
+    Returns:
+        The same number, or 0 for None.
+
+    Raises:
+        SetupError: If it is not at least 1.
+    """
+    if chunk is None:
+        return 0
+    if chunk < 1:
+        raise SetupError(
+            f'cached_contrastive=dict(chunk={chunk}) must be at least 1: the '
+            'number of captions or videos that are encoded at a time'
+        )
+    return chunk
 
 
 def encode_in_chunks(

@@ -1,6 +1,6 @@
 """The text-video retriever: two encoders, a head and losses."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,8 +8,9 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 
 from mmtvr.distributed import gather_features, gather_rows, world_size
-from mmtvr.errors import SetupError
-from mmtvr.models.chunked_encoding import encode_in_chunks
+from mmtvr.explanation import Explanation
+from mmtvr.models.chunked_encoding import check_chunk, encode_in_chunks
+from mmtvr.models.explaining import explain_pair
 from mmtvr.models.logit_scale import LogitScale
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
@@ -71,7 +72,9 @@ class TextVideoRetriever(BaseModel):
         self.contrastive_loss = _build(contrastive_loss)
         self.partial_loss = _build(partial_loss)
         self.logit_scale = LogitScale(**logit_scale)
-        self.chunk = _chunk(**cached_contrastive) if cached_contrastive else 0
+        self.chunk = (
+            check_chunk(**cached_contrastive) if cached_contrastive else 0
+        )
 
     def extract_text(self, inputs: dict[str, Tensor]) -> TokenFeatures:
         """Encode captions.
@@ -129,6 +132,15 @@ class TextVideoRetriever(BaseModel):
             Shape (B, V), rows are texts, without temperature.
         """
         return self.head(text, video)
+
+    def explain(
+        self, text: TokenFeatures, video: TokenFeatures, words: Sequence[str]
+    ) -> Explanation:
+        """Say why a caption and a video have their similarity.
+
+        See :func:`explain_pair` for arguments and result.
+        """
+        return explain_pair(self, text, video, words)
 
     def forward(
         self,
@@ -217,21 +229,12 @@ class TextVideoRetriever(BaseModel):
         rows = torch.arange(len(data_samples), device=video.mask.device)
         for row, sample in zip(rows, data_samples, strict=True):
             captions = inputs['video_of_text'] == row
-            sample.text_features = _detach(text.select(captions))
-            sample.video_features = _detach(video.select(row[None]))
+            sample.text_features = text.select(captions).detach()
+            sample.video_features = video.select(row[None]).detach()
             if 'cut_pieces' in inputs:
                 cut = inputs['cut_pieces'][captions] > 0
                 sample.cut_captions = int(cut.sum())
         return data_samples
-
-
-def _chunk(chunk: int) -> int:
-    if chunk < 1:
-        raise SetupError(
-            f'cached_contrastive=dict(chunk={chunk}) must be at least 1: the '
-            'number of captions or videos that are encoded at a time'
-        )
-    return chunk
 
 
 def _build(part: dict | nn.Module | None) -> nn.Module | None:
@@ -240,9 +243,3 @@ def _build(part: dict | nn.Module | None) -> nn.Module | None:
 
 def _log_values(loss: nn.Module) -> dict[str, Tensor]:
     return loss.log_values() if hasattr(loss, 'log_values') else {}
-
-
-def _detach(features: TokenFeatures) -> TokenFeatures:
-    return TokenFeatures(
-        *(None if field is None else field.detach() for field in features)
-    )

@@ -44,6 +44,29 @@ def token_similarity(
         Shape (B, V), rows are texts, in [-1, 1], or up to 1 + c / 2 with
         neighbours of visual attention c. Differentiable once.
     """
+    of_words, of_frames = token_directions(
+        text, video, neighbours, block_bytes
+    )
+    return 0.5 * (of_words + of_frames)
+
+
+def token_directions(
+    text: TokenFeatures,
+    video: TokenFeatures,
+    neighbours: Neighbours | None = None,
+    block_bytes: int = BLOCK_BYTES,
+) -> tuple[Tensor, Tensor]:
+    """Both sums of :func:`token_similarity`, of which it is the mean.
+
+    Args:
+        text: B captions.
+        video: V videos.
+        neighbours: Second frames of these videos, or None.
+        block_bytes: Memory of one block of texts.
+
+    Returns:
+        Means over the words and over the frames, each (B, V).
+    """
     with autocast_off(text.tokens):
         dtype = wide_dtype(text.tokens, video.tokens)
         of_words, of_frames = max_similarity(
@@ -51,7 +74,7 @@ def token_similarity(
         )
         of_words = of_words.masked_fill(~video.mask.any(1), 0.0)
         of_frames = of_frames.masked_fill(~text.mask.any(1)[:, None], 0.0)
-        return 0.5 * (of_words + of_frames)
+        return of_words, of_frames
 
 
 def nearest_frames(

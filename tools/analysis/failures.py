@@ -24,7 +24,6 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm import tqdm
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from mmtvr.apis.command import run_command
 from mmtvr.apis.config import load_config
@@ -32,10 +31,8 @@ from mmtvr.engine.feature_store import FeatureStore, join
 from mmtvr.engine.scoring import score_in_blocks
 from mmtvr.evaluation.directions import text_to_video
 from mmtvr.evaluation.ranking import ranks
+from mmtvr.explanation import find_piece_names
 from mmtvr.losses.neg_nce import hard_negatives
-from mmtvr.models.partial_order.selection import keep_less_important
-from mmtvr.models.partial_order.tpmcl_loss import TPMCLLoss
-from mmtvr.pretrained import load_pretrained
 from mmtvr.structures import TokenFeatures
 
 BATCH = 16
@@ -50,7 +47,6 @@ class Encoded(NamedTuple):
         dataset: The test set, a sample per video.
         texts: B captions as strings.
         text: Features of B captions.
-        tokens: Shape (B, L), int64, word pieces.
         video: Features of V videos.
         owner: Shape (B,), column of each caption's video.
         scores: Shape (B, V).
@@ -61,7 +57,6 @@ class Encoded(NamedTuple):
     dataset: Dataset
     texts: list[str]
     text: TokenFeatures
-    tokens: Tensor
     video: TokenFeatures
     owner: Tensor
     scores: Tensor
@@ -80,9 +75,8 @@ def encode(model: nn.Module, dataset: Dataset) -> Encoded:
     Returns:
         What the page is made of.
     """
-    store, tokens = FeatureStore(), []
+    store = FeatureStore()
     for samples in tqdm(list(_batches(dataset)), desc='encoding'):
-        tokens += [sample['inputs']['tokens'].flatten(1) for sample in samples]
         batch = model.data_preprocessor(pseudo_collate(samples), False)
         store.add(model(**batch, mode='predict'))
     gallery, _ = store.gather()
@@ -98,7 +92,6 @@ def encode(model: nn.Module, dataset: Dataset) -> Encoded:
         dataset,
         [caption for batch in store.text_batches for caption in batch.texts],
         text,
-        torch.cat(tokens),
         gallery.features,
         match.int().argmax(1),
         scores,
@@ -135,22 +128,13 @@ class Explainer:
     Args:
         found: The encoded test set.
         model: The retriever.
-        tokenizer: Names the word pieces.
     """
 
-    def __init__(
-        self,
-        found: Encoded,
-        model: nn.Module,
-        tokenizer: PreTrainedTokenizerBase,
-    ) -> None:
+    def __init__(self, found: Encoded, model: nn.Module) -> None:
         self.found = found
-        self.tokenizer = tokenizer
-        loss = model.partial_loss
-        has_frames = (
-            isinstance(loss, TPMCLLoss) and loss.frame_importance is not None
-        )
-        self.loss = loss if has_frames else None
+        self.model = model
+        self.device = next(model.parameters()).device
+        self.name_pieces = find_piece_names(found.dataset.pipeline)
 
     def explain(self, row: int) -> Failure:
         """Collect what is shown of one query.
@@ -178,10 +162,14 @@ class Explainer:
     def _answer(self, row: int, column: int, owner: int) -> Answer:
         found = self.found
         sample = found.dataset[column]
-        real = found.video.mask[column]
-        table = found.text.tokens[row] @ found.video.tokens[column].T
-        table = table[found.text.mask[row]][:, real]
-        removed = self._removed_frames(row, column)[real].tolist()
+        why = self.model.explain(
+            found.text.select(torch.tensor([row])).to(self.device),
+            found.video.select(torch.tensor([column])).to(self.device),
+            self.name_pieces(found.texts[row]),
+        )
+        removed = [False] * why.cosines.shape[1]
+        if why.frame_masking is not None:
+            removed = why.frame_masking.removed.tolist()
         frames = sample['inputs']['frames'][: len(removed)]
         return Answer(
             name=Path(sample['data_samples'].get('filename', '')).name,
@@ -193,41 +181,13 @@ class Explainer:
                 Frame(picture.numpy().transpose(1, 2, 0), gone)
                 for picture, gone in zip(frames, removed, strict=True)
             ],
-            words=self._words(row, table),
+            words=[
+                Word(name, float(share), cosines.tolist())
+                for name, share, cosines in zip(
+                    why.words, why.shares, why.cosines, strict=True
+                )
+            ],
         )
-
-    def _words(self, row: int, table: Tensor) -> list[Word]:
-        found = self.found
-        mask = found.text.mask[row]
-        names = self.tokenizer.convert_ids_to_tokens(
-            found.tokens[row][mask].tolist()
-        )
-        weight = torch.ones(len(names))
-        if found.text.weight is not None:
-            weight = found.text.weight[row][mask]
-        share = table.max(1).values * weight / weight.sum()
-        return [
-            Word(name.removesuffix('</w>'), float(part), cosines)
-            for name, part, cosines in zip(
-                names, share, table.tolist(), strict=True
-            )
-        ]
-
-    def _removed_frames(self, row: int, column: int) -> Tensor:
-        mask = self.found.video.mask[column]
-        if self.loss is None:
-            return torch.zeros_like(mask)
-        frames = self.found.video.tokens[column][None]
-        importance = self.loss.frame_importance(
-            frames.masked_fill(~mask[None, :, None], 0.0),
-            mask[None],
-            self.found.text.pooled[row][None, None],
-            mask.new_ones(1, 1),
-        )
-        keep = keep_less_important(
-            importance, mask[None], self.loss.mass, self.loss.min_removed
-        )
-        return mask & ~keep[0]
 
 
 @torch.no_grad()
@@ -246,8 +206,7 @@ def explain_all(
         The chosen queries.
     """
     found = encode(model, DATASETS.build(cfg.test_dataloader.dataset))
-    tokenizer = load_pretrained(AutoTokenizer, cfg.model.text_encoder.clip)
-    explainer = Explainer(found, model, tokenizer)
+    explainer = Explainer(found, model)
     return [explainer.explain(row) for row in choose(found, count, seed)]
 
 

@@ -24,7 +24,7 @@ from transformers import AutoTokenizer
 from mmtvr.apis.command import run_command
 from mmtvr.apis.config import load_config
 from mmtvr.errors import SetupError
-from mmtvr.models.partial_order.selection import keep_less_important
+from mmtvr.models.partial_order.selection import Selection
 from mmtvr.models.partial_order.tpmcl_loss import TPMCLLoss
 from mmtvr.models.partial_order.triplets import triplet_similarities
 from mmtvr.pretrained import load_pretrained
@@ -91,10 +91,11 @@ class Inspection:
             pairs: Matched pairs.
         """
         self.sums['pairs'] += len(pairs.tokens)
-        if self.loss.word_importance is not None:
-            self._add_words(pairs)
-        if self.loss.frame_importance is not None:
-            self._add_frames(pairs)
+        selections = self.loss.select(pairs.text, pairs.video)
+        if 'words' in selections:
+            self._add_words(pairs, selections['words'])
+        if 'frames' in selections:
+            self._add_frames(pairs, selections['frames'])
         parts = self.loss.partial_pairs(pairs.text, pairs.video)
         for name in self.loss.triplets:
             full, partial = triplet_similarities(name, parts)
@@ -104,25 +105,18 @@ class Inspection:
                 (gap < self.loss.margin).sum().item()
             )
 
-    def _keep(self, side: str, importance: Tensor, mask: Tensor) -> Tensor:
-        loss = self.loss
-        keep = keep_less_important(
-            importance, mask, loss.mass, loss.min_removed
-        )
-        gone = mask & ~keep
+    def _count(self, side: str, chosen: Selection, mask: Tensor) -> Tensor:
+        gone = mask & ~chosen.keep
         self.sums[f'{side} real'] += mask.sum().item()
         self.sums[f'{side} gone'] += gone.sum().item()
         self.sums[f'{side} whole'] += (~gone.any(1)).sum().item()
-        self.sums[f'{side} top'] += importance.max(1).values.sum().item()
+        largest = chosen.importance.max(1).values
+        self.sums[f'{side} top'] += largest.sum().item()
         return gone
 
-    def _add_words(self, pairs: Pairs) -> None:
-        text, video = pairs.text, pairs.video
-        words = text.tokens.masked_fill(~text.mask[..., None], 0.0)
-        importance = self.loss.word_importance(
-            words, text.mask, video.tokens, video.mask
-        )
-        gone = self._keep('words', importance, text.mask)
+    def _add_words(self, pairs: Pairs, chosen: Selection) -> None:
+        text = pairs.text
+        gone = self._count('words', chosen, text.mask)
         if text.weight is not None:
             key = text.weight > 1
             self.sums['key words'] += key.sum().item()
@@ -130,13 +124,9 @@ class Inspection:
         self.seen.update(pairs.tokens[text.mask].tolist())
         self.removed.update(pairs.tokens[gone].tolist())
 
-    def _add_frames(self, pairs: Pairs) -> None:
+    def _add_frames(self, pairs: Pairs, chosen: Selection) -> None:
         sentence, video = pairs.text.pooled, pairs.video
-        one = video.mask.new_ones(len(sentence), 1)
-        importance = self.loss.frame_importance(
-            video.tokens, video.mask, sentence[:, None], one
-        )
-        gone = self._keep('frames', importance, video.mask)
+        gone = self._count('frames', chosen, video.mask)
         cosine = torch.einsum('bd,btd->bt', sentence, video.tokens)
         best = cosine.masked_fill(~video.mask, -torch.inf).argmax(1)
         best_gone = gone.gather(1, best[:, None])

@@ -136,6 +136,34 @@ class TokenizeText(BaseTransform):
             added = {key: value[:, 0] for key, value in added.items()}
         return {**results, **added, 'cut_pieces': cut}
 
+    def name_pieces(self, caption: str) -> list[str]:
+        """Name the real tokens of a caption, as the caption writes them.
+
+        Args:
+            caption: Any text.
+
+        Returns:
+            One name per True in the row or rows of ``token_mask``, in their
+            order: the characters of the piece, with a hyphen before it where
+            it goes on with a word. A character of several pieces is named
+            once, further pieces are ``'-'``. Special tokens are ``'[start]'``
+            and ``'[end]'``.
+        """
+        names = []
+        for row in self._break(caption, self._encode(caption)):
+            names.append('[start]')
+            words = row[1:-1]
+            for before, (_, span) in zip(row, words, strict=False):
+                piece = '' if span == before[1] else caption[slice(*span)]
+                names.append(piece if self._ends_word(before) else f'-{piece}')
+            names.append('[end]')
+        return names
+
+    def _ends_word(self, piece: Piece) -> bool:
+        """Whether a new word begins behind a piece, in CLIP's vocabulary."""
+        token = self.tokenizer.convert_ids_to_tokens(piece[0])
+        return token.endswith('</w>') or token == self.tokenizer.bos_token
+
     def _encode(self, caption: str) -> list[Piece]:
         pieces = self.tokenizer(
             caption,

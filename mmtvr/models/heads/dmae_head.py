@@ -5,7 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mmtvr.ops import autocast_off, nearest_frames, token_similarity
+from mmtvr.ops import (
+    autocast_off,
+    nearest_frames,
+    token_directions,
+    token_similarity,
+)
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
 
@@ -99,6 +104,33 @@ class DMAEHead(nn.Module):
                 for level in self.levels
             ]
             return torch.stack(similarities).mean(0)
+
+    def parts(
+        self, text: TokenFeatures, video: TokenFeatures
+    ) -> dict[str, Tensor]:
+        """Tell what the similarities are made of.
+
+        Args:
+            text: B captions.
+            video: V videos.
+
+        Returns:
+            Shape (B, V) each; their sum is the similarity.
+        """
+        parts = {}
+        with autocast_off(text.tokens):
+            video = self.frame_weights(video)
+            neighbours = nearest_frames(video, self.visual_attention)
+            share = 0.5 / len(self.levels)
+            for level in self.levels:
+                tokens = self._at_level(level, text)
+                first, back = token_directions(tokens, video)
+                parts[f'{level}, best frame'] = share * first
+                if neighbours is not None:
+                    both, _ = token_directions(tokens, video, neighbours)
+                    parts[f'{level}, second frame'] = share * (both - first)
+                parts[f'frames, best {level}'] = share * back
+        return parts
 
     def _at_level(self, level: str, text: TokenFeatures) -> TokenFeatures:
         if level == 'sentence':

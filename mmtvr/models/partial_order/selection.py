@@ -1,5 +1,7 @@
 """Which tokens a partial caption or video keeps."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,18 @@ TOLERANCE = 1e-6
 
 Importance is float32: eighteen times 1/30 must reach 0.6 on every machine.
 """
+
+
+class Selection(NamedTuple):
+    """How much the tokens of B matched pairs matter, and which ones stay.
+
+    Attributes:
+        importance: Shape (B, S), not negative, 0 at padding, sum 1.
+        keep: Shape (B, S), bool, True at real tokens that stay.
+    """
+
+    importance: Tensor
+    keep: Tensor
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from mmtvr.structures import TokenFeatures
 
 from .cosine_importance import CosineImportance
 from .importance import ImportancePredictor
-from .selection import keep_less_important
+from .selection import Selection, keep_less_important
 from .triplets import (
     TRIPLETS,
     PartialPairs,
@@ -144,28 +144,61 @@ class TPMCLLoss(nn.Module):
         Returns:
             The pairs with the parts that the triplets compare.
         """
-        words = text.tokens.masked_fill(~text.mask[..., None], 0.0)
-        frames = video.tokens.masked_fill(~video.mask[..., None], 0.0)
-        pairs = PartialPairs(text.pooled, frames, video.mask)
-        if self.frame_importance is not None:
-            one = video.mask.new_ones(len(frames), 1)
-            importance = self.frame_importance(
-                frames, video.mask, text.pooled[:, None], one
-            )
-            keep = self._select('frames', importance, video.mask)
+        text, video = _without_padding(text), _without_padding(video)
+        pairs = PartialPairs(text.pooled, video.tokens, video.mask)
+        selections = self._select(text, video)
+        for side, features in (('frames', video), ('words', text)):
+            if side in selections:
+                keep = selections[side].keep
+                removed = (features.mask & ~keep).sum()
+                real = features.mask.sum().clamp_min(1)
+                self._log_values[f'removed_{side}'] = removed / real
+        if 'frames' in selections:
+            importance, keep = selections['frames']
             pairs = pairs._replace(
                 kept_frames=keep,
-                frame_globals=importance_globals(frames, importance, keep),
+                frame_globals=importance_globals(
+                    video.tokens, importance, keep
+                ),
             )
-        if self.word_importance is not None:
-            importance = self.word_importance(
-                words, text.mask, frames, video.mask
-            )
-            keep = self._select('words', importance, text.mask)
+        if 'words' in selections:
             pairs = pairs._replace(
-                word_globals=importance_globals(words, importance, keep)
+                word_globals=importance_globals(
+                    text.tokens, *selections['words']
+                )
             )
         return pairs
+
+    def select(
+        self, text: TokenFeatures, video: TokenFeatures
+    ) -> dict[str, Selection]:
+        """Weigh the tokens of matched pairs and choose which ones stay.
+
+        Args:
+            text: B captions.
+            video: B videos, row i is the video of caption i.
+
+        Returns:
+            ``'frames'`` and ``'words'``, each if a triplet removes some.
+        """
+        return self._select(_without_padding(text), _without_padding(video))
+
+    def _select(
+        self, text: TokenFeatures, video: TokenFeatures
+    ) -> dict[str, Selection]:
+        selections = {}
+        if self.frame_importance is not None:
+            one = video.mask.new_ones(len(video.mask), 1)
+            importance = self.frame_importance(
+                video.tokens, video.mask, text.pooled[:, None], one
+            )
+            selections['frames'] = self._choose(importance, video.mask)
+        if self.word_importance is not None:
+            importance = self.word_importance(
+                text.tokens, text.mask, video.tokens, video.mask
+            )
+            selections['words'] = self._choose(importance, text.mask)
+        return selections
 
     def log_values(self) -> dict[str, Tensor]:
         """Give figures of the last forward pass, for the log only.
@@ -177,13 +210,11 @@ class TPMCLLoss(nn.Module):
         """
         return self._log_values
 
-    def _select(self, side: str, importance: Tensor, mask: Tensor) -> Tensor:
+    def _choose(self, importance: Tensor, mask: Tensor) -> Selection:
         keep = keep_less_important(
             importance, mask, self.mass, self.min_removed
         )
-        removed = (mask & ~keep).sum() / mask.sum().clamp_min(1)
-        self._log_values[f'removed_{side}'] = removed
-        return keep
+        return Selection(importance, keep)
 
     def _hinge(self, name: str, pairs: PartialPairs) -> Tensor:
         full, partial = triplet_similarities(name, pairs)
@@ -192,6 +223,12 @@ class TPMCLLoss(nn.Module):
         active = (violation.detach() > 0).sum() / pairs_or_one
         self._log_values[f'active_{name}'] = active
         return violation.sum() / pairs_or_one
+
+
+def _without_padding(features: TokenFeatures) -> TokenFeatures:
+    """With zero vectors at padding."""
+    padding = ~features.mask[..., None]
+    return features._replace(tokens=features.tokens.masked_fill(padding, 0.0))
 
 
 def _build_importance(kind: str, embed_dims: int, **sizes: int) -> nn.Module:

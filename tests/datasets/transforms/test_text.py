@@ -239,3 +239,36 @@ def test_tokenizer_that_lacks_something_is_refused(
     monkeypatch.setattr(text, 'load_pretrained', lambda *args: tokenizer)
     with pytest.raises(SetupError, match=finding):
         build()
+
+
+@pytest.mark.parametrize(
+    ('caption', 'expected'),
+    [
+        ('a dog runs', ['a', 'dog', 'runs']),
+        # Whole words are few; the others fall into letters.
+        ('A cat.', ['A', 'c', '-a', '-t', '.']),
+        ('dog\n<b>', ['dog', '<', 'b', '>']),
+        # Four bytes of one character, named once.
+        ('\N{DOG FACE}', ['\N{DOG FACE}', '-', '-', '-']),
+        ('כלב', ['כ', '-', '-ל', '-', '-ב', '-']),
+    ],
+)
+def test_pieces_are_named_as_the_caption_writes_them(
+    tiny_clip, caption, expected
+):
+    transform = text.TokenizeText(str(tiny_clip), max_words=16)
+    names = transform.name_pieces(caption)
+    assert names == ['[start]', *expected, '[end]']
+    mask = transform(dict(text=caption))['token_mask']
+    assert mask.sum() == len(names)
+
+
+def test_pieces_of_long_captions_have_a_name_in_every_row(tiny_clip):
+    transform = text.TokenizeText(
+        str(tiny_clip), max_words=6, long_text='sentences'
+    )
+    caption = 'a dog runs. the red dog runs. the man is young and is a man'
+    mask = transform(dict(text=caption))['token_mask']
+    names = transform.name_pieces(caption)
+    assert mask.sum() == len(names)
+    assert names.count('[start]') == mask.any(-1).sum() > 2
