@@ -7,6 +7,7 @@ import sys
 from mmengine.config import Config, DictAction
 from mmengine.model import is_model_wrapper
 
+from mmtvr.apis.checkpoint_guard import guard_loading
 from mmtvr.apis.command import run_command
 from mmtvr.apis.config import load_config
 from mmtvr.apis.launch import LAUNCHERS, prepare_launch
@@ -16,6 +17,7 @@ from mmtvr.apis.preflight import (
     check_runner,
     check_weights,
 )
+from mmtvr.checkpoints import TRUST_HELP
 from mmtvr.errors import SetupError
 
 
@@ -27,7 +29,9 @@ def parse_args() -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(description='Test a checkpoint')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        'checkpoint', help='checkpoint file, .pth or .safetensors'
+    )
     parser.add_argument(
         '--work-dir', help='folder for logs (default: work_dirs/CONFIG)'
     )
@@ -43,6 +47,9 @@ def parse_args() -> argparse.Namespace:
         action=DictAction,
         metavar='KEY=VALUE',
         help='override settings: test_dataloader.batch_size=8',
+    )
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help=TRUST_HELP
     )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     # Old launchers pass it; torchrun sets LOCAL_RANK instead.
@@ -74,6 +81,7 @@ def add_dump(cfg: Config, out_file: str) -> None:
 def main() -> None:
     """Test as the command line and the config say."""
     args = parse_args()
+    guard_loading(args.trust_checkpoint)
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     check_file(args.checkpoint, 'checkpoint')
     cfg.load_from = args.checkpoint
@@ -84,7 +92,9 @@ def main() -> None:
     runner = build_runner(cfg)
     model = runner.model
     check_weights(
-        model.module if is_model_wrapper(model) else model, args.checkpoint
+        model.module if is_model_wrapper(model) else model,
+        args.checkpoint,
+        args.trust_checkpoint,
     )
     check_runner(runner, 'test')
     runner.test()

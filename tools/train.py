@@ -7,10 +7,12 @@ import sys
 import torch
 from mmengine.config import Config, DictAction
 
+from mmtvr.apis.checkpoint_guard import guard_loading
 from mmtvr.apis.command import run_command
 from mmtvr.apis.config import load_config
 from mmtvr.apis.launch import LAUNCHERS, prepare_launch
 from mmtvr.apis.preflight import build_runner, check_file, check_runner
+from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP
 from mmtvr.errors import SetupError
 
 
@@ -53,6 +55,9 @@ def parse_args() -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='override settings: train_cfg.max_epochs=3',
     )
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help=TRUST_HELP
+    )
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     # Old launchers pass it; torchrun sets LOCAL_RANK instead.
     parser.add_argument('--local-rank', '--local_rank', type=int)
@@ -77,6 +82,12 @@ def apply(args: argparse.Namespace, cfg: Config) -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
+    if str(cfg.get('load_from')).endswith(SAFETENSORS) and args.resume:
+        raise SetupError(
+            f'{cfg.load_from} holds weights alone, a run cannot go on from '
+            f'it: start from its weights by --cfg-options load_from='
+            f'{cfg.load_from}'
+        )
     if cfg.get('load_from'):
         check_file(cfg.load_from, 'checkpoint')
     if args.no_validate:
@@ -98,6 +109,7 @@ def apply(args: argparse.Namespace, cfg: Config) -> None:
 def main() -> None:
     """Train as the command line and the config say."""
     args = parse_args()
+    guard_loading(args.trust_checkpoint)
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     apply(args, cfg)
     prepare_launch(cfg, args.launcher)

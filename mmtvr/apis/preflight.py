@@ -15,6 +15,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from mmtvr.checkpoints import read_checkpoint
 from mmtvr.errors import SetupError
 
 
@@ -115,7 +116,7 @@ def check_file(path: str, what: str) -> None:
         )
 
 
-def check_weights(model: nn.Module, path: str) -> None:
+def check_weights(model: nn.Module, path: str, trust: bool = False) -> None:
     """Check that a checkpoint holds every weight of the model.
 
     mmengine loads what fits and only warns about the rest.
@@ -123,6 +124,7 @@ def check_weights(model: nn.Module, path: str) -> None:
     Args:
         model: The model, not wrapped.
         path: The checkpoint.
+        trust: See :func:`mmtvr.checkpoints.read_checkpoint`.
 
     Raises:
         SetupError: It cannot be read, or weights are missing or of another
@@ -130,18 +132,15 @@ def check_weights(model: nn.Module, path: str) -> None:
     """
     if '://' in path:
         return
-    try:
-        loaded = torch.load(path, map_location='cpu', weights_only=False)
-        found = loaded.get('state_dict', loaded)
-        shapes = {name: tensor.shape for name, tensor in found.items()}
-    except Exception as error:
-        raise SetupError(
-            f'{path} cannot be read as a checkpoint: {error}'
-        ) from error
+    found = read_checkpoint(path, trust=trust)['state_dict']
+    shapes = {
+        name.removeprefix('module.'): getattr(tensor, 'shape', None)
+        for name, tensor in found.items()
+    }
     misfit = [
         name
         for name, tensor in model.state_dict().items()
-        if shapes.get(name.removeprefix('module.')) != tensor.shape
+        if shapes.get(name) != tensor.shape
     ]
     if misfit:
         raise SetupError(

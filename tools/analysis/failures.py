@@ -25,8 +25,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from mmtvr.apis.checkpoint_guard import guard_loading
 from mmtvr.apis.command import run_command
 from mmtvr.apis.config import load_config
+from mmtvr.checkpoints import TRUST_HELP
 from mmtvr.engine.feature_store import FeatureStore, join
 from mmtvr.engine.scoring import score_in_blocks
 from mmtvr.evaluation.directions import text_to_video
@@ -228,7 +230,11 @@ def main() -> None:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
     )
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help=TRUST_HELP
+    )
     args = parser.parse_args()
+    guard_loading(args.trust_checkpoint)
     cfg = load_config(args.config, args.cfg_options)
     model = MODELS.build(cfg.model)
     load_checkpoint(model, args.checkpoint, map_location='cpu')

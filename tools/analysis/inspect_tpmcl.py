@@ -21,8 +21,10 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor
 from transformers import AutoTokenizer
 
+from mmtvr.apis.checkpoint_guard import guard_loading
 from mmtvr.apis.command import run_command
 from mmtvr.apis.config import load_config
+from mmtvr.checkpoints import TRUST_HELP
 from mmtvr.errors import SetupError
 from mmtvr.models.partial_order.selection import Selection
 from mmtvr.models.partial_order.tpmcl_loss import TPMCLLoss
@@ -185,7 +187,11 @@ def main() -> None:
     parser.add_argument(
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
     )
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help=TRUST_HELP
+    )
     args = parser.parse_args()
+    guard_loading(args.trust_checkpoint)
     cfg = load_config(args.config, args.cfg_options)
     model = MODELS.build(cfg.model)
     if not isinstance(model.partial_loss, TPMCLLoss):

@@ -1,0 +1,8 @@
+"""The command ``python -m mmtvr.doctor``."""
+
+import sys
+
+from mmtvr.doctor.command import main
+
+if __name__ == '__main__':
+    sys.exit(main())
