@@ -31,10 +31,13 @@ INSTALL_REQUIRES = [
     'scipy>=1.15',
     'matplotlib',
     'jinja2',
-    'filelock',
+    # Locks that a fork does not share.
+    'filelock>=4.1',
     'platformdirs',
     'rich',
     'tqdm',
+    # Checks cached frames faster than they are copied.
+    'xxhash>=3.0',
 ]
 EXTRAS_REQUIRE = {
     'tests': [

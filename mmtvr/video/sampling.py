@@ -24,7 +24,21 @@ def sample_uniformly(
         Shape (num_frames,), int64, ascending positions from 0.
     """
     if random and total >= num_frames:
-        # The bounds rounded up, in integers.
-        bounds = -(np.arange(num_frames + 1) * -total // num_frames)
+        bounds = segment_bounds(total, num_frames)
         return np.random.randint(bounds[:-1], bounds[1:])
     return (2 * np.arange(num_frames) + 1) * total // (2 * num_frames)
+
+
+def segment_bounds(total: int, num_frames: int) -> np.ndarray:
+    """Divide a video into N equally long segments.
+
+    Args:
+        total: Number of frames, at least N.
+        num_frames: Number of segments N.
+
+    Returns:
+        Shape (num_frames + 1,), int64; segment i holds the frames from
+        bounds[i] to before bounds[i + 1].
+    """
+    # Rounded up, in integers.
+    return -(np.arange(num_frames + 1) * -total // num_frames)

@@ -6,11 +6,18 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
+from mmtvr.datasets.frame_cache import open_cache
 from mmtvr.datasets.readers import get_reader
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
 from mmtvr.video import UnreadableVideoError, VideoReader
-from mmtvr.video.sampling import sample_uniformly
+from mmtvr.video.cache import (
+    CachedReader,
+    decoder_versions,
+    snap_to_spread,
+    spread_in_segments,
+)
+from mmtvr.video.sampling import sample_uniformly, segment_bounds
 
 
 @TRANSFORMS.register_module()
@@ -46,6 +53,10 @@ class LoadVideoFrames(BaseTransform):
             resize follow. Defaults to None: decode as stored.
         reader (str | dict): Reader of the file, ``'decord'`` or, with
             options, ``dict(type='mmtvr.DecordReader')``.
+        cache (dict, optional): Keep decoded frames: ``dict(folder=...)`` and
+            further options of :class:`mmtvr.video.cache.FrameCache`. Random
+            sampling then draws among ``frames_per_segment`` frames of each
+            segment. Defaults to None: decode at every visit.
 
     Raises:
         SetupError: In test mode, if the video cannot be read.
@@ -57,6 +68,7 @@ class LoadVideoFrames(BaseTransform):
         test_mode: bool = False,
         short_side: int | None = None,
         reader: str | dict = 'decord',
+        cache: dict | None = None,
     ) -> None:
         if num_frames < 1:
             raise ValueError(f'num_frames must be positive, got {num_frames}')
@@ -67,6 +79,8 @@ class LoadVideoFrames(BaseTransform):
         self.short_side = short_side
         self.reader = reader
         self._open = get_reader(reader)
+        self.cache = cache
+        self._cache = None if cache is None else open_cache(cache)
         #: Unreadable videos met so far by this copy, one copy per worker.
         self.unreadable = 0
 
@@ -96,8 +110,33 @@ class LoadVideoFrames(BaseTransform):
 
     def _load(self, results: dict) -> dict:
         path = str(results['filename'])
-        with self._open(path, short_side=self.short_side) as reader:
+        with self.open_video(path, results) as reader:
             return self._read(reader, results)
+
+    def open_video(self, path: str, results: dict) -> VideoReader:
+        """Open the video of a sample, or what the cache has of it.
+
+        Args:
+            path: The video file.
+            results: The sample, for its time span.
+
+        Returns:
+            The reader.
+        """
+        if self._cache is None:
+            return self._open(path, short_side=self.short_side)
+        sampling = dict(
+            num_frames=self.num_frames,
+            test_mode=self.test_mode,
+            frames_per_segment=self._cache.frames_per_segment,
+            span=[results.get('start'), results.get('end')],
+        )
+        options = dict(
+            reader=self.reader, versions=decoder_versions(), sampling=sampling
+        )
+        return CachedReader(
+            self._cache, self._open, options, path, self.short_side
+        )
 
     def _read(self, reader: VideoReader, results: dict) -> dict:
         first, count = 0, len(reader)
@@ -106,6 +145,8 @@ class LoadVideoFrames(BaseTransform):
         indices = first + sample_uniformly(
             count, self.num_frames, random=not self.test_mode
         )
+        if self._cache is not None:
+            indices = self._choose_stored(reader, indices, first, count)
         imgs = list(reader.get_frames(indices))
         return dict(
             imgs=imgs,
@@ -118,6 +159,21 @@ class LoadVideoFrames(BaseTransform):
             clip_len=self.num_frames,
             modality='RGB',
         )
+
+    def _choose_stored(
+        self,
+        reader: CachedReader,
+        indices: np.ndarray,
+        first: int,
+        count: int,
+    ) -> np.ndarray:
+        """Move random frames to those that the cache is to hold."""
+        if self.test_mode or count < self.num_frames:
+            return indices
+        bounds = first + segment_bounds(count, self.num_frames)
+        per_segment = self._cache.frames_per_segment
+        reader.expect(spread_in_segments(bounds, per_segment))
+        return snap_to_spread(indices, bounds, per_segment)
 
     @staticmethod
     def _find_span(reader: VideoReader, results: dict) -> tuple[int, int]:
@@ -144,5 +200,5 @@ class LoadVideoFrames(BaseTransform):
         return (
             f'{type(self).__name__}(num_frames={self.num_frames}, '
             f'test_mode={self.test_mode}, short_side={self.short_side}, '
-            f'reader={self.reader!r})'
+            f'reader={self.reader!r}, cache={self.cache!r})'
         )
