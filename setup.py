@@ -38,6 +38,8 @@ INSTALL_REQUIRES = [
     'tqdm',
     # Checks cached frames faster than they are copied.
     'xxhash>=3.0',
+    # The index of videos in a folder.
+    'lancedb>=0.30',
 ]
 EXTRAS_REQUIRE = {
     'tests': [
@@ -106,5 +108,6 @@ setup(
     python_requires='>=3.10,<3.14',
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
+    entry_points={'console_scripts': ['mmtvr = mmtvr.apis.main:main']},
     cmdclass={'build_py': BuildWithMim},
 )

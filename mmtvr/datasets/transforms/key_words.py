@@ -53,6 +53,9 @@ class TagKeyWords(BaseTransform):
         cache (bool): Keep tags on disk.
     """
 
+    #: Which side of a sample it reads.
+    reads = 'text'
+
     def __init__(
         self,
         tagger: str = 'hanta',

@@ -37,6 +37,9 @@ class PackTextVideo(BaseTransform):
         meta_keys (Sequence[str]): Keys to keep as meta information.
     """
 
+    #: Which side of a sample it reads.
+    reads = 'both'
+
     def __init__(
         self,
         meta_keys: tuple[str, ...] = (

@@ -58,6 +58,9 @@ class TokenizeText(BaseTransform):
             ``max_words`` pieces.
     """
 
+    #: Which side of a sample it reads.
+    reads = 'text'
+
     def __init__(
         self,
         tokenizer: str = 'openai/clip-vit-base-patch32',
@@ -135,6 +138,19 @@ class TokenizeText(BaseTransform):
         if self.long_text == 'truncate':
             added = {key: value[:, 0] for key, value in added.items()}
         return {**results, **added, 'cut_pieces': cut}
+
+    def find_spans(self, caption: str) -> list[Span]:
+        """Tell where in a caption its real tokens stand.
+
+        Args:
+            caption: Any text.
+
+        Returns:
+            Character span (start, end) of each True in the row or rows of
+            ``token_mask``, in their order; (0, 0) for special tokens.
+        """
+        rows = self._break(caption, self._encode(caption))
+        return [span for row in rows for _, span in row]
 
     def name_pieces(self, caption: str) -> list[str]:
         """Name the real tokens of a caption, as the caption writes them.

@@ -60,6 +60,9 @@ class DropUnimportantWords(BaseTransform):
             Defaults to None: :class:`TextVideoDataset` shows its captions.
     """
 
+    #: Which side of a sample it reads.
+    reads = 'text'
+
     def __init__(
         self, max_dropped: int = 5, ann_file: str | None = None
     ) -> None:

@@ -1,0 +1,8 @@
+"""``python -m mmtvr``, as ``torchrun`` starts it."""
+
+import sys
+
+from mmtvr.apis.main import main
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The command ``mmtvr``: its sub-commands, each imported when it is asked."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+# name: (module with main(argv) -> exit status, what it does)
+COMMANDS = {
+    'index': ('mmtvr.apis.index_command', 'make or update an index'),
+    'search': (
+        'mmtvr.apis.search_command',
+        'find videos by text or video',
+    ),
+    'serve': ('mmtvr.serve', 'search an index in the browser'),
+    'doctor': ('mmtvr.doctor', 'check what this machine can do'),
+}
+EXAMPLE = """
+a first search, with the model and the videos that ship with mmtvr:
+  mmtvr index configs/tpmcl_moving_shapes.py data/moving_shapes/test \\
+      --into work_dirs/shapes_index
+  mmtvr search work_dirs/shapes_index "a red circle rising"
+
+`mmtvr COMMAND --help` explains each command, with examples.
+"""
+
+
+def describe() -> str:
+    """Say what the sub-commands are.
+
+    Returns:
+        The help text.
+    """
+    lines = [f'  {name:<8} {text}' for name, (_, text) in COMMANDS.items()]
+    head = 'usage: mmtvr COMMAND ...\n\nText-video retrieval.\n\ncommands:\n'
+    return head + '\n'.join(lines) + '\n' + EXAMPLE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sub-command.
+
+    Args:
+        argv: The command line without the program; that of the process if
+            None.
+
+    Returns:
+        The exit status: 2 where the command is unknown.
+    """
+    name, *rest = (sys.argv[1:] if argv is None else list(argv)) or ['--help']
+    if name in ('-h', '--help'):
+        print(describe())
+        return 0
+    if name in ('-V', '--version'):
+        from mmtvr import __version__
+
+        print(f'mmtvr {__version__}')
+        return 0
+    if name not in COMMANDS:
+        print(f'mmtvr: there is no command {name!r}\n', file=sys.stderr)
+        print(describe(), file=sys.stderr)
+        return 2
+    return import_module(COMMANDS[name][0]).main(rest)

@@ -1,0 +1,142 @@
+"""``mmtvr search``: search an index by text or by video."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmtvr.search.results import SearchResult
+
+EXAMPLES = """
+examples:
+  mmtvr search work_dirs/shapes_index "a red circle rising"
+  mmtvr search INDEX "a dog catches a ball" "someone sings" --top-k 3
+  mmtvr search INDEX --video holiday.mp4         # similar videos
+  mmtvr search INDEX "a dog" --json | python -m json.tool
+
+The index knows the config and the checkpoint that it was made with. A text is
+compared with the pooled vectors of all videos, and the best --candidates are
+then compared word by word and frame by frame by the head of the model.
+"""
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        argv: The arguments behind ``mmtvr search``.
+
+    Returns:
+        The arguments.
+    """
+    parser = argparse.ArgumentParser(
+        'mmtvr search',
+        description='Find videos of an index.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('index', help='folder or address of the index')
+    parser.add_argument('texts', nargs='*', metavar='TEXT', help='queries')
+    parser.add_argument(
+        '--video', help='find videos that are similar to this file'
+    )
+    parser.add_argument(
+        '--top-k', type=int, default=10, help='results of a query (default 10)'
+    )
+    parser.add_argument(
+        '--candidates',
+        type=int,
+        default=100,
+        help='neighbours that the head compares exactly (default 100)',
+    )
+    parser.add_argument(
+        '--checkpoint',
+        help='where the checkpoint of the index is now, if it has moved',
+    )
+    parser.add_argument('--device', help='cpu, cuda or cuda:1')
+    parser.add_argument(
+        '--json', action='store_true', help='print the results as JSON'
+    )
+    args = parser.parse_args(argv)
+    if bool(args.texts) == bool(args.video):
+        parser.error('give texts, or --video FILE')
+    return args
+
+
+def search(args: argparse.Namespace) -> None:
+    """Search as the command line says and print the results.
+
+    Args:
+        args: The arguments.
+    """
+    from mmtvr.apis.searcher import open_searcher
+
+    searcher = open_searcher(args.index, args.checkpoint, args.device)
+    if args.video:
+        queries = [args.video]
+        found = [searcher.search(video=args.video, top_k=args.top_k)]
+    else:
+        queries = args.texts
+        found = searcher.search(
+            args.texts, args.top_k, candidates=args.candidates
+        )
+    if args.json:
+        answers = [
+            dict(query=query, results=[each.to_dict() for each in results])
+            for query, results in zip(queries, found, strict=True)
+        ]
+        print(json.dumps(answers))
+    else:
+        print('\n\n'.join(map(describe, queries, found)))
+
+
+def describe(query: str, results: Sequence['SearchResult']) -> str:
+    """Put results into words.
+
+    Args:
+        query: What was asked.
+        results: What was found.
+
+    Returns:
+        A line for the query and one for each result.
+    """
+    lines = [query]
+    for result in results:
+        moment = '' if result.time is None else f'  at {result.time:.1f} s'
+        words = '  '.join(
+            f'{word.word} {word.time:.1f} s' for word in result.words
+        )
+        path = result.path.encode('utf-8', 'backslashreplace').decode()
+        lines.append(
+            f'{result.rank:3d}  {result.score:6.3f}  {_one_line(path)}'
+            f'{moment}' + (f'  ({words})' if words else '')
+        )
+    if not results:
+        lines.append('  nothing found: the index is empty')
+    return '\n'.join(lines)
+
+
+def _one_line(path: str) -> str:
+    return path if path.isprintable() else repr(path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``mmtvr search``.
+
+    Args:
+        argv: The arguments behind it.
+
+    Returns:
+        The exit status.
+    """
+    args = parse_args(argv)
+    from mmtvr.errors import SetupError
+
+    try:
+        search(args)
+    except SetupError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0

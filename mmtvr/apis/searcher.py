@@ -1,0 +1,326 @@
+"""Search your own videos by text, with any retriever of a config."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmtvr.apis.checkpoint import find_checkpoint
+from mmtvr.apis.config import load_config
+from mmtvr.errors import SetupError
+from mmtvr.search.encoder import RetrievalEncoder
+from mmtvr.search.identity import check_model
+from mmtvr.search.indexing import Indexer, describe_file
+from mmtvr.search.moments import sentence_cosines, word_cosines
+from mmtvr.search.results import Explanation, IndexReport, SearchResult
+from mmtvr.search.store import StoredVideos, VideoStore
+from mmtvr.search.stores import open_store
+from mmtvr.search.two_stages import (
+    search_texts,
+    search_vectors,
+    to_features,
+)
+from mmtvr.search.video_files import FoundVideo, find_videos
+
+PathLike = str | os.PathLike[str]
+PRECISION = 'float16'
+
+
+class TextVideoSearcher:
+    """Index video files, and search them by text or by video.
+
+    Texts and videos are read as the test set of the config is: its frames,
+    its tokenizer, its key words.
+
+    Args:
+        config: A config file or a loaded config.
+        checkpoint: A checkpoint, or the work folder of a run: its best
+            checkpoint, else its last. None for the pretrained encoders as
+            they are, which CLIP with a head without parameters allows.
+        device: Where to compute; None for a GPU if there is one.
+
+    Raises:
+        SetupError: Something is missing; says what gets it.
+
+    Examples:
+        >>> searcher = TextVideoSearcher(config)
+        >>> report = searcher.index(folder, into=where, progress=False)
+        >>> report.videos, report.encoded, report.unreadable
+        (6, 6, {})
+        >>> best = searcher.search('a red circle rising', top_k=2)[0]
+        >>> best.rank, best.path.endswith('.mp4')
+        (1, True)
+        >>> [word.word for word in best.words]
+        ['red', 'circle', 'rising']
+        >>> best == TextVideoSearcher(config).open(where).search(
+        ...     'a red circle rising', top_k=2)[0]
+        True
+    """
+
+    def __init__(
+        self,
+        config: PathLike | Config,
+        checkpoint: PathLike | None = None,
+        device: str | None = None,
+    ) -> None:
+        if not isinstance(config, Config):
+            config = load_config(os.fspath(config))
+        if checkpoint is not None:
+            checkpoint = find_checkpoint(checkpoint)
+        self.config = config
+        self.encoder = RetrievalEncoder(config, checkpoint, device)
+        self._store: VideoStore | None = None
+
+    @property
+    def store(self) -> VideoStore:
+        """The open index.
+
+        Raises:
+            SetupError: None is open.
+        """
+        if self._store is None:
+            raise SetupError(
+                'no index is open: call index(videos, into=...) or '
+                'open(index) first'
+            )
+        return self._store
+
+    def index(
+        self,
+        videos: PathLike | Sequence[PathLike],
+        into: PathLike,
+        *,
+        videos_folder: PathLike | None = None,
+        precision: str = PRECISION,
+        workers: int = 0,
+        progress: bool = True,
+    ) -> IndexReport:
+        """Make an index of videos, or bring one up to date, and open it.
+
+        Args:
+            videos: A folder, files, or an annotation file; one or several.
+            into: The index: a folder that is made if need be, or the
+                address of an engine.
+            videos_folder: Where the videos of an annotation file are.
+            precision: How a new index keeps token features: ``'float16'``
+                or ``'int8'``.
+            workers: Processes that read videos; 0 for this one.
+            progress: Whether to show a bar.
+
+        Returns:
+            What was done; unreadable videos are named in it.
+
+        Raises:
+            SetupError: A source is missing, or another model filled the
+                index.
+        """
+        if isinstance(videos, str | os.PathLike):
+            videos = [videos]
+        found = find_videos(videos, videos_folder)
+        store = open_store(into)
+        about = store.read_about()
+        if about is None:
+            width = len(self.encoder.encode_texts(['a']).features.pooled[0])
+            facts = dict(width=width, precision=precision)
+            store.write_about({**self.encoder.about, **facts})
+        else:
+            check_model(about, self.encoder.about, store.url)
+        self._store = store
+        return Indexer(store, self.encoder, workers, progress).run(found)
+
+    def open(self, index: PathLike) -> 'TextVideoSearcher':
+        """Open an index.
+
+        Args:
+            index: The folder or the address of an index.
+
+        Returns:
+            This searcher.
+
+        Raises:
+            SetupError: There is no index, or another model filled it.
+        """
+        store = open_store(index)
+        about = store.read_about()
+        if about is None:
+            raise SetupError(
+                f'there is no index {os.fspath(index)}: make one with '
+                '`mmtvr index CONFIG VIDEOS --into INDEX`'
+            )
+        check_model(about, self.encoder.about, store.url)
+        self._store = store
+        return self
+
+    @overload
+    def search(
+        self, text: str, top_k: int = ..., *, candidates: int = ...
+    ) -> list[SearchResult]: ...
+
+    @overload
+    def search(
+        self, text: Sequence[str], top_k: int = ..., *, candidates: int = ...
+    ) -> list[list[SearchResult]]: ...
+
+    @overload
+    def search(
+        self, *, video: PathLike, top_k: int = ...
+    ) -> list[SearchResult]: ...
+
+    def search(
+        self,
+        text: str | Sequence[str] | None = None,
+        top_k: int = 10,
+        *,
+        video: PathLike | None = None,
+        candidates: int = 100,
+    ) -> list[SearchResult] | list[list[SearchResult]]:
+        """Search the open index by text, or by a video for similar ones.
+
+        Args:
+            text: A text, or several.
+            top_k: How many results.
+            video: A video file, of the index or not, in place of a text. It
+                is not among its own results.
+            candidates: How many neighbours of the pooled vectors the head
+                compares exactly.
+
+        Returns:
+            Results, the best first; for several texts a list of them for
+            each.
+
+        Raises:
+            SetupError: The query is empty or the video cannot be read.
+        """
+        if (text is None) == (video is None):
+            raise SetupError('give a text or a video to search for')
+        if top_k < 1:
+            raise SetupError(f'top_k must be at least 1, got {top_k}')
+        if video is not None:
+            return self._search_similar(video, top_k)
+        texts = [text] if isinstance(text, str) else list(text)
+        found = search_texts(
+            self.store, self.encoder, texts, top_k, candidates
+        )
+        return found[0] if isinstance(text, str) else found
+
+    def score(self, text: str, video: PathLike) -> float:
+        """Compare a text with a video by the head of the model.
+
+        Args:
+            text: The text.
+            video: A video file, of the index or not.
+
+        Returns:
+            The similarity.
+
+        Raises:
+            SetupError: The text is empty or the video cannot be read.
+        """
+        query = self.encoder.encode_texts([text]).features
+        features = to_features(self._features_of(video))
+        return float(self.encoder.score(query, features)[0, 0])
+
+    def explain(self, text: str, path: PathLike) -> Explanation:
+        """Say which words and which frames of a video are alike.
+
+        Args:
+            text: The text.
+            path: A video file, of the index or not.
+
+        Returns:
+            Words, their weights, times of the frames, and cosines.
+
+        Raises:
+            SetupError: The text is empty or the video cannot be read.
+        """
+        features, (words,) = self.encoder.encode_texts([text])
+        query = features.to('cpu')
+        video = self._features_of(path)
+        (tokens,), (times,) = video.tokens, video.times
+        score = self.encoder.score(query, to_features(video))
+        return Explanation(
+            text=text,
+            path=os.fspath(path),
+            score=float(score[0, 0]),
+            words=tuple(word.text for word in words),
+            weights=np.array([word.weight for word in words]),
+            is_key=np.array([word.is_key for word in words], bool),
+            times=times,
+            similarity=word_cosines(query, words, tokens),
+            sentence=sentence_cosines(query, tokens),
+        )
+
+    def _search_similar(
+        self, video: PathLike, top_k: int
+    ) -> list[SearchResult]:
+        path = os.path.abspath(video)
+        (found,) = search_vectors(
+            self.store, self._features_of(path).pooled, top_k + 1
+        )
+        others = [result for result in found if result.path != path][:top_k]
+        return [
+            SearchResult(**{**vars(result), 'rank': rank})
+            for rank, result in enumerate(others, start=1)
+        ]
+
+    def _features_of(self, video: PathLike) -> StoredVideos:
+        """Features of a file: from the index if it is as it was there."""
+        path = os.path.abspath(video)
+        known = StoredVideos([], np.zeros((0, 0)), [], [])
+        if self._store is not None:
+            known = self._store.read_file(describe_file(FoundVideo(path)))
+        if known.contents:
+            return known
+        (encoded,) = self.encoder.encode_videos([FoundVideo(path)])
+        if encoded.error is not None:
+            raise SetupError(f'{path} cannot be read: {encoded.error}')
+        pooled, tokens, times = encoded.features
+        return StoredVideos([encoded.content], pooled[None], [tokens], [times])
+
+
+def open_searcher(
+    index: PathLike,
+    checkpoint: PathLike | None = None,
+    device: str | None = None,
+) -> TextVideoSearcher:
+    """Open an index with the model that it names itself.
+
+    Args:
+        index: The folder or the address of an index.
+        checkpoint: Where the checkpoint is now, if it has moved.
+        device: Where to compute; None for a GPU if there is one.
+
+    Returns:
+        A searcher with the index open.
+
+    Raises:
+        SetupError: There is no index, or its model is not to be found.
+
+    Examples:
+        >>> open_searcher(where).search('a blue star', top_k=1)[0].rank
+        1
+    """
+    about = open_store(index).read_about()
+    if about is None:
+        raise SetupError(
+            f'there is no index {os.fspath(index)}: make one with '
+            '`mmtvr index CONFIG VIDEOS --into INDEX`'
+        )
+    config = Config.fromstring(about['config'], '.py')
+    init_default_scope(config.get('default_scope') or 'mmtvr')
+    if about['checkpoint'] is None:
+        checkpoint = None
+    elif checkpoint is None:
+        checkpoint = about['checkpoint_path']
+        if not Path(checkpoint).is_file():
+            raise SetupError(
+                f'the checkpoint of the index {os.fspath(index)} is no longer '
+                f'{checkpoint}: say where it is with --checkpoint PATH'
+            )
+    searcher = TextVideoSearcher(config, checkpoint, device)
+    searcher.encoder.about['name'] = about['name']
+    return searcher.open(index)

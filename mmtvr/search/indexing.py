@@ -1,0 +1,248 @@
+"""Bring an index up to date with the files."""
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from mmengine.dist import barrier, get_rank, get_world_size
+from tqdm import tqdm
+
+from mmtvr.errors import SetupError
+from mmtvr.search.encoder import EncodedVideo, RetrievalEncoder
+from mmtvr.search.results import IndexReport
+from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
+from mmtvr.search.video_files import FoundVideo, Sources
+
+VIDEOS_PER_COMMIT = 512
+SECONDS_PER_COMMIT = 10.0
+
+
+class Indexer:
+    """One pass over files: encode what is new, forget what is gone.
+
+    A file whose size and times are as recorded is not touched; any other one
+    is hashed, and encoded only if no file had that content before. What is
+    encoded is committed every few seconds, so that a process that is killed
+    loses no more, and the next pass goes on where it was. With several
+    processes each takes a fixed share of the paths.
+
+    Args:
+        store: Where the index is.
+        encoder: The model.
+        workers: Processes that read videos; 0 for this one.
+        progress: Whether to show a bar.
+    """
+
+    def __init__(
+        self,
+        store: VideoStore,
+        encoder: RetrievalEncoder,
+        workers: int = 0,
+        progress: bool = True,
+    ) -> None:
+        self.store = store
+        self.encoder = encoder
+        self.workers = workers
+        self.progress = progress
+        self.encoded = self.reused = 0
+
+    def run(self, sources: Sources) -> IndexReport:
+        """Index the files of some sources.
+
+        Args:
+            sources: What :func:`find_videos` found.
+
+        Returns:
+            What was done, by all processes together.
+
+        Raises:
+            SetupError: Folders that had videos have none at all now.
+        """
+        start = time.monotonic()
+        entries = {entry.key: entry for entry in self.store.list_files()}
+        gone = find_gone(entries.values(), sources)
+        pending, unchanged = self._find_pending(entries, sources.videos)
+        self._encode(pending)
+        barrier()
+        if get_rank() == 0:
+            self.store.refresh()
+            self.store.remove_files([entry.key for entry in gone])
+            self._remove_orphans()
+            self.store.tidy()
+        barrier()
+        self.store.refresh()
+        files = list(self.store.list_files())
+        return IndexReport(
+            videos=sum(entry.error is None for entry in files),
+            encoded=self.encoded,
+            reused=self.reused,
+            unchanged=unchanged,
+            removed=len(gone),
+            unreadable=sources.closed
+            | {e.path: e.error for e in files if e.error is not None},
+            seconds=time.monotonic() - start,
+        )
+
+    def _find_pending(
+        self, entries: dict[str, FileEntry], videos: Sequence[FoundVideo]
+    ) -> tuple[list[tuple[FoundVideo, FileEntry]], int]:
+        """Find the share of this process that is not as it was."""
+        pending, unchanged = [], 0
+        for video in videos:
+            entry = describe_file(video)
+            if int(entry.key, 16) % get_world_size() != get_rank():
+                continue
+            before = entries.get(entry.key)
+            if before is not None and _is_unchanged(before, entry):
+                unchanged += 1
+            else:
+                pending.append((video, entry))
+        return pending, unchanged
+
+    def _encode(self, pending: list[tuple[FoundVideo, FileEntry]]) -> None:
+        known = self.store.list_contents()
+        results = self.encoder.encode_videos(
+            [video for video, _ in pending], self.workers, frozenset(known)
+        )
+        bar = tqdm(
+            zip(pending, results, strict=True),
+            'Indexing',
+            len(pending),
+            unit='video',
+            disable=not self.progress or get_rank() > 0,
+        )
+        batch = _Batch(self.store, known)
+        try:
+            for (_, entry), result in bar:
+                batch.add(entry, result)
+        finally:
+            batch.commit()
+            self.encoded += batch.encoded
+            self.reused += batch.reused
+
+    def _remove_orphans(self) -> None:
+        named = {entry.content for entry in self.store.list_files()}
+        self.store.remove_videos(sorted(self.store.list_contents() - named))
+
+
+class _Batch:
+    """Results that are not yet committed."""
+
+    def __init__(self, store: VideoStore, known: set[str]) -> None:
+        self.store = store
+        self.known = known
+        self.entries: list[FileEntry] = []
+        self.results: list[EncodedVideo] = []
+        self.encoded = self.reused = 0
+        self.last = time.monotonic()
+
+    def add(self, entry: FileEntry, result: EncodedVideo) -> None:
+        changes = dict(content=result.content, error=result.error)
+        self.entries.append(FileEntry(**{**vars(entry), **changes}))
+        if result.content in self.known:
+            self.reused += 1
+        elif result.features is not None:
+            self.known.add(result.content)
+            self.results.append(result)
+        waited = time.monotonic() - self.last > SECONDS_PER_COMMIT
+        if waited or len(self.entries) >= VIDEOS_PER_COMMIT:
+            self.commit()
+
+    def commit(self) -> None:
+        """Features first: a file in the index always has features."""
+        if self.results:
+            self.store.add_videos(_stack(self.results))
+        if self.entries:
+            self.store.put_files(self.entries)
+        self.encoded += len(self.results)
+        self.entries, self.results = [], []
+        self.last = time.monotonic()
+
+
+def describe_file(video: FoundVideo) -> FileEntry:
+    """Say what the file system tells of a file without reading it.
+
+    Args:
+        video: The file.
+
+    Returns:
+        Its entry, with the content still open.
+    """
+    entry = FileEntry(
+        video.path, '', source=video.source, start=video.start, end=video.end
+    )
+    try:
+        about = os.stat(video.path)
+    except OSError:
+        return entry
+    changed = (about.st_mtime_ns, about.st_ctime_ns)
+    return FileEntry(
+        **{**vars(entry), 'size': about.st_size, 'changed': changed}
+    )
+
+
+def _is_unchanged(before: FileEntry, now: FileEntry) -> bool:
+    # What could not be read is tried again: it may be readable now.
+    same = (before.size, before.changed) == (now.size, now.changed)
+    return same and before.error is None
+
+
+def find_gone(
+    entries: Iterator[FileEntry], sources: Sources
+) -> list[FileEntry]:
+    """Find entries whose file is no longer there.
+
+    Args:
+        entries: The entries of the index.
+        sources: What was looked through now.
+
+    Returns:
+        Entries below one of the folders, or of one of the annotations, that
+        were not found again. What lies below a folder that cannot be read
+        now stays.
+
+    Raises:
+        SetupError: A folder has no video now but had some.
+    """
+    found = {(v.path, v.start, v.end) for v in sources.videos}
+    gone = []
+    below = {folder: 0 for folder in sources.folders}
+    for entry in entries:
+        named = entry.source in sources.annotations
+        tops = [f for f in sources.folders if _is_below(entry.path, f)]
+        for top in tops:
+            below[top] += 1
+        is_listed = named or (tops and not _is_annotation(entry.source))
+        is_closed = any(_is_below(entry.path, f) for f in sources.closed)
+        key = (entry.path, entry.start, entry.end)
+        if is_listed and key not in found and not is_closed:
+            gone.append(entry)
+    for folder, count in below.items():
+        if count and not any(
+            _is_below(v.path, folder) for v in sources.videos
+        ):
+            raise SetupError(
+                f'{folder} has no video now, but {count} of the index are '
+                'from there: is a disk not mounted? If they are really gone, '
+                'remove them with `mmtvr index --remove FOLDER`'
+            )
+    return gone
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _is_annotation(source: str) -> bool:
+    return source.endswith('.json')
+
+
+def _stack(results: Sequence[EncodedVideo]) -> StoredVideos:
+    features = [result.features for result in results]
+    return StoredVideos(
+        [result.content for result in results],
+        np.stack([each.pooled for each in features]),
+        [each.tokens for each in features],
+        [each.times for each in features],
+    )

@@ -1,0 +1,239 @@
+"""What an index needs of the engine that holds it."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+
+KEY_BYTES = 16
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """A file, or a span of it, that the index knows.
+
+    Attributes:
+        path: Absolute path.
+        content: Hash of its bytes, and its span; names its features.
+            Empty where the file could not be read.
+        size: Bytes.
+        changed: Modification and status change times in nanoseconds, which
+            tell without reading it that a file is as it was.
+        source: What it was indexed as a part of: a folder, an annotation.
+        start: First second of the span; None from the beginning.
+        end: Last second of the span; None to the end.
+        error: Why it could not be read; None for a video in the index.
+    """
+
+    path: str
+    content: str
+    size: int = 0
+    changed: tuple[int, int] = (0, 0)
+    source: str = ''
+    start: float | None = None
+    end: float | None = None
+    error: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Name of the entry in an engine: hexadecimal, whatever the path."""
+        span = f'{self.path}\0{self.start}\0{self.end}'
+        named = span.encode('utf-8', 'surrogatepass')
+        return blake2b(named, digest_size=KEY_BYTES).hexdigest()
+
+    def to_json(self) -> str:
+        """ASCII, also for paths that are no valid text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> 'FileEntry':
+        """Read what :meth:`to_json` wrote.
+
+        Args:
+            text: The JSON.
+
+        Returns:
+            The entry.
+        """
+        fields = json.loads(text)
+        fields['changed'] = tuple(fields['changed'])
+        return cls(**fields)
+
+
+class StoredVideos(NamedTuple):
+    """Features of N videos, by content.
+
+    Attributes:
+        contents: N hashes.
+        pooled: Shape (N, D), float32, unit vectors.
+        tokens: N arrays (T, D), float32, T may differ; empty (0, D) where
+            only the pooled vector is known.
+        times: N arrays (T,), float32, seconds from the first frame of the
+            file.
+    """
+
+    contents: list[str]
+    pooled: np.ndarray
+    tokens: list[np.ndarray]
+    times: list[np.ndarray]
+
+    def select(self, rows: Sequence[int]) -> 'StoredVideos':
+        """Take rows.
+
+        Args:
+            rows: Row numbers.
+
+        Returns:
+            The rows in that order.
+        """
+        return StoredVideos(
+            [self.contents[row] for row in rows],
+            self.pooled[list(rows)],
+            [self.tokens[row] for row in rows],
+            [self.times[row] for row in rows],
+        )
+
+
+class VideoStore(ABC):
+    """Features by content, files by path, and facts about the index.
+
+    Every change is there as a whole or not at all, also when the process is
+    killed, and readers see the state before or after it.
+    """
+
+    url: str
+
+    @abstractmethod
+    def read_about(self) -> dict | None:
+        """Facts about the index; None where there is no index yet."""
+
+    @abstractmethod
+    def write_about(self, about: dict) -> None:
+        """Make an empty index.
+
+        Args:
+            about: Facts about the index; ``width`` is the number D of the
+                features, ``precision`` how tokens are kept.
+        """
+
+    @abstractmethod
+    def add_videos(self, videos: StoredVideos) -> None:
+        """Add features; contents that are there already stay as they are.
+
+        Args:
+            videos: Contents, each once, and their features.
+        """
+
+    @abstractmethod
+    def put_files(self, entries: Sequence[FileEntry]) -> None:
+        """Add entries, or replace those with the same key.
+
+        Args:
+            entries: Files, each key once.
+        """
+
+    @abstractmethod
+    def remove_files(self, keys: Sequence[str]) -> None:
+        """Remove entries.
+
+        Args:
+            keys: Their keys.
+        """
+
+    @abstractmethod
+    def remove_videos(self, contents: Sequence[str]) -> None:
+        """Remove features.
+
+        Args:
+            contents: Their hashes.
+        """
+
+    @abstractmethod
+    def list_files(self) -> Iterable[FileEntry]:
+        """All entries, unreadable files included."""
+
+    @abstractmethod
+    def list_contents(self) -> set[str]:
+        """Hashes of all contents that have features."""
+
+    @abstractmethod
+    def find_files(self, contents: Sequence[str]) -> list[FileEntry]:
+        """Entries of some contents.
+
+        Args:
+            contents: Hashes.
+
+        Returns:
+            Readable entries, in any order.
+        """
+
+    @abstractmethod
+    def find_entry(self, key: str) -> FileEntry | None:
+        """The entry with a key.
+
+        Args:
+            key: Of a :class:`FileEntry`.
+
+        Returns:
+            The entry, or None.
+        """
+
+    @abstractmethod
+    def nearest(
+        self, queries: np.ndarray, count: int, tokens: bool = True
+    ) -> list[tuple[StoredVideos, np.ndarray]]:
+        """Contents whose pooled vectors have the highest cosines.
+
+        Args:
+            queries: Shape (Q, D), float32, unit vectors.
+            count: How many for each query.
+            tokens: Whether tokens and times are wanted.
+
+        Returns:
+            For each query at most ``count`` contents, the best first, and
+            their cosines, shape (n,).
+        """
+
+    @abstractmethod
+    def read_videos(self, contents: Sequence[str]) -> StoredVideos:
+        """Features of some contents.
+
+        Args:
+            contents: Hashes; unknown ones are left out.
+
+        Returns:
+            The features, in any order.
+        """
+
+    def read_file(self, file: FileEntry) -> StoredVideos:
+        """Features of a file if it is as it was when it was indexed.
+
+        Args:
+            file: What the file system tells of it now.
+
+        Returns:
+            Its features, or those of no video.
+        """
+        entry = self.find_entry(file.key)
+        facts = ('size', 'changed')
+        if entry is None or any(
+            getattr(entry, fact) != getattr(file, fact) for fact in facts
+        ):
+            return self.read_videos([])
+        return self.read_videos([entry.content])
+
+    @abstractmethod
+    def count_videos(self) -> int:
+        """Number of contents."""
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """See what other processes have written meanwhile."""
+
+    @abstractmethod
+    def tidy(self) -> None:
+        """Make searching fast after many changes."""
