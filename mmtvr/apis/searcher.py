@@ -15,8 +15,7 @@ from mmtvr.errors import SetupError
 from mmtvr.search.encoder import RetrievalEncoder
 from mmtvr.search.identity import check_model
 from mmtvr.search.indexing import Indexer, describe_file
-from mmtvr.search.moments import sentence_cosines, word_cosines
-from mmtvr.search.results import Explanation, IndexReport, SearchResult
+from mmtvr.search.results import IndexReport, SearchResult, VideoExplanation
 from mmtvr.search.store import StoredVideos, VideoStore
 from mmtvr.search.stores import open_store
 from mmtvr.search.two_stages import (
@@ -224,7 +223,7 @@ class TextVideoSearcher:
         features = to_features(self._features_of(video))
         return float(self.encoder.score(query, features)[0, 0])
 
-    def explain(self, text: str, path: PathLike) -> Explanation:
+    def explain(self, text: str, path: PathLike) -> VideoExplanation:
         """Say which words and which frames of a video are alike.
 
         Args:
@@ -232,26 +231,17 @@ class TextVideoSearcher:
             path: A video file, of the index or not.
 
         Returns:
-            Words, their weights, times of the frames, and cosines.
+            Word pieces, their weights, times of the frames, and cosines.
 
         Raises:
             SetupError: The text is empty or the video cannot be read.
         """
-        features, (words,) = self.encoder.encode_texts([text])
-        query = features.to('cpu')
         video = self._features_of(path)
-        (tokens,), (times,) = video.tokens, video.times
-        score = self.encoder.score(query, to_features(video))
-        return Explanation(
+        return VideoExplanation(
             text=text,
             path=os.fspath(path),
-            score=float(score[0, 0]),
-            words=tuple(word.text for word in words),
-            weights=np.array([word.weight for word in words]),
-            is_key=np.array([word.is_key for word in words], bool),
-            times=times,
-            similarity=word_cosines(query, words, tokens),
-            sentence=sentence_cosines(query, tokens),
+            times=video.times[0],
+            explanation=self.encoder.explain(text, to_features(video)),
         )
 
     def _search_similar(

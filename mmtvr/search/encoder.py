@@ -9,11 +9,12 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import MODELS
-from mmengine.runner import load_checkpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mmtvr.checkpoints import read_checkpoint
 from mmtvr.errors import SetupError
+from mmtvr.explanation import Explanation, find_piece_names
 from mmtvr.search.identity import describe_model
 from mmtvr.search.pipelines import find_test_pipeline, split_pipeline
 from mmtvr.search.query_words import QueryWord, find_words
@@ -21,13 +22,8 @@ from mmtvr.search.video_dataset import ReadVideo, VideosToRead
 from mmtvr.search.video_files import FoundVideo
 from mmtvr.structures import TokenFeatures
 
-UNTRAINED_ALLOWED = (
-    'contrastive_loss.',
-    'frame_encoder.clip.',
-    'logit_scale.',
-    'partial_loss.',
-    'text_encoder.clip.',
-)
+ONLY_TRAINING = ('contrastive_loss.', 'logit_scale.', 'partial_loss.')
+PRETRAINED = ('frame_encoder.clip.', 'text_encoder.clip.', *ONLY_TRAINING)
 
 
 class EncodedTexts(NamedTuple):
@@ -162,6 +158,21 @@ class RetrievalEncoder:
         return self.model.similarity(text, video).float().cpu()
 
     @torch.no_grad()
+    def explain(self, text: str, video: TokenFeatures) -> Explanation:
+        """Say why a text and a video have their score.
+
+        Args:
+            text: The text.
+            video: Features of one video.
+
+        Returns:
+            What the model tells.
+        """
+        query = self.encode_texts([text]).features
+        names = find_piece_names(self.pipelines.text)(text)
+        return self.model.explain(query, video.to(self.device), names)
+
+    @torch.no_grad()
     def _encode_batch(self, batch: list[ReadVideo]) -> Iterator[EncodedVideo]:
         packed = [read.packed for read in batch if read.packed is not None]
         encoded: Iterator[VideoFeatures] = iter(())
@@ -180,16 +191,33 @@ class RetrievalEncoder:
 def _load(cfg: Config, checkpoint: Path | None) -> nn.Module:
     model = MODELS.build(cfg.model)
     if checkpoint is not None:
-        load_checkpoint(model, str(checkpoint), map_location='cpu')
+        _load_weights(model, checkpoint)
         return model
     for name, _ in model.named_parameters():
-        if not name.startswith(UNTRAINED_ALLOWED):
+        if not name.startswith(PRETRAINED):
             raise SetupError(
                 f'{name} of the model has no weights before it is trained: '
                 'give a checkpoint, or a config of pretrained encoders and '
                 'a head without parameters, such as configs/clip4clip_*.py'
             )
     return model
+
+
+def _load_weights(model: nn.Module, checkpoint: Path) -> None:
+    weights = {
+        name.removeprefix('module.'): value
+        for name, value in read_checkpoint(checkpoint)['state_dict'].items()
+    }
+    try:
+        missing, _ = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise SetupError(f'{checkpoint} does not fit: {error}') from error
+    missing = [n for n in missing if not n.startswith(ONLY_TRAINING)]
+    if missing:
+        raise SetupError(
+            f'{checkpoint} lacks {len(missing)} weights of the model of the '
+            f'config, the first is {missing[0]}: it is of another model'
+        )
 
 
 def _to_videos(

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from mmtvr.explanation import Explanation
+
 
 @dataclass(frozen=True)
 class WordMoment:
@@ -58,31 +60,22 @@ class SearchResult:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class VideoExplanation:
     """Why a text and a video have their score.
 
     Attributes:
         text: The query.
         path: The video.
-        score: Similarity by the head of the model.
-        words: The W words of the query, each a string; what the tokenizer
-            cut off is left out.
-        weights: Shape (W,), textual attention of each word.
-        is_key: Shape (W,), bool, True for a key word.
-        times: Shape (T,), seconds from the first frame of the file.
-        similarity: Shape (W, T), cosines of words and frames.
-        sentence: Shape (T,), cosines of the whole text and each frame.
+        times: Shape (T,), seconds from the first frame of the file to each
+            frame of the explanation.
+        explanation: Word pieces, their weights, their cosines with the
+            frames and more, see :class:`mmtvr.explanation.Explanation`.
     """
 
     text: str
     path: str
-    score: float
-    words: tuple[str, ...]
-    weights: np.ndarray = field(repr=False)
-    is_key: np.ndarray = field(repr=False)
     times: np.ndarray = field(repr=False)
-    similarity: np.ndarray = field(repr=False)
-    sentence: np.ndarray = field(repr=False)
+    explanation: Explanation = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts, strings and numbers, for JSON.
@@ -90,10 +83,17 @@ class Explanation:
         Returns:
             The fields by name.
         """
-        return {
-            name: value.tolist() if isinstance(value, np.ndarray) else value
-            for name, value in vars(self).items()
-        }
+        return _plain(asdict(self))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if hasattr(value, '_asdict'):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    return value
 
 
 @dataclass(frozen=True)

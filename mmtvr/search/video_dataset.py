@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from mmcv.transforms import Compose
 from torch.utils.data import Dataset
 
-from mmtvr.datasets.video_reader import DecordReader, UnreadableVideoError
 from mmtvr.errors import SetupError
 from mmtvr.search.identity import hash_file
 from mmtvr.search.store import KEY_BYTES
 from mmtvr.search.video_files import FoundVideo
+from mmtvr.video import DecordReader, UnreadableVideoError
 
 
 class ReadVideo(NamedTuple):
@@ -73,8 +73,10 @@ class VideosToRead(Dataset):
         packed = self.pipeline(sample)
         about = packed['data_samples']
         if about.get('frame_times') is None:
-            times = DecordReader(video.path).get_times()
-            about.set_metainfo(dict(frame_times=times[about.frame_inds]))
+            # Another loading transform than ours does not tell them.
+            with DecordReader(video.path) as reader:
+                times = reader.get_times()[about.frame_inds]
+            about.set_metainfo(dict(frame_times=times))
         return packed
 
 

@@ -171,7 +171,8 @@ class TokenizeText(BaseTransform):
             words = row[1:-1]
             for before, (_, span) in zip(row, words, strict=False):
                 piece = '' if span == before[1] else caption[slice(*span)]
-                names.append(piece if self._ends_word(before) else f'-{piece}')
+                is_new = span[0] > before[1][1] or self._ends_word(before)
+                names.append(piece if is_new else f'-{piece}')
             names.append('[end]')
         return names
 

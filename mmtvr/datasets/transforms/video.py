@@ -38,6 +38,7 @@ class LoadVideoFrames(BaseTransform):
     - imgs: list of T arrays (H, W, 3), uint8, RGB
     - frame_inds: (T,) int64, positions in the file, see
       :func:`sample_uniformly`
+    - frame_times: (T,) seconds from the first frame of the file
     - frame_mask: (T,) bool, all True: short videos repeat frames
     - total_frames: number of frames in the file
     - original_shape, img_shape: (H, W) as stored, and as decoded
@@ -151,6 +152,7 @@ class LoadVideoFrames(BaseTransform):
         return dict(
             imgs=imgs,
             frame_inds=indices,
+            frame_times=reader.get_times()[indices],
             frame_mask=np.ones(self.num_frames, dtype=bool),
             total_frames=len(reader),
             original_shape=reader.original_shape,
