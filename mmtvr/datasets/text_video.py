@@ -15,6 +15,8 @@ from mmtvr.errors import SetupError
 from mmtvr.registry import DATASETS
 
 NAMES_SHOWN = 5
+# With one unreadable video in ten, once in 10^20 samples.
+MOST_UNREADABLE_IN_A_ROW = 20
 
 
 @DATASETS.register_module()
@@ -43,6 +45,12 @@ class TextVideoDataset(BaseDataset):
     ann_file)`` is shown all captions of the annotation file once, before the
     first sample, in the main process: see :class:`TagKeyWords` and
     :class:`DropUnimportantWords`.
+
+    In training, another sample takes the place of one whose pipeline returns
+    None. What a transform tells of the reasons (``take_unreadable``, see
+    :class:`LoadVideoFrames`) travels with the next whole sample, as
+    ``unreadable_videos`` in the meta information of its ``data_samples``,
+    where :class:`UnreadableVideosHook` collects it.
 
     Args:
         ann_file (str): Annotation file, see :func:`read_annotations`.
@@ -77,6 +85,8 @@ class TextVideoDataset(BaseDataset):
             )
         self.captions = captions
         self.skip_missing = skip_missing
+        self._unreadable: list[tuple[str, str]] = []
+        self._in_a_row = 0
         super().__init__(ann_file, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -108,12 +118,43 @@ class TextVideoDataset(BaseDataset):
 
         Returns:
             What the pipeline returns; None for an unreadable video.
+
+        Raises:
+            SetupError: If one video after another is unreadable.
         """
         sample = self.get_data_info(idx)
         if not self.test_mode and self.captions == 'random':
             texts = sample['text']
             sample['text'] = texts[np.random.randint(len(texts))]
-        return self.pipeline(sample)
+        packed = self.pipeline(sample)
+        if not self.test_mode:
+            self._account_unreadable(packed)
+        return packed
+
+    def _account_unreadable(self, packed: dict | None) -> None:
+        """Let a whole sample tell what was unreadable before it."""
+        for transform in self.pipeline.transforms:
+            if hasattr(transform, 'take_unreadable'):
+                self._unreadable += transform.take_unreadable()
+        if packed is None:
+            self._in_a_row += 1
+            if self._in_a_row >= MOST_UNREADABLE_IN_A_ROW:
+                self._refuse_to_go_on()
+            return
+        self._in_a_row = 0
+        sample = packed.get('data_samples')
+        if self._unreadable and hasattr(sample, 'set_metainfo'):
+            sample.set_metainfo(dict(unreadable_videos=self._unreadable))
+            self._unreadable = []
+
+    def _refuse_to_go_on(self) -> None:
+        reasons = dict(self._unreadable[-MOST_UNREADABLE_IN_A_ROW:])
+        lines = [f'  {file}: {why}' for file, why in reasons.items()]
+        raise SetupError(
+            f'{self._in_a_row} samples of {self.ann_file} one after another '
+            'could not be read, so something is amiss with all of them:\n'
+            + '\n'.join(lines[:NAMES_SHOWN])
+        )
 
     def _make_samples(
         self, video_id: int, record: VideoCaptions

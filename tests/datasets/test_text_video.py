@@ -136,13 +136,29 @@ def test_unreadable_video_is_replaced_in_training(tiny_videos, tmp_path):
     shutil.copytree(tiny_videos, root)
     (root / 'videos' / 'video1.mp4').write_bytes(b'no video at all')
     load = dict(type='mmtvr.LoadVideoFrames', num_frames=2)
-    dataset = build(root, pipeline=[load])
+    pack = dict(type='mmtvr.PackTextVideo')
+    dataset = build(root, pipeline=[load, pack])
     np.random.seed(0)
-    assert dataset[3]['video_id'] != 1
-    assert dataset.pipeline.transforms[0].unreadable >= 1
+    sample = dataset[3]['data_samples']
+    assert sample.video_id != 1
+    told = sample.unreadable_videos
+    assert {file for file, _ in told} == {str(root / 'videos' / 'video1.mp4')}
+    assert 'unreadable_videos' not in dataset[0]['data_samples']
     load['test_mode'] = True
     with pytest.raises(SetupError, match='Unreadable video .*video1.mp4'):
         build(root, pipeline=[load], test_mode=True)[1]
+
+
+def test_nothing_but_unreadable_videos_ends_soon(tiny_videos, tmp_path):
+    root = tmp_path / 'root'
+    shutil.copytree(tiny_videos, root)
+    for video in (root / 'videos').iterdir():
+        video.write_bytes(b'no video at all')
+    load = dict(type='mmtvr.LoadVideoFrames', num_frames=2)
+    dataset = build(root, pipeline=[load])
+    with pytest.raises(SetupError, match='20 samples .* one after') as caught:
+        dataset[0]
+    assert str(caught.value).count('.mp4: ') == 5
 
 
 def full_pipeline(tiny_clip, **load):

@@ -1,13 +1,13 @@
 """From a file name to the frames that the model sees."""
 
-import logging
+from copy import copy
 
 import numpy as np
 from mmcv.transforms import BaseTransform
-from mmengine.logging import print_log
 
 from mmtvr.datasets.frame_cache import open_cache
 from mmtvr.datasets.readers import get_reader
+from mmtvr.datasets.unreadable_videos import UnreadableVideos
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
 from mmtvr.video import UnreadableVideoError, VideoReader
@@ -18,6 +18,7 @@ from mmtvr.video.cache import (
     spread_in_segments,
 )
 from mmtvr.video.sampling import sample_uniformly, segment_bounds
+from mmtvr.video.supervised_reader import supervise
 
 
 @TRANSFORMS.register_module()
@@ -58,6 +59,11 @@ class LoadVideoFrames(BaseTransform):
             further options of :class:`mmtvr.video.cache.FrameCache`. Random
             sampling then draws among ``frames_per_segment`` frames of each
             segment. Defaults to None: decode at every visit.
+        time_limit (float, optional): Seconds that reading one video may take;
+            it happens in a helper process, which is killed then, see
+            :class:`mmtvr.video.supervised_reader.SupervisedReader`. A video
+            that took too long twice, or killed the decoder twice, is not
+            tried again. Defaults to 60; None: read in the process itself.
 
     Raises:
         SetupError: In test mode, if the video cannot be read.
@@ -70,6 +76,7 @@ class LoadVideoFrames(BaseTransform):
         short_side: int | None = None,
         reader: str | dict = 'decord',
         cache: dict | None = None,
+        time_limit: float | None = 60.0,
     ) -> None:
         if num_frames < 1:
             raise ValueError(f'num_frames must be positive, got {num_frames}')
@@ -79,11 +86,11 @@ class LoadVideoFrames(BaseTransform):
         self.test_mode = test_mode
         self.short_side = short_side
         self.reader = reader
-        self._open = get_reader(reader)
+        self.time_limit = time_limit
+        self._open = supervise(get_reader(reader), time_limit)
         self.cache = cache
         self._cache = None if cache is None else open_cache(cache)
-        #: Unreadable videos met so far by this copy, one copy per worker.
-        self.unreadable = 0
+        self._unreadable = UnreadableVideos()
 
     def transform(self, results: dict) -> dict | None:
         """Read the frames of one sample.
@@ -94,20 +101,44 @@ class LoadVideoFrames(BaseTransform):
         Returns:
             The sample with the added keys, or None, see ``test_mode``.
         """
+        path = str(results['filename'])
         try:
+            if not self.test_mode:
+                self._unreadable.check(path)
             frames = self._load(results)
         except UnreadableVideoError as error:
             if self.test_mode:
                 raise SetupError(f'Unreadable video {error}') from error
-            self.unreadable += 1
-            print_log(
-                f'Unreadable video {error}; another sample takes its place '
-                f'({self.unreadable} so far in this worker).',
-                'current',
-                logging.WARNING,
-            )
+            self._unreadable.note(path, error)
             return None
         return {**results, **frames}
+
+    def take_unreadable(self) -> list[tuple[str, str]]:
+        """Tell which videos could not be read since the last call.
+
+        Returns:
+            File and reason of each time.
+        """
+        return self._unreadable.take()
+
+    def find_problem(self, results: dict) -> str | None:
+        """Try to read what a test would read of a sample.
+
+        Threads may do it side by side.
+
+        Args:
+            results: Sample with the required keys.
+
+        Returns:
+            Why it cannot be read; None if it can.
+        """
+        trial = copy(self)
+        trial.test_mode, trial._cache = True, None
+        try:
+            trial._load(results)
+        except UnreadableVideoError as error:
+            return str(error).removeprefix(f'{results["filename"]}: ')
+        return None
 
     def _load(self, results: dict) -> dict:
         path = str(results['filename'])
@@ -202,5 +233,6 @@ class LoadVideoFrames(BaseTransform):
         return (
             f'{type(self).__name__}(num_frames={self.num_frames}, '
             f'test_mode={self.test_mode}, short_side={self.short_side}, '
-            f'reader={self.reader!r}, cache={self.cache!r})'
+            f'reader={self.reader!r}, cache={self.cache!r}, '
+            f'time_limit={self.time_limit})'
         )

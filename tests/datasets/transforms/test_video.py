@@ -117,14 +117,36 @@ def test_span_behind_the_end_counts_as_unreadable(tiny_videos):
         load(path, span, test_mode=True)
 
 
-def test_unreadable_video_gives_none_and_is_counted(tmp_path):
+def test_unreadable_video_gives_none_and_is_noted(tmp_path):
     transform = build()
-    missing = dict(filename=str(tmp_path / 'gone.mp4'))
-    assert transform(missing) is None
-    assert transform(missing) is None
-    assert transform.unreadable == 2
+    path = str(tmp_path / 'gone.mp4')
+    assert transform(dict(filename=path)) is None
+    assert transform(dict(filename=path)) is None
+    (file, reason), again = transform.take_unreadable()
+    assert file == path
+    assert again == (file, reason)
+    assert transform.take_unreadable() == []
+    assert transform.find_problem(dict(filename=path)) == reason
     with pytest.raises(SetupError, match=r'Unreadable video .*gone\.mp4'):
-        build(test_mode=True)(missing)
+        build(test_mode=True)(dict(filename=path))
+
+
+def test_a_good_video_has_no_problem(tiny_videos):
+    path = str(tiny_videos / 'videos' / 'video0.mp4')
+    assert build().find_problem(dict(filename=path)) is None
+    late = dict(filename=path, start=60.0)
+    assert 'begins at 60' in build().find_problem(late)
+
+
+def test_a_video_that_takes_too_long_is_tried_twice(tiny_videos, monkeypatch):
+    path = str(tiny_videos / 'videos' / 'video0.mp4')
+    transform = build(time_limit=1e-9)
+    assert transform(dict(filename=path)) is None
+    assert transform(dict(filename=path)) is None
+    monkeypatch.setattr(transform, '_load', None)
+    assert transform(dict(filename=path)) is None
+    reason = 'gave up after 1e-09 s'
+    assert transform.take_unreadable() == [(path, reason)] * 3
 
 
 @pytest.mark.parametrize('options', [dict(num_frames=0), dict(short_side=0)])

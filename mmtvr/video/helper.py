@@ -1,0 +1,122 @@
+"""What runs in a helper process: it opens files and answers for them.
+
+Frames go into a file in memory that the process shares with its helper, all
+else through the two pipes. The parent need not end the helper: it goes with
+the parent, even if a decoder holds the interpreter at that moment.
+"""
+
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import traceback
+from typing import Any
+
+import numpy as np
+
+from mmtvr.errors import SetupError
+from mmtvr.video.messages import (
+    HelperEndedError,
+    read_message,
+    write_message,
+)
+from mmtvr.video.reader import UnreadableVideoError, VideoReader
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(shared: int, parent: int) -> None:
+    """Answer requests until the parent is gone.
+
+    Args:
+        shared: File descriptor of the shared file in memory.
+        parent: Process that started this one.
+    """
+    _prepare(parent)
+    requests, replies = os.dup(0), os.dup(1)
+    # A decoder that prints must not print into the answers.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    with contextlib.suppress(HelperEndedError):
+        write_message(replies, {})
+        server = _Server(shared)
+        while True:
+            write_message(replies, server.answer(read_message(requests)))
+    # A decoder could hang in taking itself down.
+    os._exit(0)
+
+
+def _prepare(parent: int) -> None:
+    # Ctrl-C reaches the whole group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform == 'linux':
+        import ctypes
+
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        # Where memory runs out, a huge picture must not cost the training.
+        with (
+            contextlib.suppress(OSError),
+            open('/proc/self/oom_score_adj', 'w') as file,
+        ):
+            file.write('1000')
+    if os.getppid() != parent:
+        os._exit(0)
+    with contextlib.suppress(ImportError, ValueError):
+        import resource
+
+        # A decoder that dies of one file must not fill the disk.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+class _Server:
+    def __init__(self, shared: int) -> None:
+        self.shared = shared
+        self.readers: dict[int, VideoReader] = {}
+
+    def answer(self, request: dict) -> dict:
+        """Do what is asked, and turn errors into answers."""
+        try:
+            for number in request['drop']:
+                reader = self.readers.pop(number, None)
+                if reader is not None:
+                    reader.close()
+            return getattr(self, '_' + request['do'])(request)
+        except UnreadableVideoError as error:
+            return dict(unreadable=str(error))
+        except SetupError as error:
+            return dict(setup=str(error))
+        except MemoryError:
+            return dict(no_memory=True)
+        except Exception:
+            return dict(fault=traceback.format_exc())
+
+    def _open(self, request: dict) -> dict:
+        kind: Any = importlib.import_module(request['module'])
+        for name in request['name'].split('.'):
+            kind = getattr(kind, name)
+        reader = kind(*request['arguments'], **request['options'])
+        self.readers[request['number']] = reader
+        return dict(count=len(reader))
+
+    def _frames(self, request: dict) -> dict:
+        reader = self.readers[request['number']]
+        frames = reader.get_frames(request['indices'])
+        return dict(self._share(frames), original_shape=reader.original_shape)
+
+    def _times(self, request: dict) -> dict:
+        return self._share(self.readers[request['number']].get_times())
+
+    def _look_up(self, request: dict) -> dict:
+        value = getattr(self.readers[request['number']], request['name'])
+        return dict(value=value)
+
+    def _share(self, array: np.ndarray) -> dict:
+        array = np.ascontiguousarray(array)
+        os.ftruncate(self.shared, array.nbytes)
+        left = memoryview(array).cast('B') if array.size else b''
+        place = 0
+        while left:
+            written = os.pwrite(self.shared, left, place)
+            left, place = left[written:], place + written
+        return dict(shape=array.shape, dtype=array.dtype.str)

@@ -1,0 +1,223 @@
+"""One helper process per thread that reads videos."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from io import FileIO
+
+import numpy as np
+
+from mmtvr.errors import SetupError
+from mmtvr.video.messages import (
+    HelperEndedError,
+    read_message,
+    write_message,
+)
+
+# Starting reads Python, numpy and a decoder from what may be a slow disk.
+SECONDS_TO_START = 120
+SECONDS_TO_DIE = 5
+START = (
+    'import sys; sys.path[:] = sys.argv[3:]; '
+    'from mmtvr.video.helper import main; '
+    'main(int(sys.argv[1]), int(sys.argv[2]))'
+)
+# A helper has one core; threads of libraries would only be in the way.
+ONE_THREAD = dict.fromkeys(
+    ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'OPENCV_FOR_THREADS_NUM'), '1'
+)
+
+
+class HelperProcess:
+    """A process that reads for the thread and the process that started it.
+
+    It is started by exec, not by a fork, so it shares no lock and no decoder
+    with anybody, and a daemonic worker of a data loader may have one. It ends
+    with its owner: on Linux the kernel sees to it, elsewhere the pipe that
+    closes does, once the decoder lets go of the interpreter.
+
+    Raises:
+        SetupError: If the process cannot be started.
+    """
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.opened = 0
+        self.dropped: list[int] = []
+        self._shared = _open_file_in_memory()
+        self._process: subprocess.Popen | None = None
+        try:
+            self._start()
+        except (HelperEndedError, TimeoutError, OSError) as error:
+            self.kill()
+            raise SetupError(
+                f'The process that reads videos did not start ({error}), see '
+                'above; time_limit=None in mmtvr.LoadVideoFrames reads '
+                'without one.'
+            ) from error
+
+    def _start(self) -> None:
+        number = self._shared.fileno()
+        command = [sys.executable, '-c', START, str(number), str(self.owner)]
+        self._process = subprocess.Popen(
+            [*command, *filter(None, sys.path)],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(number,),
+            env={**os.environ, **ONE_THREAD},
+        )
+        _all_helpers.add(self)
+        self._requests = self._process.stdin.fileno()
+        self._replies = self._process.stdout.fileno()
+        read_message(self._replies, time.monotonic() + SECONDS_TO_START)
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it runs and belongs to this process."""
+        return self.owner == os.getpid() and not self._shared.closed
+
+    def ask(self, request: dict, deadline: float) -> dict:
+        """Send a request and wait for the answer.
+
+        Whatever interrupts it ends the helper, whose state is then unknown.
+
+        Args:
+            request: A method of the helper in ``do``, and its arguments.
+            deadline: When to give up, by :func:`time.monotonic`.
+
+        Returns:
+            The answer.
+
+        Raises:
+            TimeoutError: If there is no answer by the deadline.
+            HelperEndedError: If the helper died; the message says how.
+        """
+        dropped, self.dropped = self.dropped, []
+        try:
+            write_message(self._requests, {**request, 'drop': dropped})
+            return read_message(self._replies, deadline)
+        except HelperEndedError as error:
+            raise HelperEndedError(self._tell_end()) from error
+        except BaseException:
+            self.kill()
+            raise
+
+    def fetch(self, shape: list[int], dtype: str) -> np.ndarray:
+        """Copy an array that the helper has put into the shared file.
+
+        Args:
+            shape: Its shape.
+            dtype: Its type, as numpy writes it.
+
+        Returns:
+            The array.
+        """
+        array = np.empty(shape, dtype)
+        left = memoryview(array).cast('B') if array.size else b''
+        self._shared.seek(0)
+        while left:
+            count = self._shared.readinto(left)
+            if not count:
+                raise HelperEndedError('the shared file is too short')
+            left = left[count:]
+        return array
+
+    def kill(self) -> None:
+        """End the process at once, whatever it is doing."""
+        if self._process is not None:
+            self._process.kill()
+            self._wait()
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Close the pipes; without others that hold them, the helper ends."""
+        self._shared.close()
+        if self._process is not None:
+            self._process.stdin.close()
+            self._process.stdout.close()
+
+    def _wait(self) -> int | None:
+        try:
+            return self._process.wait(SECONDS_TO_DIE)
+        except subprocess.TimeoutExpired:
+            # It waits for a disk or a file server that does not answer, which
+            # no signal interrupts; subprocess reaps it later.
+            return None
+
+    def _tell_end(self) -> str:
+        status = self._wait()
+        self.kill()
+        if status is None:
+            return 'the decoder died'
+        if status >= 0:
+            return f'the decoder ended its process with status {status}'
+        number = -status
+        known = {member.value: member.name for member in signal.Signals}
+        name = known.get(number, f'signal {number}')
+        why = signal.strsignal(number) or 'unknown signal'
+        return f'the decoder died of {name} ({why})'
+
+    def __del__(self) -> None:
+        if self.is_usable:
+            self.kill()
+
+
+_all_helpers: 'weakref.WeakSet[HelperProcess]' = weakref.WeakSet()
+_of_thread = threading.local()
+
+
+def get_helper(most_files: int) -> HelperProcess:
+    """Find or start the helper of this thread.
+
+    Args:
+        most_files: A helper that has opened so many files gives way to a new
+            one.
+
+    Returns:
+        A helper that runs.
+    """
+    helper = getattr(_of_thread, 'helper', None)
+    if helper is None or not helper.is_usable or helper.opened >= most_files:
+        # The old one ends when the last reader that it serves is gone.
+        helper = _of_thread.helper = HelperProcess()
+    return helper
+
+
+def end_helper() -> None:
+    """End the helper of this thread if there is one."""
+    helper = getattr(_of_thread, 'helper', None)
+    _of_thread.helper = None
+    if helper is not None and helper.is_usable:
+        helper.kill()
+
+
+def _open_file_in_memory() -> FileIO:
+    """Open a file that has no name and goes with its last user."""
+    if hasattr(os, 'memfd_create'):
+        return FileIO(os.memfd_create('mmtvr-frames'), 'r+')
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def _leave_helpers_to_parent() -> None:
+    """After a fork: the helpers are the parent's, and must see it end."""
+    for helper in list(_all_helpers):
+        helper.let_go()
+        # It is no child of this process, so there is nothing to wait for.
+        helper._process.returncode = 0
+    _all_helpers.clear()
+    _of_thread.helper = None
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_leave_helpers_to_parent)
