@@ -1,11 +1,13 @@
 """Loops, hooks and the optimiser groups that mmengine's runner builds."""
 
+from mmtvr.engine.explanation_hook import ExplanationHook
 from mmtvr.engine.loops import RetrievalTestLoop, RetrievalValLoop
 from mmtvr.engine.result_table_hook import ResultTableHook
 from mmtvr.engine.training_stats_hook import TrainingStatsHook
 from mmtvr.engine.two_rate_constructor import TwoRateConstructor
 
 __all__ = [
+    'ExplanationHook',
     'ResultTableHook',
     'RetrievalTestLoop',
     'RetrievalValLoop',

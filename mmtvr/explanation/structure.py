@@ -1,10 +1,27 @@
 """The numbers behind one score."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A video as a picture shows it.
+
+    Attributes:
+        name: What it is called.
+        frames: Shape (T, H, W, 3), uint8, RGB, as the model sees them.
+        times: T times in seconds, or empty if they are not known.
+        score: Its similarity with the caption.
+    """
+
+    name: str
+    frames: np.ndarray
+    times: Sequence[float] = ()
+    score: float = 0.0
 
 
 class Masking(NamedTuple):

@@ -168,18 +168,19 @@ class TokenizeText(BaseTransform):
         names = []
         for row in self._break(caption, self._encode(caption)):
             names.append('[start]')
-            words = row[1:-1]
-            for before, (_, span) in zip(row, words, strict=False):
-                piece = '' if span == before[1] else caption[slice(*span)]
-                is_new = span[0] > before[1][1] or self._ends_word(before)
-                names.append(piece if is_new else f'-{piece}')
+            for before, piece in zip(row, row[1:-1], strict=False):
+                known = piece[1] == before[1]
+                name = '' if known else caption[slice(*piece[1])]
+                goes_on = known or self._goes_on(before, piece)
+                names.append(f'-{name}' if goes_on else name)
             names.append('[end]')
         return names
 
-    def _ends_word(self, piece: Piece) -> bool:
-        """Whether a new word begins behind a piece, in CLIP's vocabulary."""
-        token = self.tokenizer.convert_ids_to_tokens(piece[0])
-        return token.endswith('</w>') or token == self.tokenizer.bos_token
+    def _goes_on(self, before: Piece, piece: Piece) -> bool:
+        """Whether two pieces that follow each other are of one word."""
+        (index, (start, end)), (_, (place, _)) = before, piece
+        token = self.tokenizer.convert_ids_to_tokens(index)
+        return start < end == place and not token.endswith('</w>')
 
     def _encode(self, caption: str) -> list[Piece]:
         pieces = self.tokenizer(

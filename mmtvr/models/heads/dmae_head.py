@@ -17,6 +17,11 @@ from mmtvr.structures import TokenFeatures
 from .levels import as_sentence, check_levels
 from .token_weights import build_token_weights
 
+PARTS = dict(
+    sentence=('sentence', 'frames, sentence'),
+    word=('words', 'frames, best word'),
+)
+
 
 @MODELS.register_module()
 class DMAEHead(nn.Module):
@@ -125,11 +130,12 @@ class DMAEHead(nn.Module):
             for level in self.levels:
                 tokens = self._at_level(level, text)
                 first, back = token_directions(tokens, video)
-                parts[f'{level}, best frame'] = share * first
+                there, and_back = PARTS[level]
+                parts[f'{there}, best frame'] = share * first
                 if neighbours is not None:
                     both, _ = token_directions(tokens, video, neighbours)
-                    parts[f'{level}, second frame'] = share * (both - first)
-                parts[f'frames, best {level}'] = share * back
+                    parts[f'{there}, second frame'] = share * (both - first)
+                parts[and_back] = share * back
         return parts
 
     def _at_level(self, level: str, text: TokenFeatures) -> TokenFeatures:
