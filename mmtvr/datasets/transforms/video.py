@@ -89,7 +89,7 @@ class LoadVideoFrames(BaseTransform):
         self.time_limit = time_limit
         self._open = supervise(get_reader(reader), time_limit)
         self.cache = cache
-        self._cache = None if cache is None else open_cache(cache)
+        self.frame_cache = None if cache is None else open_cache(cache)
         self._unreadable = UnreadableVideos()
 
     def transform(self, results: dict) -> dict | None:
@@ -133,7 +133,7 @@ class LoadVideoFrames(BaseTransform):
             Why it cannot be read; None if it can.
         """
         trial = copy(self)
-        trial.test_mode, trial._cache = True, None
+        trial.test_mode, trial.frame_cache = True, None
         try:
             trial._load(results)
         except UnreadableVideoError as error:
@@ -145,6 +145,24 @@ class LoadVideoFrames(BaseTransform):
         with self.open_video(path, results) as reader:
             return self._read(reader, results)
 
+    def cache_video(self, results: dict) -> int:
+        """Have the cache hold the frames of a sample.
+
+        Args:
+            results: Sample with the required keys.
+
+        Returns:
+            Number of bytes that were added; 0 if they are there, or if the
+            cache has stopped.
+
+        Raises:
+            UnreadableVideoError: If the video cannot be read.
+        """
+        with self.open_video(str(results['filename']), results) as reader:
+            if not reader.is_stored:
+                self._read(reader, results)
+            return reader.added_bytes
+
     def open_video(self, path: str, results: dict) -> VideoReader:
         """Open the video of a sample, or what the cache has of it.
 
@@ -155,19 +173,19 @@ class LoadVideoFrames(BaseTransform):
         Returns:
             The reader.
         """
-        if self._cache is None:
+        if self.frame_cache is None:
             return self._open(path, short_side=self.short_side)
+        per_segment = self.frame_cache.frames_per_segment
         sampling = dict(
             num_frames=self.num_frames,
-            test_mode=self.test_mode,
-            frames_per_segment=self._cache.frames_per_segment,
+            random_among=None if self.test_mode else per_segment,
             span=[results.get('start'), results.get('end')],
         )
         options = dict(
             reader=self.reader, versions=decoder_versions(), sampling=sampling
         )
         return CachedReader(
-            self._cache, self._open, options, path, self.short_side
+            self.frame_cache, self._open, options, path, self.short_side
         )
 
     def _read(self, reader: VideoReader, results: dict) -> dict:
@@ -177,7 +195,7 @@ class LoadVideoFrames(BaseTransform):
         indices = first + sample_uniformly(
             count, self.num_frames, random=not self.test_mode
         )
-        if self._cache is not None:
+        if self.frame_cache is not None:
             indices = self._choose_stored(reader, indices, first, count)
         imgs = list(reader.get_frames(indices))
         return dict(
@@ -204,7 +222,7 @@ class LoadVideoFrames(BaseTransform):
         if self.test_mode or count < self.num_frames:
             return indices
         bounds = first + segment_bounds(count, self.num_frames)
-        per_segment = self._cache.frames_per_segment
+        per_segment = self.frame_cache.frames_per_segment
         reader.expect(spread_in_segments(bounds, per_segment))
         return snap_to_spread(indices, bounds, per_segment)
 

@@ -1,7 +1,7 @@
 """The policy of the frame cache: what is served, what is stored, when not."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +15,11 @@ from mmtvr.video.cache.content import (
 )
 from mmtvr.video.cache.entry import make_members, request_key
 from mmtvr.video.cache.jpeg import decode_jpeg, encode_jpeg
-from mmtvr.video.cache.shard import DamagedEntryError, entry_bytes
+from mmtvr.video.cache.shard import (
+    DamagedEntryError,
+    Member,
+    entry_bytes,
+)
 from mmtvr.video.cache.space import check_limit, check_reserve
 from mmtvr.video.cache.store import FrameStore
 from mmtvr.video.cache.stored_video import StoredVideo
@@ -169,14 +173,12 @@ class FrameCache:
             return 0
         facts = dict(facts, request=query.request)
         members = make_members(facts, frames, times, self.quality)
-        size = entry_bytes(members)
         try:
-            self._check_space(size)
-            self._store.add(query.key, members)
+            self._keep(query, members)
         except OSError as error:
             self._stop(error)
             return 0
-        return size
+        return entry_bytes(members)
 
     def as_stored(self, frames: np.ndarray) -> np.ndarray:
         """Make of decoded frames what later visits get.
@@ -191,6 +193,14 @@ class FrameCache:
             return frames
         pictures = [encode_jpeg(frame, self.quality) for frame in frames]
         return np.stack([decode_jpeg(picture) for picture in pictures])
+
+    def used_bytes(self) -> int:
+        """Tell what the cache takes.
+
+        Returns:
+            Bytes.
+        """
+        return self._store.used_bytes()
 
     def close(self) -> None:
         """Let go of all files."""
@@ -208,11 +218,12 @@ class FrameCache:
                     self._stop(error)
         return digest
 
-    def _check_space(self, size: int) -> None:
+    def _keep(self, query: Query, members: Sequence[Member]) -> None:
+        size = entry_bytes(members)
         check_reserve(self.folder, size, self.reserve_gb)
         if self.limit_gb is not None:
-            used = self._store.used_bytes()
-            check_limit(used + size, self.limit_gb)
+            check_limit(self.used_bytes() + size, self.limit_gb)
+        self._store.add(query.key, members)
 
     def _stop(self, error: OSError) -> None:
         self.stopped = True

@@ -1,0 +1,9 @@
+"""Decode the videos of a config into its frame cache, before training."""
+
+import sys
+
+from mmtvr.apis.command import run_command
+from mmtvr.apis.fill_cache import main
+
+if __name__ == '__main__':
+    sys.exit(run_command(main))
