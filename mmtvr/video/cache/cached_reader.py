@@ -136,9 +136,9 @@ class CachedReader(VideoReader):
         frames = reader.get_frames(wanted)
         # Asking decord for it before the frames costs a seek.
         self._facts['original_shape'] = list(reader.original_shape)
-        self._facts.update(count=len(self), indices=wanted.tolist())
+        facts = dict(self._facts, count=len(self), indices=wanted.tolist())
         self.added_bytes = self._cache.add(
-            self._query, self._facts, frames, self._times
+            self._query, facts, frames, self.get_times()
         )
         return frames[np.searchsorted(wanted, indices)]
 
