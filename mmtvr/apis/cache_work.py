@@ -2,17 +2,10 @@
 
 import functools
 import json
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import connection, get_context, parent_process
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mmtvr.apis.cache_jobs import CacheJob
 from mmtvr.datasets.transforms.video import LoadVideoFrames
-from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.cache import DryFrameCache
@@ -98,55 +91,6 @@ def load_dry_transform(options: str) -> LoadVideoFrames:
     return transform
 
 
-class Crew:
-    """Processes that do the same for many videos, side by side.
-
-    Args:
-        workers: Number of processes; 0 for this one.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self._pool: ProcessPoolExecutor | None = None
-        if workers:
-            # A decoder that has threads does not survive a fork.
-            self._pool = ProcessPoolExecutor(
-                workers, get_context('spawn'), initializer=_end_with_parent
-            )
-
-    def run(
-        self, work: Callable[[CacheJob], Any], jobs: Sequence[CacheJob]
-    ) -> Iterator[Any]:
-        """Do something for each video.
-
-        Args:
-            work: A function of this module.
-            jobs: The videos.
-
-        Yields:
-            What ``work`` returns, in the order of ``jobs``.
-
-        Raises:
-            SetupError: If a process dies.
-        """
-        if self._pool is None:
-            yield from map(work, jobs)
-            return
-        try:
-            yield from self._pool.map(work, jobs, chunksize=4)
-        except BrokenProcessPool as error:
-            raise SetupError(
-                'one of the processes was killed, perhaps for lack of '
-                'memory; run the command again to go on, with fewer --workers'
-            ) from error
-
-    def __enter__(self) -> 'Crew':
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-
-
 def _cache(transform: LoadVideoFrames, job: CacheJob) -> Outcome:
     try:
         size = transform.cache_video(job.sample)
@@ -154,13 +98,3 @@ def _cache(transform: LoadVideoFrames, job: CacheJob) -> Outcome:
         problem = str(error).removeprefix(f'{job.filename}: ')
         return Outcome(problem=problem)
     return Outcome(size, stopped=transform.frame_cache.stopped)
-
-
-def _end_with_parent() -> None:
-    """Leave nobody behind when the command is killed."""
-
-    def wait() -> None:
-        connection.wait([parent_process().sentinel])
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -12,13 +12,13 @@ from tqdm import tqdm
 
 from mmtvr.apis.cache_jobs import CacheJob, find_jobs
 from mmtvr.apis.cache_work import (
-    Crew,
     fill,
     is_cached,
     load_transform,
     measure,
 )
 from mmtvr.apis.config import load_config
+from mmtvr.apis.crew import Crew
 from mmtvr.errors import SetupError
 from mmtvr.video.cache.space import GIGABYTE, free_bytes
 
