@@ -19,8 +19,8 @@ from mmtvr.search.results import IndexReport, SearchResult, VideoExplanation
 from mmtvr.search.store import StoredVideos, VideoStore
 from mmtvr.search.stores import open_store
 from mmtvr.search.two_stages import (
+    search_similar,
     search_texts,
-    search_vectors,
     to_features,
 )
 from mmtvr.search.video_files import FoundVideo, find_videos
@@ -95,6 +95,7 @@ class TextVideoSearcher:
         *,
         videos_folder: PathLike | None = None,
         precision: str = PRECISION,
+        parts: int | None = None,
         workers: int = 0,
         progress: bool = True,
     ) -> IndexReport:
@@ -107,6 +108,9 @@ class TextVideoSearcher:
             videos_folder: Where the videos of an annotation file are.
             precision: How a new index keeps token features: ``'float16'``
                 or ``'int8'``.
+            parts: Vectors that the first stage of a new index has of each
+                video, of as many parts of it in time. Defaults to 4, and to
+                1, the whole video, for a head that compares pooled vectors.
             workers: Processes that read videos; 0 for this one.
             progress: Whether to show a bar.
 
@@ -124,7 +128,8 @@ class TextVideoSearcher:
         about = store.read_about()
         if about is None:
             width = len(self.encoder.encode_texts(['a']).features.pooled[0])
-            facts = dict(width=width, precision=precision)
+            parts = parts or self.encoder.default_parts
+            facts = dict(width=width, precision=precision, parts=parts)
             store.write_about({**self.encoder.about, **facts})
         else:
             check_model(about, self.encoder.about, store.url)
@@ -166,7 +171,7 @@ class TextVideoSearcher:
 
     @overload
     def search(
-        self, *, video: PathLike, top_k: int = ...
+        self, *, video: PathLike, top_k: int = ..., candidates: int = ...
     ) -> list[SearchResult]: ...
 
     def search(
@@ -184,8 +189,8 @@ class TextVideoSearcher:
             top_k: How many results.
             video: A video file, of the index or not, in place of a text. It
                 is not among its own results.
-            candidates: How many neighbours of the pooled vectors the head
-                compares exactly.
+            candidates: How many neighbours of pooled vectors are compared
+                exactly: by the head, or as whole videos.
 
         Returns:
             Results, the best first; for several texts a list of them for
@@ -199,7 +204,7 @@ class TextVideoSearcher:
         if top_k < 1:
             raise SetupError(f'top_k must be at least 1, got {top_k}')
         if video is not None:
-            return self._search_similar(video, top_k)
+            return self._search_similar(video, top_k, candidates)
         texts = [text] if isinstance(text, str) else list(text)
         found = search_texts(
             self.store, self.encoder, texts, top_k, candidates
@@ -245,11 +250,11 @@ class TextVideoSearcher:
         )
 
     def _search_similar(
-        self, video: PathLike, top_k: int
+        self, video: PathLike, top_k: int, candidates: int
     ) -> list[SearchResult]:
         path = os.path.abspath(video)
-        (found,) = search_vectors(
-            self.store, self._features_of(path).pooled, top_k + 1
+        found = search_similar(
+            self.store, self._features_of(path), top_k + 1, candidates
         )
         others = [result for result in found if result.path != path][:top_k]
         return [

@@ -22,6 +22,7 @@ from mmtvr.search.video_dataset import ReadVideo, VideosToRead
 from mmtvr.search.video_files import FoundVideo
 from mmtvr.structures import TokenFeatures
 
+PARTS = 4
 ONLY_TRAINING = ('contrastive_loss.', 'logit_scale.', 'partial_loss.')
 PRETRAINED = ('frame_encoder.clip.', 'text_encoder.clip.', *ONLY_TRAINING)
 
@@ -94,6 +95,12 @@ class RetrievalEncoder:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.device = torch.device(device)
         self.model = _load(cfg, checkpoint).to(self.device).eval()
+
+    @property
+    def default_parts(self) -> int:
+        """Vectors of a video that the first stage needs with this head."""
+        compares = getattr(self.model.head, 'compares', 'tokens')
+        return 1 if compares == 'pooled' else PARTS
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> EncodedTexts:

@@ -1,25 +1,27 @@
 """An index in a folder or an object store, in Lance's format."""
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mmtvr.errors import SetupError
 from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
-from mmtvr.search.token_bytes import pack_tokens, unpack_tokens
+from mmtvr.search.video_rows import from_rows, to_rows, video_schema
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-# Below this many vectors a scan is as fast as an index, and exact.
+# Below this many vectors a scan is fast enough, and exact.
 ROWS_FOR_INDEX = 100_000
+ROWS_FOR_KEYS = 10_000
+# Of the vector index: lists that are looked into, and how many times the
+# wanted number of codes are compared exactly.
+PROBES = 50
+REFINING = 10
 KEYS_PER_FILTER = 500
 STALENESS = timedelta(seconds=1)
-SEARCH_EFFORT = 4
 
 
 class LanceStore(VideoStore):
@@ -66,7 +68,13 @@ class LanceStore(VideoStore):
         """See :class:`VideoStore`."""
         import pyarrow as pa
 
-        for name, schema in _schemas(about['width']).items():
+        schemas = dict(
+            videos=video_schema(about['width']),
+            files=pa.schema(
+                [(name, pa.string()) for name in ('key', 'content', 'json')]
+            ),
+        )
+        for name, schema in schemas.items():
             self._database.create_table(name, schema=schema, exist_ok=True)
         # Last: an index whose facts are there is whole.
         facts = pa.table({'json': [json.dumps(about)]})
@@ -74,22 +82,9 @@ class LanceStore(VideoStore):
 
     def add_videos(self, videos: StoredVideos) -> None:
         """See :class:`VideoStore`."""
-        import pyarrow as pa
-
         about = self.read_about()
-        schema = _schemas(about['width'])['videos']
-        pooled = pa.array(videos.pooled.astype(np.float16).ravel())
-        precision = about['precision']
-        columns = [
-            pa.array(videos.contents),
-            pa.FixedSizeListArray.from_arrays(pooled, about['width']),
-            pa.array(
-                [pack_tokens(each, precision) for each in videos.tokens],
-                pa.large_binary(),
-            ),
-            pa.array(list(videos.times), pa.list_(pa.float32())),
-        ]
-        self._table('videos').add(pa.table(columns, schema=schema))
+        rows = to_rows(videos, about['parts'], about['precision'])
+        self._table('videos').add(rows)
 
     def put_files(self, entries: Sequence[FileEntry]) -> None:
         """See :class:`VideoStore`."""
@@ -126,8 +121,7 @@ class LanceStore(VideoStore):
 
     def list_contents(self) -> set[str]:
         """See :class:`VideoStore`."""
-        found = self._table('videos').search().select(['content'])
-        return set(found.to_arrow()['content'].to_pylist())
+        return set(self._contents())
 
     def find_files(self, contents: Sequence[str]) -> list[FileEntry]:
         """See :class:`VideoStore`."""
@@ -145,38 +139,46 @@ class LanceStore(VideoStore):
         return FileEntry.from_json(rows[0]) if rows else None
 
     def nearest(
-        self, queries: np.ndarray, count: int, tokens: bool = True
-    ) -> list[tuple[StoredVideos, np.ndarray]]:
+        self, query: np.ndarray, count: int
+    ) -> list[tuple[str, float]]:
         """See :class:`VideoStore`."""
-        columns = ['content', 'pooled', '_distance']
-        columns += ['tokens', 'times'] if tokens else []
-        found = []
-        for query in queries:
-            rows = (
-                self._table('videos')
-                .search(query.astype(np.float32), 'pooled')
-                .distance_type('dot')
-                .limit(count)
-                .refine_factor(SEARCH_EFFORT)
-                .select(columns)
-                .to_arrow()
-            )
-            cosine = 1 - rows['_distance'].to_numpy()
-            found.append((self._to_videos(rows), cosine))
-        return found
+        rows = (
+            self._table('videos')
+            .search(query.astype(np.float32), 'vector')
+            .distance_type('dot')
+            .limit(count * self.read_about()['parts'])
+            .nprobes(PROBES)
+            .refine_factor(REFINING)
+            .select(['content', '_distance'])
+            .to_arrow()
+        )
+        best: dict[str, float] = {}
+        cosines = 1 - rows['_distance'].to_numpy()
+        for content, cosine in zip(
+            rows['content'].to_pylist(), cosines.tolist(), strict=True
+        ):
+            best[content] = max(cosine, best.get(content, -1.0))
+        return sorted(best.items(), key=lambda pair: -pair[1])[:count]
 
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
         """See :class:`VideoStore`."""
         import pyarrow as pa
 
         table = self._table('videos')
-        conditions = list(_among('content', contents)) or ['false']
-        parts = [table.search().where(each).to_arrow() for each in conditions]
-        return self._to_videos(pa.concat_tables(parts))
+        parts = [
+            table.search().where(f'part = 0 AND {each}').to_arrow()
+            for each in _among('content', contents) or ['false']
+        ]
+        about = self.read_about()
+        found = from_rows(
+            pa.concat_tables(parts), about['width'], about['precision']
+        )
+        rows = {content: row for row, content in enumerate(found.contents)}
+        return found.select([rows[each] for each in contents if each in rows])
 
     def count_videos(self) -> int:
         """See :class:`VideoStore`."""
-        return self._table('videos').count_rows()
+        return self._table('videos').count_rows('part = 0')
 
     def refresh(self) -> None:
         """See :class:`VideoStore`."""
@@ -185,62 +187,45 @@ class LanceStore(VideoStore):
 
     def tidy(self) -> None:
         """See :class:`VideoStore`."""
+        copies = [c for c, n in Counter(self._contents()).items() if n > 1]
+        for content in copies:
+            videos = self.read_videos([content])
+            self.remove_videos([content])
+            self.add_videos(videos)
         self._table('files').optimize()
-        self._table('videos').optimize()
+        table = self._table('videos')
+        table.optimize()
+        self._add_indices(table)
+
+    def _add_indices(self, table: Any) -> None:
+        from lancedb.index import BTree, IvfRq
+
+        rows = table.count_rows()
+        columns = {each.columns[0] for each in table.list_indices()}
+        if rows >= ROWS_FOR_KEYS and 'content' not in columns:
+            table.create_index('content', config=BTree())
+        if rows >= ROWS_FOR_INDEX and 'vector' not in columns:
+            table.create_index('vector', config=IvfRq(distance_type='dot'))
+
+    def _contents(self) -> list[str]:
+        found = self._table('videos').search().where('part = 0')
+        return found.select(['content']).to_arrow()['content'].to_pylist()
 
     def _table(self, name: str) -> Any:
         if name not in self._tables:
             self._tables[name] = self._database.open_table(name)
         return self._tables[name]
 
-    def _to_videos(self, rows: 'pa.Table') -> StoredVideos:
-        about = self.read_about()
-        width, precision = about['width'], about['precision']
-        pooled = rows['pooled'].combine_chunks().flatten().to_numpy(False)
-        tokens, times = [], []
-        if 'tokens' in rows.column_names:
-            tokens = [
-                unpack_tokens(each, width, precision)
-                for each in rows['tokens'].to_pylist()
-            ]
-            times = [
-                np.asarray(each, np.float32)
-                for each in rows['times'].to_pylist()
-            ]
-        return StoredVideos(
-            rows['content'].to_pylist(),
-            pooled.reshape(-1, width).astype(np.float32),
-            tokens,
-            times,
-        )
-
 
 KNOWN = {'about.lance', 'videos.lance', 'files.lance', '.lock'}
 
 
-def _schemas(width: int) -> dict[str, 'pa.Schema']:
-    import pyarrow as pa
-
-    return {
-        'videos': pa.schema(
-            [
-                pa.field('content', pa.string()),
-                pa.field('pooled', pa.list_(pa.float16(), width)),
-                pa.field('tokens', pa.large_binary()),
-                pa.field('times', pa.list_(pa.float32())),
-            ]
-        ),
-        'files': pa.schema(
-            [pa.field(n, pa.string()) for n in ('key', 'content', 'json')]
-        ),
-    }
-
-
-def _among(column: str, values: Sequence[str]) -> Iterator[str]:
+def _among(column: str, values: Sequence[str]) -> list[str]:
     """Conditions for some values at a time, which are all hexadecimal."""
-    for start in range(0, len(values), KEYS_PER_FILTER):
-        listed = "', '".join(values[start : start + KEYS_PER_FILTER])
-        yield f"{column} IN ('{listed}')"
+    values = list(dict.fromkeys(values))
+    starts = range(0, len(values), KEYS_PER_FILTER)
+    groups = ["', '".join(values[i : i + KEYS_PER_FILTER]) for i in starts]
+    return [f"{column} IN ('{group}')" for group in groups]
 
 
 def _lancedb() -> Any:

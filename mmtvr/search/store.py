@@ -117,15 +117,16 @@ class VideoStore(ABC):
 
         Args:
             about: Facts about the index; ``width`` is the number D of the
-                features, ``precision`` how tokens are kept.
+                features, ``precision`` how tokens are kept, ``parts`` how
+                many vectors the first stage has of a video.
         """
 
     @abstractmethod
     def add_videos(self, videos: StoredVideos) -> None:
-        """Add features; contents that are there already stay as they are.
+        """Add features.
 
         Args:
-            videos: Contents, each once, and their features.
+            videos: Contents that are not there yet, each once.
         """
 
     @abstractmethod
@@ -184,18 +185,17 @@ class VideoStore(ABC):
 
     @abstractmethod
     def nearest(
-        self, queries: np.ndarray, count: int, tokens: bool = True
-    ) -> list[tuple[StoredVideos, np.ndarray]]:
-        """Contents whose pooled vectors have the highest cosines.
+        self, query: np.ndarray, count: int
+    ) -> list[tuple[str, float]]:
+        """Contents of which a part has the highest cosine.
 
         Args:
-            queries: Shape (Q, D), float32, unit vectors.
-            count: How many for each query.
-            tokens: Whether tokens and times are wanted.
+            query: Shape (D,), float32, unit vector.
+            count: How many.
 
         Returns:
-            For each query at most ``count`` contents, the best first, and
-            their cosines, shape (n,).
+            At most ``count`` contents and the cosine of their best part, the
+            best first.
         """
 
     @abstractmethod
@@ -206,7 +206,7 @@ class VideoStore(ABC):
             contents: Hashes; unknown ones are left out.
 
         Returns:
-            The features, in any order.
+            The features, in the order of ``contents``.
         """
 
     def read_file(self, file: FileEntry) -> StoredVideos:
@@ -236,4 +236,7 @@ class VideoStore(ABC):
 
     @abstractmethod
     def tidy(self) -> None:
-        """Make searching fast after many changes."""
+        """Make searching fast after many changes.
+
+        A content that two processes added at once is there once afterwards.
+        """

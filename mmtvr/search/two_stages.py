@@ -8,6 +8,7 @@ import torch
 
 from mmtvr.search.encoder import RetrievalEncoder
 from mmtvr.search.moments import find_moment, find_word_moments
+from mmtvr.search.parts import part_vectors
 from mmtvr.search.query_words import QueryWord
 from mmtvr.search.results import SearchResult
 from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
@@ -36,12 +37,12 @@ def search_texts(
     """
     features, words = encoder.encode_texts(texts)
     text = features.to('cpu')
-    queries = text.pooled.float().numpy()
-    found = store.nearest(queries, max(candidates, top_k))
     results = []
-    for row, (videos, cosines) in enumerate(found):
+    for row, vector in enumerate(text.pooled.float().numpy()):
+        found = store.nearest(vector, max(candidates, top_k))
+        videos = store.read_videos([content for content, _ in found])
         query = text.select(torch.tensor([row]))
-        scores = rescore(encoder, query, videos, cosines)
+        scores = rescore(encoder, query, videos)
         results.append(
             _to_results(store, videos, scores, top_k, query, words[row])
         )
@@ -49,10 +50,7 @@ def search_texts(
 
 
 def rescore(
-    encoder: RetrievalEncoder,
-    query: TokenFeatures,
-    videos: StoredVideos,
-    cosines: np.ndarray,
+    encoder: RetrievalEncoder, query: TokenFeatures, videos: StoredVideos
 ) -> np.ndarray:
     """Compare one text with its candidates by the head.
 
@@ -60,13 +58,13 @@ def rescore(
         encoder: The model.
         query: Features of one text.
         videos: N candidates.
-        cosines: Shape (N,), their scores in the first stage.
 
     Returns:
-        Shape (N,). The cosines where a candidate has no tokens.
+        Shape (N,). The cosines of pooled vectors where a candidate has no
+        tokens.
     """
     if not videos.contents or not all(len(each) for each in videos.tokens):
-        return cosines
+        return videos.pooled @ query.pooled[0].float().numpy()
     return encoder.score(query, to_features(videos))[0].numpy()
 
 
@@ -93,23 +91,31 @@ def to_features(videos: StoredVideos) -> TokenFeatures:
     )
 
 
-def search_vectors(
-    store: VideoStore, vectors: np.ndarray, top_k: int
-) -> list[list[SearchResult]]:
-    """Find the videos whose pooled vectors are most like some vectors.
+def search_similar(
+    store: VideoStore, video: StoredVideos, top_k: int, candidates: int
+) -> list[SearchResult]:
+    """Find the videos that are most like one.
 
     Args:
         store: The index.
-        vectors: Shape (Q, D), unit vectors.
-        top_k: How many results for each.
+        video: Features of one video.
+        top_k: How many results.
+        candidates: How many neighbours of each part are compared as wholes.
 
     Returns:
-        For each vector its results, the best first.
+        The results, the best first, by the cosine of pooled vectors.
     """
-    found = store.nearest(vectors, top_k, tokens=False)
-    return [
-        _to_results(store, videos, cosines, top_k) for videos, cosines in found
-    ]
+    parts = part_vectors(
+        video.pooled[0], video.tokens[0], store.read_about()['parts']
+    )
+    contents = {
+        content: None
+        for part in parts
+        for content, _ in store.nearest(part, max(candidates, top_k))
+    }
+    found = store.read_videos(list(contents))
+    scores = found.pooled @ video.pooled[0]
+    return _to_results(store, found, scores, top_k)
 
 
 def _to_results(

@@ -16,6 +16,9 @@ class CosineHead(nn.Module):
     (arXiv:2104.08860). Its cost does not depend on words and frames.
     """
 
+    #: What of the features it reads.
+    compares = 'pooled'
+
     def forward(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
         """Compare all captions with all videos.
 
