@@ -15,6 +15,7 @@ default_hooks = dict(
 
 custom_hooks = [
     dict(type='mmtvr.TrainingStatsHook'),
+    dict(type='mmtvr.UnreadableVideosHook', max_share=0.01),
     dict(type='mmtvr.ResultTableHook'),
 ]
 

@@ -11,12 +11,10 @@ from mmengine.logging import print_log
 
 from mmtvr.datasets.annotations import read_annotations
 from mmtvr.datasets.preparation.video_captions import VideoCaptions
+from mmtvr.datasets.test_set_check import find_unreadable
+from mmtvr.datasets.unreadable_videos import ReplacedSamples, name_some
 from mmtvr.errors import SetupError
 from mmtvr.registry import DATASETS
-
-NAMES_SHOWN = 5
-# With one unreadable video in ten, once in 10^20 samples.
-MOST_UNREADABLE_IN_A_ROW = 20
 
 
 @DATASETS.register_module()
@@ -59,13 +57,17 @@ class TextVideoDataset(BaseDataset):
             drawn anew at each access. Ignored in test mode.
         skip_missing (bool): Leave out videos whose file is not there, with a
             warning that counts them, instead of refusing to start.
+        skip_unreadable (bool): In test mode, leave out videos that cannot be
+            read, with a warning, instead of refusing to start; see
+            :func:`mmtvr.datasets.test_set_check.find_unreadable`. The report
+            of the test says how many. In training nothing is left out.
         data_prefix (dict): ``video`` is the folder of the videos.
         **kwargs: Arguments of :class:`mmengine.dataset.BaseDataset`, such as
             ``data_root``, ``pipeline``, ``test_mode`` and ``indices``.
 
     Raises:
         SetupError: If the annotation file, the videos folder or files in it
-            are missing.
+            are missing or, in test mode, cannot be read.
         ValueError: If ``captions`` is neither ``'all'`` nor ``'random'``.
     """
 
@@ -76,6 +78,7 @@ class TextVideoDataset(BaseDataset):
         ann_file: str = '',
         captions: Literal['all', 'random'] = 'all',
         skip_missing: bool = False,
+        skip_unreadable: bool = False,
         data_prefix: dict = dict(video='videos'),  # noqa: B006
         **kwargs: object,
     ) -> None:
@@ -85,28 +88,35 @@ class TextVideoDataset(BaseDataset):
             )
         self.captions = captions
         self.skip_missing = skip_missing
-        self._unreadable: list[tuple[str, str]] = []
-        self._in_a_row = 0
+        self.skip_unreadable = skip_unreadable
+        self._replaced = ReplacedSamples()
         super().__init__(ann_file, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Read the annotation file and check that the videos are there.
+        """Read the annotation file and check the videos.
+
+        What is left out is told in ``left_out`` of the meta information.
 
         Returns:
             One dict per sample, see the class.
         """
         records = read_annotations(self.ann_file)
-        samples = []
         absent = self._find_missing(records)
-        for video_id, record in enumerate(records):
-            if record.file not in absent:
-                samples.extend(self._make_samples(video_id, record))
+        samples = [
+            sample
+            for video_id, record in enumerate(records)
+            if record.file not in absent
+            for sample in self._make_samples(video_id, record)
+        ]
+        if self.test_mode:
+            samples = self._without_unreadable(samples)
         if not samples:
             raise SetupError(
-                f'None of the videos of {self.ann_file} is in '
-                f'{self.data_prefix["video"]}.'
+                f'None of the videos of {self.ann_file} in '
+                f'{self.data_prefix["video"]} can be used.'
             )
         captions = [text for record in records for text in record.captions]
+        self._tell_left_out(len(records), len(captions), samples)
         self._show_captions(captions)
         return samples
 
@@ -128,33 +138,8 @@ class TextVideoDataset(BaseDataset):
             sample['text'] = texts[np.random.randint(len(texts))]
         packed = self.pipeline(sample)
         if not self.test_mode:
-            self._account_unreadable(packed)
+            self._replaced.account(self.pipeline.transforms, packed)
         return packed
-
-    def _account_unreadable(self, packed: dict | None) -> None:
-        """Let a whole sample tell what was unreadable before it."""
-        for transform in self.pipeline.transforms:
-            if hasattr(transform, 'take_unreadable'):
-                self._unreadable += transform.take_unreadable()
-        if packed is None:
-            self._in_a_row += 1
-            if self._in_a_row >= MOST_UNREADABLE_IN_A_ROW:
-                self._refuse_to_go_on()
-            return
-        self._in_a_row = 0
-        sample = packed.get('data_samples')
-        if self._unreadable and hasattr(sample, 'set_metainfo'):
-            sample.set_metainfo(dict(unreadable_videos=self._unreadable))
-            self._unreadable = []
-
-    def _refuse_to_go_on(self) -> None:
-        reasons = dict(self._unreadable[-MOST_UNREADABLE_IN_A_ROW:])
-        lines = [f'  {file}: {why}' for file, why in reasons.items()]
-        raise SetupError(
-            f'{self._in_a_row} samples of {self.ann_file} one after another '
-            'could not be read, so something is amiss with all of them:\n'
-            + '\n'.join(lines[:NAMES_SHOWN])
-        )
 
     def _make_samples(
         self, video_id: int, record: VideoCaptions
@@ -190,8 +175,7 @@ class TextVideoDataset(BaseDataset):
             return set()
         finding = (
             f'{len(missing)} of {len(files)} videos of {self.ann_file} are '
-            f'not in {folder}: {", ".join(missing[:NAMES_SHOWN])}'
-            f'{", ..." if len(missing) > NAMES_SHOWN else ""}'
+            f'not in {folder}: {name_some(missing, ", ")}'
         )
         if not self.skip_missing:
             raise SetupError(
@@ -200,6 +184,44 @@ class TextVideoDataset(BaseDataset):
             )
         print_log(f'{finding}; left out.', 'current', logging.WARNING)
         return set(missing)
+
+    def _without_unreadable(self, samples: list[dict]) -> list[dict]:
+        found = find_unreadable(
+            samples, self.pipeline.transforms, self.ann_file
+        )
+        if not found:
+            return samples
+        lines = [
+            f'\n  {samples[place]["filename"]}: {reason}'
+            for place, reason in found.items()
+        ]
+        finding = (
+            f'{len(found)} of {len(samples)} videos of {self.ann_file} cannot '
+            f'be read:{name_some(lines, "")}\n'
+        )
+        if not self.skip_unreadable:
+            raise SetupError(
+                f'{finding}Mend the files (python tools/data/verify.py CONFIG '
+                'lists all), or set skip_unreadable=True in the dataset to go '
+                'on without them.'
+            )
+        print_log(f'{finding}They are left out.', 'current', logging.WARNING)
+        return [s for place, s in enumerate(samples) if place not in found]
+
+    def _tell_left_out(
+        self, videos: int, captions: int, samples: Sequence[dict]
+    ) -> None:
+        videos_left = videos - len({s['video_id'] for s in samples})
+        if not videos_left:
+            return
+        kept = sum(
+            1 if isinstance(s['text'], str) else len(s['text'])
+            for s in samples
+        )
+        self._metainfo['left_out'] = (
+            f'{videos_left:,} of {videos:,} videos and {captions - kept:,} of '
+            f'{captions:,} captions, whose files are missing or unreadable'
+        )
 
     def _show_captions(self, captions: Sequence[str]) -> None:
         for transform in self.pipeline.transforms:

@@ -2,15 +2,21 @@
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
 from mmengine.logging import print_log
 
+from mmtvr.errors import SetupError
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.supervised_reader import DecoderFailedError
 
 # The first time may be the fault of a disk that was busy; each further time
 # costs the whole time limit.
 MOST_TRIES = 2
+# With one unreadable video in ten, once in 10^20 samples.
+MOST_IN_A_ROW = 20
+NAMES_SHOWN = 5
 
 
 class UnreadableVideos:
@@ -61,3 +67,60 @@ class UnreadableVideos:
         """
         met, self._met = self._met, []
         return met
+
+
+class ReplacedSamples:
+    """Let a whole sample tell what was unreadable before it."""
+
+    def __init__(self) -> None:
+        self._met: list[tuple[str, str]] = []
+        self._in_a_row = 0
+
+    def account(self, transforms: Sequence[Any], packed: dict | None) -> None:
+        """Take note of one sample of training.
+
+        Args:
+            transforms: The pipeline; those that have ``take_unreadable`` are
+                asked for the files and reasons.
+            packed: What came out of it; None for an unreadable video.
+
+        Raises:
+            SetupError: If one sample after another is unreadable.
+        """
+        for transform in transforms:
+            if hasattr(transform, 'take_unreadable'):
+                self._met += transform.take_unreadable()
+        if packed is None:
+            self._in_a_row += 1
+            if self._in_a_row >= MOST_IN_A_ROW:
+                self._refuse_to_go_on()
+            return
+        self._in_a_row = 0
+        sample = packed.get('data_samples')
+        if self._met and hasattr(sample, 'set_metainfo'):
+            sample.set_metainfo(dict(unreadable_videos=self._met))
+            self._met = []
+
+    def _refuse_to_go_on(self) -> None:
+        reasons = dict(self._met[-MOST_IN_A_ROW:])
+        lines = [f'\n  {file}: {why}' for file, why in reasons.items()]
+        raise SetupError(
+            f'{self._in_a_row} samples one after another could not be read, '
+            f'so something is amiss with all of them:{name_some(lines, "")}'
+        )
+
+
+def name_some(names: Sequence[str], separator: str = ', ') -> str:
+    """Name a few.
+
+    Args:
+        names: Names, or lines that begin with a line break.
+        separator: What stands between two.
+
+    Returns:
+        The first five, and three dots if there are more.
+    """
+    shown = [*names[:NAMES_SHOWN]]
+    if len(names) > NAMES_SHOWN:
+        shown.append('...' if separator else '\n  ...')
+    return separator.join(shown)

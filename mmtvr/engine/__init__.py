@@ -5,6 +5,7 @@ from mmtvr.engine.loops import RetrievalTestLoop, RetrievalValLoop
 from mmtvr.engine.result_table_hook import ResultTableHook
 from mmtvr.engine.training_stats_hook import TrainingStatsHook
 from mmtvr.engine.two_rate_constructor import TwoRateConstructor
+from mmtvr.engine.unreadable_videos_hook import UnreadableVideosHook
 
 __all__ = [
     'ExplanationHook',
@@ -13,4 +14,5 @@ __all__ = [
     'RetrievalValLoop',
     'TrainingStatsHook',
     'TwoRateConstructor',
+    'UnreadableVideosHook',
 ]

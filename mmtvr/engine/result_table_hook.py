@@ -8,6 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
+from mmtvr.engine.unreadable_videos_hook import FOUND
 from mmtvr.registry import HOOKS
 
 BEST = 'mmtvr_best'
@@ -116,6 +117,9 @@ class ResultTableHook(Hook):
             results = [(f'best ({label})', metrics)]
             results.append((f'last ({self.last[0]})', self.last[1]))
             lines.append(('validated on', describe_data(runner.val_loop)))
+        unreadable = runner.message_hub.get_info(FOUND)
+        if unreadable:
+            lines.append(('unreadable', f'{len(unreadable)} videos'))
         best = runner.message_hub.get_info('best_ckpt')
         last = runner.message_hub.get_info('last_ckpt')
         lines += [('best checkpoint', best), ('last checkpoint', last)]
@@ -157,9 +161,14 @@ def describe_data(loop: Any) -> str:
         loop: A retrieval loop that has run, or any other loop.
 
     Returns:
-        Texts and videos if the loop knows them, else samples.
+        Texts and videos if the loop knows them, else samples; and what the
+        dataset left out.
     """
     sizes = getattr(loop, 'sizes', None)
+    dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', ())
     if sizes is None:
-        return f'{len(loop.dataloader.dataset)} samples'
-    return '{} texts, {} videos'.format(*sizes)
+        size = f'{len(dataset)} samples'
+    else:
+        size = '{} texts, {} videos'.format(*sizes)
+    left_out = getattr(dataset, 'metainfo', {}).get('left_out')
+    return size if left_out is None else f'{size}; left out: {left_out}'

@@ -93,6 +93,9 @@ class RetrievalReport(BaseMetric):
         about = dict(self.about)
         if self.protocol is not None:
             about |= describe_protocol(self.protocol, *table.scores.shape)
+        left_out = (self.dataset_meta or {}).get('left_out')
+        if left_out is not None:
+            about['left out'] = left_out
         report = build_report(table, self.rescorings, about, self.ties)
         print_log(f'Report\n{to_text(report)}', 'current')
         if self.out_dir is not None and is_main_process():

@@ -120,6 +120,9 @@ class TextVideoRecall(BaseMetric):
             scores, text_ids, video_ids, self.topk, self.ties
         )
         counts = f'{scores.shape[0]} texts, {scores.shape[1]} videos'
+        left_out = (self.dataset_meta or {}).get('left_out')
+        if left_out is not None:
+            counts += f'; left out: {left_out}'
         print_log(f'{one_line(report)}  ({counts})', 'current')
         print_log(f'{one_line(report, "v2t_")}  ({counts})', 'current')
         return report

@@ -202,6 +202,13 @@ def end_helper() -> None:
         helper.kill()
 
 
+def interrupt_helpers() -> None:
+    """Kill the helpers of all threads; who waits for one is told so."""
+    for helper in list(_all_helpers):
+        if helper.is_usable and helper._process is not None:
+            helper._process.kill()
+
+
 def _open_file_in_memory() -> FileIO:
     """Open a file that has no name and goes with its last user."""
     if hasattr(os, 'memfd_create'):

@@ -69,3 +69,20 @@ def test_without_a_folder_nothing_is_written(rows, tmp_path, monkeypatch):
 def test_wrong_options_are_refused_at_once(options, finding):
     with pytest.raises(ValueError, match=finding):
         build(**options)
+
+
+def test_what_the_dataset_left_out_is_told(rows, tmp_path, monkeypatch):
+    logged = []
+    monkeypatch.setattr(
+        'mmtvr.evaluation.text_video_recall.print_log',
+        lambda text, logger: logged.append(text),
+    )
+    recall = METRICS.build(dict(type='mmtvr.TextVideoRecall'))
+    report = build(out_dir=str(tmp_path))
+    for metric in (recall, report):
+        metric.dataset_meta = dict(left_out='3 of 7 videos')
+        metric.process(None, rows[0])
+        metric.evaluate(size=9)
+    assert all('left out: 3 of 7 videos' in line for line in logged)
+    text = (tmp_path / 'report.txt').read_text()
+    assert text.startswith('left out  3 of 7 videos\n')
