@@ -104,7 +104,9 @@ setup(
         'Topic :: Scientific/Engineering :: Artificial Intelligence',
     ],
     packages=find_packages(include=['mmtvr', 'mmtvr.*']),
-    package_data={'mmtvr': ['assets/**/*']},
+    package_data={
+        'mmtvr': ['assets/**/*', 'serve/static/*', 'serve/templates/*']
+    },
     python_requires='>=3.10,<3.14',
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

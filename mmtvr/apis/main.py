@@ -11,7 +11,7 @@ COMMANDS = {
         'mmtvr.apis.search_command',
         'find videos by text or video',
     ),
-    'serve': ('mmtvr.serve', 'search an index in the browser'),
+    'serve': ('mmtvr.apis.serve_command', 'search an index in the browser'),
     'doctor': ('mmtvr.doctor', 'check what this machine can do'),
 }
 EXAMPLE = """

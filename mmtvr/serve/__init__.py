@@ -1,0 +1,1 @@
+"""Search an index in the browser: ``mmtvr serve``."""

@@ -1,0 +1,141 @@
+"""The whole page as one ASGI application."""
+
+import logging
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from mmengine.logging import print_log
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from mmtvr.datasets.readers import get_reader
+from mmtvr.errors import SetupError
+from mmtvr.serve.answers import Answers
+from mmtvr.serve.api import Api
+from mmtvr.serve.disk_cache import DiskCache
+from mmtvr.serve.errors import PageError
+from mmtvr.serve.guards import KnownHosts, SafeHeaders
+from mmtvr.serve.lane import Lane
+from mmtvr.serve.library import Library
+from mmtvr.serve.media import Media
+from mmtvr.serve.pages import Pages
+from mmtvr.serve.pictures import Pictures
+from mmtvr.video import UnreadableVideoError
+from mmtvr.video.supervised_reader import supervise
+
+STATIC = Path(__file__).parent / 'static'
+SECONDS_PER_VIDEO = 60.0
+HEADINGS = {
+    400: 'That cannot be searched for',
+    404: 'Not found',
+    405: 'Not possible',
+    410: 'No longer there',
+    422: 'That did not work',
+    503: 'Busy',
+}
+
+
+def create_app(
+    searcher: Any, title: str, cache: Path, hosts: Iterable[str] = ()
+) -> Starlette:
+    """Make the application.
+
+    Args:
+        searcher: A :class:`mmtvr.apis.searcher.TextVideoSearcher` with an
+            open index.
+        title: What is served, for people.
+        cache: Folder of posters and previews.
+        hosts: Host names under which it may be asked for, beside
+            ``localhost`` and addresses in figures.
+
+    Returns:
+        An ASGI application.
+    """
+    library = Library(searcher.store)
+    answers = Answers(searcher, library)
+    # The model computes with all cores: one question at a time.
+    model, files = Lane('model', 1, 16), Lane('files', 2, 128)
+    pages = Pages(answers, model, title)
+    pictures = Pictures(library, DiskCache(cache), _reader_of(searcher))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        model.close()
+        files.close()
+
+    return Starlette(
+        routes=[
+            *pages.routes,
+            *Api(answers, model).routes,
+            *Media(library, pictures, files).routes,
+            Mount('/static', StaticFiles(directory=STATIC)),
+        ],
+        middleware=[
+            Middleware(SafeHeaders),
+            Middleware(KnownHosts, names=hosts),
+        ],
+        exception_handlers=_handlers(pages),
+        lifespan=lifespan,
+    )
+
+
+def _reader_of(searcher: Any) -> Any:
+    """The reader of the model's own pipeline, in a helper process."""
+    kind = 'decord'
+    for transform in searcher.encoder.pipelines.video.transforms:
+        kind = getattr(transform, 'reader', kind)
+    return supervise(get_reader(kind), SECONDS_PER_VIDEO)
+
+
+def _handlers(pages: Pages) -> dict[Any, Any]:
+    """From a kind of error to what answers it."""
+
+    def answer(request: Request, status: int, message: str) -> Response:
+        if request.url.path.startswith(('/api/', '/health')):
+            return JSONResponse(dict(error=message), status)
+        heading = HEADINGS.get(status, 'Something went wrong')
+        page = pages.render('error', status, heading=heading, message=message)
+        if status == 503:
+            page.headers['retry-after'] = '2'
+        return page
+
+    async def page_error(request: Request, error: PageError) -> Response:
+        return answer(request, error.status, str(error))
+
+    async def cannot(request: Request, error: Exception) -> Response:
+        return answer(request, 422, _without_paths(error))
+
+    async def http_error(request: Request, error: HTTPException) -> Response:
+        message = 'There is nothing at this address.'
+        if error.status_code != 404:
+            message = error.detail
+        return answer(request, error.status_code, message)
+
+    async def unexpected(request: Request, error: Exception) -> Response:
+        print_log(f'{request.url.path}: {error!r}', 'current', logging.ERROR)
+        message = 'The server has logged what happened. Please try again.'
+        return answer(request, 500, message)
+
+    return {
+        PageError: page_error,
+        SetupError: cannot,
+        UnreadableVideoError: cannot,
+        HTTPException: http_error,
+        Exception: unexpected,
+    }
+
+
+def _without_paths(error: Exception) -> str:
+    """The message, where it begins with a path without that."""
+    if isinstance(error, UnreadableVideoError):
+        reason = str(error).rpartition(': ')[2]
+        return f'The video cannot be read: {reason}'
+    return str(error)

@@ -1,0 +1,160 @@
+"""The files of an index, by names that tell nothing of their paths."""
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
+from mmtvr.serve.errors import ChangedFileError, NotIndexedError
+
+KEY = re.compile('[0-9a-f]{32}')
+FRESH = '(`mmtvr index` brings the index up to date)'
+# A named pipe would wait for a writer for ever.
+READ = os.O_RDONLY | getattr(os, 'O_NONBLOCK', 0) | getattr(os, 'O_BINARY', 0)
+
+
+class Library:
+    """Look up and open what an index holds, and nothing else.
+
+    Files are found by the key of their entry. A path never comes from
+    outside, and what is opened must be, by size and times of modification and
+    of status change, the very file that was indexed: a link that was turned
+    elsewhere since is not followed.
+
+    Args:
+        store: The index.
+    """
+
+    def __init__(self, store: VideoStore) -> None:
+        self.store = store
+
+    def find(self, key: str) -> FileEntry:
+        """Look up an entry.
+
+        Args:
+            key: Its key.
+
+        Returns:
+            The entry of a readable video.
+
+        Raises:
+            NotIndexedError: There is none.
+        """
+        entry = self.store.find_entry(key) if KEY.fullmatch(key) else None
+        if entry is None or entry.error is not None:
+            raise NotIndexedError
+        return entry
+
+    def open(self, entry: FileEntry) -> tuple[BinaryIO, os.stat_result]:
+        """Open the file of an entry.
+
+        Args:
+            entry: The entry.
+
+        Returns:
+            The open file, and what the system says of it.
+
+        Raises:
+            ChangedFileError: It is not there, or not as it was indexed.
+        """
+        name = display_name(entry)
+        try:
+            file = open(os.open(entry.path, READ), 'rb')  # noqa: SIM115
+        except (OSError, ValueError) as error:
+            raise ChangedFileError(
+                f'{name} cannot be opened any more {FRESH}.'
+            ) from error
+        about = os.fstat(file.fileno())
+        times = (about.st_mtime_ns, about.st_ctime_ns)
+        known = (entry.size, tuple(entry.changed))
+        if not stat.S_ISREG(about.st_mode) or (about.st_size, times) != known:
+            file.close()
+            raise ChangedFileError(
+                f'{name} has changed since it was indexed {FRESH}.'
+            )
+        return file, about
+
+    @contextmanager
+    def unchanged(self, entry: FileEntry) -> Iterator[str]:
+        """Let a reader that opens paths itself read the file of an entry.
+
+        Args:
+            entry: The entry.
+
+        Yields:
+            The path.
+
+        Raises:
+            ChangedFileError: It is not as it was indexed, before or
+                afterwards.
+        """
+        self.open(entry)[0].close()
+        yield entry.path
+        self.open(entry)[0].close()
+
+    def features(self, entry: FileEntry) -> StoredVideos:
+        """Read the features of an entry.
+
+        Args:
+            entry: The entry.
+
+        Returns:
+            One video.
+
+        Raises:
+            NotIndexedError: The index has none of this file.
+        """
+        videos = self.store.read_videos([entry.content])
+        if not videos.contents:
+            raise NotIndexedError
+        return videos
+
+    def times(self, entry: FileEntry) -> np.ndarray:
+        """Tell when the frames are that the index knows.
+
+        Args:
+            entry: The entry.
+
+        Returns:
+            Shape (T,), seconds, ascending; (1,) zero where it knows none.
+        """
+        times = self.features(entry).times[0]
+        return times if len(times) else np.zeros(1, np.float32)
+
+    def some(self, count: int) -> list[FileEntry]:
+        """Take a few readable entries, whichever come first.
+
+        Args:
+            count: How many at most.
+
+        Returns:
+            The entries.
+        """
+        readable = (e for e in self.store.list_files() if e.error is None)
+        return list(islice(readable, count))
+
+
+def display_name(entry: FileEntry) -> str:
+    """Name a file for people: its path below the folder that was indexed.
+
+    Args:
+        entry: The entry.
+
+    Returns:
+        Valid text, whatever bytes the file system has.
+    """
+    path = entry.path
+    if os.path.isdir(entry.source) and path.startswith(
+        entry.source.rstrip(os.sep) + os.sep
+    ):
+        path = os.path.relpath(path, entry.source)
+    else:
+        path = Path(path).name
+    return os.fsencode(path).decode('utf-8', 'replace')
