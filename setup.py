@@ -40,6 +40,9 @@ INSTALL_REQUIRES = [
     'xxhash>=3.0',
     # The index of videos in a folder.
     'lancedb>=0.30',
+    # The page of `mmtvr serve`; ranges of files in time linear in them.
+    'starlette>=1.0',
+    'uvicorn>=0.30',
 ]
 EXTRAS_REQUIRE = {
     'tests': [
@@ -53,6 +56,11 @@ EXTRAS_REQUIRE = {
         # For the interpreter of Triton kernels; PyTorch's CUDA build pins its
         # own, so the lock does not.
         'triton>=3.3; platform_system == "Linux"',
+        # The client of starlette's tests; a driver of Chromium; to read back
+        # what the TensorBoard backend wrote.
+        'httpx2',
+        'selenium>=4.20',
+        'tensorboard',
     ],
     'docs': ['mkdocs>=1.6'],
     'spacy': ['spacy>=3.8'],

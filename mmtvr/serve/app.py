@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
 
 from mmtvr.datasets.readers import get_reader
 from mmtvr.errors import SetupError
@@ -44,7 +45,7 @@ HEADINGS = {
 
 def create_app(
     searcher: Any, title: str, cache: Path, hosts: Iterable[str] = ()
-) -> Starlette:
+) -> ASGIApp:
     """Make the application.
 
     Args:
@@ -71,20 +72,19 @@ def create_app(
         model.close()
         files.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *pages.routes,
             *Api(answers, model).routes,
             *Media(library, pictures, files).routes,
             Mount('/static', StaticFiles(directory=STATIC)),
         ],
-        middleware=[
-            Middleware(SafeHeaders),
-            Middleware(KnownHosts, names=hosts),
-        ],
+        middleware=[Middleware(KnownHosts, names=hosts)],
         exception_handlers=_handlers(pages),
         lifespan=lifespan,
     )
+    # Around all of it: unexpected errors are answered outside middleware.
+    return SafeHeaders(app)
 
 
 def _reader_of(searcher: Any) -> Any:

@@ -39,8 +39,8 @@ class Lane:
         """
         if self.count >= self.most:
             raise BusyError
-        self.count += 1
         job = self.pool.submit(work, *args)
+        self.count += 1
         # Not in a finally: a request that was broken off still runs.
         loop = asyncio.get_running_loop()
         job.add_done_callback(

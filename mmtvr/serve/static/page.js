@@ -3,6 +3,14 @@
 
 const plain = (event) => event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
 
+// Going back shows what was asked then, not what was typed afterwards.
+window.addEventListener('pageshow', (event) => {
+  const [visit] = performance.getEntriesByType('navigation');
+  if (!event.persisted && visit?.type !== 'back_forward') return;
+  const box = document.getElementById('q');
+  box.value = box.defaultValue;
+});
+
 // Only one video plays at a time. Media events do not bubble.
 document.addEventListener('play', (event) => {
   for (const video of document.querySelectorAll('video')) {

@@ -1,0 +1,100 @@
+"""A served index of six videos, some with hostile names."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from mmtvr.apis.searcher import TextVideoSearcher
+from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
+from mmtvr.search.store import FileEntry
+from mmtvr.serve.app import create_app
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs/tpmcl_moving_shapes.py'
+NAMES = (
+    '<script>alert(1)<∕script>.mp4',
+    "quotes\" onerror='alert(1)' &amp;.mp4",
+    'new\nline %2e%2e {{ 7*7 }}.mp4',
+    'כלב 犬 \N{DOG FACE}.mp4',
+    'plain.mp4',
+)
+
+
+def make_avi(source: Path, target: Path) -> None:
+    """MPEG-4 in AVI, which browsers do not play."""
+    import av
+
+    with av.open(str(source)) as old, av.open(str(target), 'w') as new:
+        video = new.add_stream('mpeg4', rate=10)
+        size = old.streams.video[0]
+        video.width, video.height = size.width, size.height
+        video.pix_fmt = 'yuv420p'
+        for frame in old.decode(video=0):
+            picture = frame.to_ndarray(format='rgb24')
+            picture = av.VideoFrame.from_ndarray(picture, format='rgb24')
+            new.mux(video.encode(picture))
+        new.mux(video.encode())
+
+
+@pytest.fixture(scope='session')
+def videos(tmp_path_factory):
+    """Folder of videos; do not change it."""
+    root = tmp_path_factory.mktemp('shapes')
+    made = ensure_moving_shapes(root, 'test', 6, 0) / 'videos'
+    folder = tmp_path_factory.mktemp('served') / 'videos'
+    folder.mkdir()
+    for number, name in enumerate(NAMES):
+        shutil.copy(made / f'video{number}.mp4', folder / name)
+    make_avi(made / 'video0.mp4', folder / 'old.avi')
+    (folder / 'secret.txt').write_text('secret')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def searcher(videos, tmp_path_factory):
+    """The model with an index of them."""
+    found = TextVideoSearcher(CONFIG)
+    into = tmp_path_factory.mktemp('index') / 'shapes'
+    report = found.index(videos, into=into, progress=False)
+    assert not report.unreadable
+    return found
+
+
+@pytest.fixture(scope='session')
+def app(searcher, tmp_path_factory):
+    """The application."""
+    cache = tmp_path_factory.mktemp('cache')
+    return create_app(searcher, 'shapes <index>', cache, ['videos.test'])
+
+
+@pytest.fixture(scope='session')
+def client(app):
+    """Ask the application."""
+    with TestClient(app, base_url='http://127.0.0.1:8000') as client:
+        yield client
+
+
+@pytest.fixture(scope='session')
+def key_of(videos):
+    """Key of a file by its name."""
+    return lambda name: FileEntry(str(videos / name), '').key
+
+
+@pytest.fixture(scope='session')
+def names():
+    """Names of the MP4 files as pages show them."""
+    return NAMES
+
+
+@pytest.fixture(scope='session')
+def empty_client(tmp_path_factory):
+    """Ask an application whose index has no videos."""
+    root = tmp_path_factory.mktemp('empty')
+    (root / 'none').mkdir()
+    searcher = TextVideoSearcher(CONFIG)
+    searcher.index(root / 'none', into=root / 'index', progress=False)
+    empty = create_app(searcher, 'empty', root / 'cache')
+    with TestClient(empty, base_url='http://localhost') as client:
+        yield client

@@ -1,0 +1,98 @@
+import asyncio
+import threading
+
+import pytest
+
+from mmtvr.serve.errors import BusyError
+from mmtvr.serve.lane import Lane
+
+QUERY = 'a red circle rising'
+
+
+def test_search_gives_what_the_model_finds(client, searcher):
+    answer = client.get('/api/search', params=dict(q=QUERY, k=3)).json()
+    assert answer['query'] == QUERY
+    expected = searcher.search(QUERY, top_k=3)
+    assert [r['score'] for r in answer['results']] == [
+        result.score for result in expected
+    ]
+    best = answer['results'][0]
+    assert best['rank'] == 1
+    assert best['time'] == expected[0].time
+    assert [word['word'] for word in best['words']] == [
+        *('red', 'circle', 'rising')
+    ]
+    assert '/' not in best['name']
+    for address in ('video', 'poster', 'preview'):
+        assert client.head(best[address]).status_code == 200
+
+
+def test_similar_and_explain_answer_in_json(client, key_of):
+    key = key_of('plain.mp4')
+    similar = client.get(f'/api/similar/{key}?k=2').json()
+    assert len(similar['results']) == 2
+    why = client.get(f'/api/explain/{key}', params=dict(q=QUERY)).json()
+    assert why['explanation']['words'][1] == 'a'
+    assert len(why['times']) == len(why['explanation']['sentence']) == 8
+
+
+def test_health_tells_how_many_videos_there_are(client):
+    assert client.get('/health').json() == dict(status='ok', videos=6)
+
+
+@pytest.mark.parametrize(
+    ('address', 'status'),
+    [
+        ('/api/search', 400),
+        (f'/api/search?q={"x" * 1001}', 400),
+        ('/api/explain/unknown?q=dog', 404),
+        ('/api/nothing', 404),
+    ],
+)
+def test_errors_are_json_too(client, address, status):
+    answer = client.get(address)
+    assert answer.status_code == status
+    assert answer.json()['error']
+
+
+def test_other_methods_are_refused(client):
+    assert client.post('/api/search?q=dog').status_code == 405
+
+
+def test_only_so_many_wait():
+    lane = Lane('test', 1, 1)
+    go, running = threading.Event(), []
+
+    def work():
+        running.append(threading.current_thread().name)
+        assert go.wait(10)
+        return 'done'
+
+    async def ask():
+        first = [asyncio.ensure_future(lane.run(work)) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        with pytest.raises(BusyError):
+            await lane.run(work)
+        assert len(running) == 1
+        # One that no longer waits for its answer still occupies the thread.
+        first[0].cancel()
+        await asyncio.sleep(0)
+        with pytest.raises(BusyError):
+            await lane.run(work)
+        go.set()
+        assert await first[1] == 'done'
+        await asyncio.sleep(0.05)
+        assert await lane.run(work) == 'done'
+
+    asyncio.run(ask())
+    lane.close()
+
+
+def test_busy_is_told_with_when_to_come_back(client, monkeypatch):
+    async def refuse(*_):
+        raise BusyError
+
+    monkeypatch.setattr(Lane, 'run', refuse)
+    page = client.get('/?q=dog')
+    assert page.status_code == 503
+    assert page.headers['retry-after'] == '2'

@@ -1,0 +1,89 @@
+import re
+from pathlib import Path
+
+import pytest
+
+import mmtvr.serve
+
+STYLE = Path(mmtvr.serve.__file__).parent / 'static/page.css'
+WEIGHTS = (0.2126, 0.7152, 0.0722)
+
+
+@pytest.mark.parametrize(
+    'address', ['/', '/?q=dog', '/health', '/static/page.js', '/nothing']
+)
+def test_every_answer_has_safe_headers(client, address):
+    headers = client.get(address).headers
+    policy = headers['content-security-policy']
+    assert "default-src 'self'" in policy
+    assert 'unsafe' not in policy
+    assert headers['x-content-type-options'] == 'nosniff'
+    assert headers['referrer-policy'] == 'no-referrer'
+    assert headers['cross-origin-resource-policy'] == 'same-origin'
+    assert 'server' not in headers
+
+
+def test_pages_hold_nothing_that_the_policy_forbids(client):
+    page = client.get('/?q=dog').text
+    assert not re.search(r'\sstyle=|\son\w+="|javascript:', page)
+    for script in re.findall('<script[^>]*>', page):
+        assert script == '<script src="/static/page.js" defer>'
+    assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
+
+
+@pytest.mark.parametrize(
+    ('host', 'status'),
+    [
+        ('127.0.0.1:8000', 200),
+        ('localhost:8000', 200),
+        ('LOCALHOST', 200),
+        ('[::1]:8000', 200),
+        ('192.168.0.7:8000', 200),
+        ('videos.test', 200),
+        ('evil.example', 400),
+        ('evil.example:8000', 400),
+        ('localhost.evil.example', 400),
+        ('127.0.0.1.evil.example', 400),
+        ('', 400),
+        ('[::1', 400),
+    ],
+)
+def test_other_names_are_refused(client, host, status):
+    answer = client.get('/health', headers=dict(host=host))
+    assert answer.status_code == status
+    assert 'content-security-policy' in answer.headers
+
+
+def luminance(colour):
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in channels
+    ]
+    return sum(w * c for w, c in zip(WEIGHTS, linear, strict=True))
+
+
+def contrast(first, second):
+    bright, dark = sorted(map(luminance, (first, second)), reverse=True)
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_texts_have_the_contrast_that_wcag_asks_for():
+    style = STYLE.read_text()
+    schemes = [
+        dict(re.findall(r'--([\w-]+): (#\w{6})', block))
+        for block in re.findall(r':root \{(.*?)\}', style, re.S)
+    ]
+    assert len(schemes) == 2
+    for colours in schemes:
+        for text in ('ink', 'soft', 'link'):
+            for ground in ('paper', 'card'):
+                assert contrast(colours[text], colours[ground]) >= 4.5
+        assert contrast(colours['on-accent'], colours['accent']) >= 4.5
+        assert contrast(colours['focus'], colours['paper']) >= 3
+    shades = re.findall(
+        r'\.s\d+ \{ background: (#\w{6}); color: (#\w{6})', style
+    )
+    assert len(shades) == 11
+    for ground, text in shades:
+        assert contrast(ground, text) >= 4.5

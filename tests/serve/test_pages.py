@@ -1,0 +1,190 @@
+import html
+import os
+import re
+from urllib.parse import quote
+
+import pytest
+from starlette.testclient import TestClient
+
+from mmtvr.serve.pages import clock
+
+QUERY = 'a red circle rising'
+
+
+def names_in(page):
+    found = re.findall(r'class="name"><a[^>]*><bdi>(.*?)</bdi>', page, re.S)
+    return [html.unescape(each) for each in found]
+
+
+def test_a_query_is_answered_by_a_grid_that_plays(client):
+    page = client.get('/', params=dict(q=QUERY)).text
+    assert f'<title>{QUERY} – shapes &lt;index&gt;</title>' in page
+    assert f'value="{QUERY}"' in page
+    assert page.count('<li class="card">') == 6
+    first = page.split('<li class="card">')[1]
+    time = re.search(r'from ([\d.]+) s', first)[1]
+    assert re.search(r'src="/video/[0-9a-f]{32}#t=\d+\.\d\d"', first)
+    assert f'best moment {time} s' in first
+    # Each key word with its moment.
+    assert re.findall(r'<bdi>(\w+)</bdi> <small>', first) == [
+        *('red', 'circle', 'rising')
+    ]
+
+
+def test_results_stand_in_the_order_of_the_model(client, searcher):
+    found = searcher.search(QUERY)
+    page = client.get('/', params=dict(q=QUERY)).text
+    expected = [os.path.basename(os.fsencode(r.path)) for r in found]
+    assert names_in(page) == [
+        name.decode('utf-8', 'replace') for name in expected
+    ]
+
+
+def test_names_are_escaped_and_shown_as_they_are(client, names):
+    page = client.get('/', params=dict(q=QUERY)).text
+    assert set(names_in(page)) == {*names, 'old.avi'}
+    assert '<script>alert' not in page
+    assert "onerror='" not in page.replace('&#39;', '_')
+    assert '{{ 7*7 }}' in html.unescape(page)
+
+
+@pytest.mark.parametrize(
+    'query',
+    [
+        '<script>alert(1)</script>',
+        '"><img src=x onerror=alert(1)>',
+        "' onfocus=alert(1) autofocus='",
+        '{{ 7*7 }} {% raw %}',
+        'a כלב \N{DOG FACE} $x$ \\',
+        '%00 \x01 \u202e',
+    ],
+)
+def test_queries_cannot_bring_markup_into_a_page(client, query):
+    found = client.get('/api/search', params=dict(q=query)).json()
+    key = found['results'][0]['id']
+    for address in ('/', f'/watch/{key}', f'/explain/{key}'):
+        page = client.get(address, params=dict(q=query))
+        assert page.status_code == 200, address
+        assert query.strip() in html.unescape(page.text)
+        assert '<script>alert' not in page.text
+        assert '<img src=x' not in page.text
+        for attribute in re.findall(r' value="([^"]*)"', page.text):
+            assert html.unescape(attribute) == query.strip()
+
+
+def test_addresses_in_a_page_hold_the_query(client):
+    query = 'a & b="c"#d ü'
+    page = client.get('/', params=dict(q=query)).text
+    assert f'?q={quote(query)}&amp;t=' in page
+
+
+def test_without_a_query_some_videos_are_shown(client):
+    page = client.get('/').text
+    assert 'Search 6 videos' in page
+    assert page.count('<li class="card">') == 6
+    assert client.get('/?q=%20%20').text == page
+
+
+def test_more_results_can_be_asked_for(client):
+    page = client.get('/', params=dict(q=QUERY, k=3)).text
+    assert page.count('<li class="card">') == 3
+    assert '&amp;k=6">Show 6</a>' in page
+    everything = client.get('/', params=dict(q=QUERY, k=1000)).text
+    assert 'class="more"' not in everything
+
+
+def test_an_empty_index_is_explained(empty_client):
+    for address in ('/', '/?q=a+dog'):
+        page = empty_client.get(address)
+        assert page.status_code == 200
+        assert 'The index is empty' in page.text
+        assert 'mmtvr index CONFIG FOLDER' in page.text
+    assert empty_client.get('/api/search?q=dog').json()['results'] == []
+
+
+def test_no_result_is_explained(client, searcher, monkeypatch):
+    monkeypatch.setattr(searcher, 'search', lambda *_, **__: [])
+    page = client.get('/', params=dict(q=QUERY)).text
+    assert f'Nothing found for “<bdi>{QUERY}</bdi>”' in page
+
+
+def test_a_video_has_a_page_with_its_table(client, key_of):
+    key = key_of('plain.mp4')
+    page = client.get(f'/watch/{key}', params=dict(q=QUERY)).text
+    assert '<h1><bdi>plain.mp4</bdi></h1>' in page
+    assert page.count('<li class="card">') == 5
+    table = page.split('<table class="heat"')[1].split('</table>')[0]
+    # The whole text and six word pieces, eight frames each.
+    assert len(re.findall(r'<td class="s\d+[ "]', table)) == 7 * 8
+    assert len(re.findall(r'<td class="s\d+ best"', table)) == 7
+    assert table.count('class="key"') == 3
+    assert table.count('<strong>masked</strong>') >= 1
+    assert 'alt="The 8 frames of plain.mp4 that the model saw"' in table
+    plain = client.get(f'/watch/{key}').text
+    assert 'class="heat"' not in plain
+    assert 'src="/video/' in plain
+
+
+def test_the_table_agrees_with_the_model(client, key_of, searcher, videos):
+    key = key_of('plain.mp4')
+    page = client.get(f'/explain/{key}', params=dict(q=QUERY)).text
+    expected = searcher.explain(QUERY, videos / 'plain.mp4')
+    first = re.findall(r'<td class="s\d+(?: best)?">([-\d.]+)</td>', page)
+    sentence = expected.explanation.sentence
+    assert first[:8] == [f'{value:.2f}' for value in sentence]
+    assert f'score {expected.explanation.score:.3f}' in page
+
+
+def test_a_file_that_browsers_do_not_play_has_a_preview(client, key_of):
+    page = client.get(f'/watch/{key_of("old.avi")}?t=1').text
+    stage = page.split('class="stage')[1].split('</div>')[0]
+    assert 'src="/preview/' in stage
+    assert 'src="/video/' not in stage
+    assert '<p class="note preview-note">' in stage
+    assert 'download="video.avi"' in stage
+
+
+def test_similar_videos_leave_the_video_out(client, key_of):
+    page = client.get(f'/similar/{key_of("plain.mp4")}').text
+    assert page.count('<li class="card">') == 5
+    assert 'plain.mp4' not in names_in(page)
+
+
+@pytest.mark.parametrize(
+    ('address', 'status', 'message'),
+    [
+        (f'/?q={"x" * 1001}', 400, 'Your text has 1001 characters'),
+        ('/?q=a&k=many', 400, 'k must be a number'),
+        ('/?q=a&k=-1', 400, 'k must be a number'),
+        ('/watch/0123', 404, 'no such video in the index'),
+        (f'/watch/{"0" * 32}', 404, 'no such video in the index'),
+        ("/similar/' OR 1=1 --", 404, 'no such video in the index'),
+        ('/nothing', 404, 'nothing at this address'),
+        (f'/watch/{"0" * 32}?t=nan', 400, 't must be a time'),
+    ],
+)
+def test_errors_are_told_on_a_page(client, address, status, message):
+    page = client.get(address)
+    assert page.status_code == status
+    assert message in page.text
+    assert '<form role="search"' in page.text
+
+
+def test_an_unexpected_error_tells_nothing_of_the_inside(
+    app, searcher, monkeypatch
+):
+    def fail(*_, **__):
+        raise RuntimeError('/secret/path')
+
+    monkeypatch.setattr(searcher, 'search', fail)
+    client = TestClient(app, 'http://localhost', raise_server_exceptions=False)
+    page = client.get('/?q=dog')
+    assert page.status_code == 500
+    assert 'Please try again' in page.text
+    assert 'secret' not in page.text
+    assert page.headers['x-content-type-options'] == 'nosniff'
+
+
+def test_times_are_shown_as_players_do():
+    shown = [clock(each) for each in (0, 59.94, 61.5, 3601)]
+    assert shown == ['0.0 s', '59.9 s', '1:01', '1:00:01']
