@@ -1,13 +1,13 @@
 """What the model answers, as the pages show it."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mmtvr.explanation import Explanation
 from mmtvr.search.results import SearchResult, WordMoment
 from mmtvr.search.store import FileEntry
-from mmtvr.search.two_stages import search_vectors, to_features
+from mmtvr.search.two_stages import search_similar, to_features
 from mmtvr.serve.errors import NotIndexedError, PageError
 from mmtvr.serve.library import Library, display_name
 from mmtvr.serve.preview import preview_start
@@ -20,6 +20,7 @@ PLAYABLE = {
     '.mp4': 'video/mp4',
     '.webm': 'video/webm',
 }
+CANDIDATES = 100
 OTHER = 'application/octet-stream'
 
 
@@ -118,10 +119,17 @@ class Answers:
         Returns:
             The most similar first, without itself.
         """
-        pooled = self.library.features(entry).pooled
-        (found,) = search_vectors(self.library.store, pooled, count + 1)
-        hits = self._to_hits(found)
-        return [hit for hit in hits if hit.id != entry.key][:count]
+        found = search_similar(
+            self.library.store,
+            self.library.features(entry),
+            count + 1,
+            max(CANDIDATES, count + 1),
+        )
+        hits = [hit for hit in self._to_hits(found) if hit.id != entry.key]
+        return [
+            replace(hit, rank=rank)
+            for rank, hit in enumerate(hits[:count], start=1)
+        ]
 
     def explain(
         self, entry: FileEntry, text: str

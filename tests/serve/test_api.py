@@ -30,7 +30,7 @@ def test_search_gives_what_the_model_finds(client, searcher):
 def test_similar_and_explain_answer_in_json(client, key_of):
     key = key_of('plain.mp4')
     similar = client.get(f'/api/similar/{key}?k=2').json()
-    assert len(similar['results']) == 2
+    assert [hit['rank'] for hit in similar['results']] == [1, 2]
     why = client.get(f'/api/explain/{key}', params=dict(q=QUERY)).json()
     assert why['explanation']['words'][1] == 'a'
     assert len(why['times']) == len(why['explanation']['sentence']) == 8
