@@ -5,25 +5,50 @@ from functools import partial
 
 from mmtvr.errors import SetupError
 from mmtvr.registry import VIDEO_READERS
-from mmtvr.video import DecordReader, VideoReader
+from mmtvr.video import (
+    AutoReader,
+    DecordReader,
+    OpenCVReader,
+    PyAVReader,
+    TorchCodecReader,
+    VideoReader,
+)
 
-__all__ = ['DecordReader', 'get_reader']
+__all__ = [
+    'AutoReader',
+    'DecordReader',
+    'OpenCVReader',
+    'PyAVReader',
+    'TorchCodecReader',
+    'get_reader',
+]
 
-for kind in (DecordReader,):
+SHORT_NAMES = {
+    'auto': 'mmtvr.AutoReader',
+    'decord': 'mmtvr.DecordReader',
+    'opencv': 'mmtvr.OpenCVReader',
+    'pyav': 'mmtvr.PyAVReader',
+    'torchcodec': 'mmtvr.TorchCodecReader',
+}
+for kind in (
+    AutoReader,
+    DecordReader,
+    OpenCVReader,
+    PyAVReader,
+    TorchCodecReader,
+):
     VIDEO_READERS.register_module(module=kind)
-
-SHORT_NAMES = {'decord': 'mmtvr.DecordReader'}
 
 
 def get_reader(reader: str | dict) -> Callable[..., VideoReader]:
     """Find a reader.
 
     Args:
-        reader: A short name, as ``'decord'``, or a dict with ``type``, a
+        reader: A short name, as ``'auto'``, or a dict with ``type``, a
             registered name, and options of that class.
 
     Returns:
-        What opens a file: ``get_reader('decord')(path, short_side=224)``.
+        What opens a file: ``get_reader('auto')(path, short_side=224)``.
         It can be pickled.
 
     Raises:

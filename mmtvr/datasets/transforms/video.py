@@ -53,8 +53,10 @@ class LoadVideoFrames(BaseTransform):
         short_side (int, optional): Decode larger videos at a size whose
             short side has this many pixels. Videos are never enlarged: let a
             resize follow. Defaults to None: decode as stored.
-        reader (str | dict): Reader of the file, ``'decord'`` or, with
-            options, ``dict(type='mmtvr.DecordReader')``.
+        reader (str | dict): ``'auto'``, which decodes single frames where
+            that is exact and reads in order elsewhere; ``'decord'``,
+            ``'opencv'``, ``'pyav'`` or ``'torchcodec'``; with options,
+            ``dict(type='mmtvr.TorchCodecReader', seek_mode='approximate')``.
         cache (dict, optional): Keep decoded frames: ``dict(folder=...)`` and
             further options of :class:`mmtvr.video.cache.FrameCache`. Random
             sampling then draws among ``frames_per_segment`` frames of each
@@ -74,7 +76,7 @@ class LoadVideoFrames(BaseTransform):
         num_frames: int = 12,
         test_mode: bool = False,
         short_side: int | None = None,
-        reader: str | dict = 'decord',
+        reader: str | dict = 'auto',
         cache: dict | None = None,
         time_limit: float | None = 60.0,
     ) -> None:

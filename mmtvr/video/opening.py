@@ -1,0 +1,90 @@
+"""Opening a video file with PyAV."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mmtvr.video.reader import UnreadableVideoError
+
+
+def open_video(path: str) -> tuple[Any, Any]:
+    """Open a file and find its video.
+
+    Pictures that only decorate, as the cover of a piece of music, are no
+    video. The decoder gets one thread: data loading has its own processes,
+    and threads of a decoder that is left early can wait for ever.
+
+    Args:
+        path: The video file.
+
+    Returns:
+        PyAV's container and the stream that FFmpeg takes for the best.
+
+    Raises:
+        UnreadableVideoError: If there is no video.
+    """
+    import av
+
+    with name_failures(path):
+        container = av.open(path, metadata_errors='ignore')
+        try:
+            stream = _find_best(container)
+            if stream is None:
+                raise UnreadableVideoError(f'{path}: it holds no video')
+            _leave_others(container, stream)
+            stream.codec_context.thread_count = 1
+        except BaseException:
+            container.close()
+            raise
+    return container, stream
+
+
+@contextmanager
+def name_failures(path: str) -> Iterator[None]:
+    """Turn what PyAV raises into the error that names the file.
+
+    Args:
+        path: The video file.
+
+    Raises:
+        UnreadableVideoError: For an error inside the block.
+    """
+    import av
+
+    try:
+        yield
+    except UnreadableVideoError:
+        raise
+    # PyAV's errors are built-in ones too; a decoder that gives nonsense
+    # raises others, as that of a picture without pixels.
+    except (av.FFmpegError, OSError, ValueError, MemoryError) as error:
+        reason = getattr(error, 'strerror', None) or str(error)
+        raise UnreadableVideoError(f'{path}: {reason}') from error
+
+
+def _find_best(container: Any) -> Any:
+    best = container.streams.best('video')
+    if best is None or not _is_decoration(best):
+        return best
+    others = [s for s in container.streams.video if not _is_decoration(s)]
+    return max(others, key=_count_pixels, default=None)
+
+
+def _is_decoration(stream: Any) -> bool:
+    from av.stream import Disposition
+
+    kinds = Disposition.attached_pic | Disposition.timed_thumbnails
+    return bool(stream.disposition & kinds)
+
+
+def _count_pixels(stream: Any) -> int:
+    return stream.codec_context.width * stream.codec_context.height
+
+
+def _leave_others(container: Any, stream: Any) -> None:
+    """Spare the demuxer what is not video."""
+    from av.stream import Discard
+
+    for other in container.streams:
+        if other.index != stream.index:
+            other.discard = Discard.all

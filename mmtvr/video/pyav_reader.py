@@ -1,0 +1,180 @@
+"""Frames of a video file, decoded one after the other by FFmpeg."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from mmtvr.video.file_memory import MEMORY
+from mmtvr.video.opening import name_failures, open_video
+from mmtvr.video.pictures import PictureMaker
+from mmtvr.video.reader import UnreadableVideoError, VideoReader
+
+#: Decoded frames are kept up to so many bytes while they are counted.
+KEPT_BYTES = 128 * 2**20
+
+
+class PyAVReader(VideoReader):
+    """A video file read in order, from its first frame to the last asked.
+
+    Frames are counted as they leave the decoder, which no header, time or
+    index can contradict: the reference for all other readers. The first look
+    at a file decodes all of it; how many frames it has is then remembered.
+
+    Args:
+        path: The video file.
+        short_side: See :class:`VideoReader`.
+
+    Raises:
+        UnreadableVideoError: If the file cannot be opened, if its decoder
+            reports damage, or if there is no frame in it.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike, short_side: int | None = None
+    ) -> None:
+        super().__init__(path, short_side)
+        self._kept: list[Any] | None = None
+        self._container, self._stream = open_video(self.path)
+        try:
+            self._maker = PictureMaker(short_side)
+            self._findings = MEMORY.recall(self.path)
+            if self._findings.times is None:
+                self._findings.times = self._look_through()
+        except BaseException:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        """Number of frames that the decoder gives, at least one."""
+        return len(self._findings.times)
+
+    @property
+    def original_shape(self) -> tuple[int, int]:
+        """Height and width of the first picture, as it is displayed."""
+        self._look_at_first()
+        return self._maker.shown_shape
+
+    @property
+    def fps(self) -> float:
+        """Frames per second, on average; 0 where the file does not tell."""
+        return float(self._stream.average_rate or 0)
+
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the format of the pictures."""
+        return self._stream.codec_context.codec.canonical_name
+
+    @property
+    def rotation(self) -> int:
+        """Degrees, anticlockwise, by which stored pictures were turned."""
+        self._look_at_first()
+        return self._maker.rotation
+
+    def get_frames(self, indices: Sequence[int]) -> np.ndarray:
+        """Decode frames, see :class:`VideoReader`."""
+        order = [int(index) for index in indices]
+        if order and not 0 <= min(order) <= max(order) < len(self):
+            raise IndexError(
+                f'{self.path}: it has {len(self)} frames; asked for '
+                f'{min(order)} to {max(order)}'
+            )
+        wanted = set(order)
+        pictures = {}
+        with name_failures(self.path):
+            for index, frame in enumerate(self._frames()):
+                if index == 0:
+                    self._maker.look_at(frame)
+                if index in wanted:
+                    pictures[index] = self._maker.make(frame)
+                if len(pictures) == len(wanted):
+                    break
+        if len(pictures) < len(wanted):
+            raise UnreadableVideoError(
+                f'{self.path}: it has changed while it was read'
+            )
+        return np.stack([pictures[index] for index in order])
+
+    def get_times(self) -> np.ndarray:
+        """Tell when each frame is shown, see :class:`VideoReader`."""
+        return self._findings.times.copy()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._kept = None
+        self._container.close()
+
+    def _frames(self) -> Iterator[Any]:
+        if self._kept is not None:
+            yield from self._kept
+            return
+        self._container.close()
+        self._container, self._stream = open_video(self.path)
+        yield from decode_in_order(self._container, self._stream)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether size and rotation are known already."""
+        return self._maker.stored_shape is not None
+
+    def _look_at_first(self) -> None:
+        if not self.has_pictures:
+            self.get_frames([0])
+
+    def _look_through(self) -> np.ndarray:
+        """Decode everything, keep it if it fits, and note the times."""
+        times, size = [], 0
+        self._kept = []
+        with name_failures(self.path):
+            for frame in decode_in_order(self._container, self._stream):
+                self._maker.look_at(frame)
+                times.append(frame.time)
+                size += sum(plane.buffer_size for plane in frame.planes)
+                if size > KEPT_BYTES:
+                    self._kept = None
+                elif self._kept is not None:
+                    self._kept.append(frame)
+        if not times:
+            raise UnreadableVideoError(f'{self.path}: it holds no frame')
+        return times_from_first(times, self.fps)
+
+
+def decode_in_order(container: Any, stream: Any) -> Iterator[Any]:
+    """Decode all frames.
+
+    Args:
+        container: PyAV's container, at its beginning.
+        stream: Its video stream.
+
+    Yields:
+        PyAV's frames, in the order of display.
+    """
+    import av
+
+    begun = False
+    for packet in container.demux(stream):
+        begun |= packet.is_keyframe
+        try:
+            yield from packet.decode()
+        except av.InvalidDataError:
+            # What precedes the first keyframe refers to what was cut off.
+            if begun or not packet.size:
+                raise
+
+
+def times_from_first(times: Sequence[float | None], fps: float) -> np.ndarray:
+    """Make times ascend from zero.
+
+    Args:
+        times: Seconds of the frames in the order of display.
+        fps: Frames per second, for those that have no time; 0 if unknown.
+
+    Returns:
+        Shape (number of frames,), seconds. Where a time is missing or not
+        behind the one before, all are told from ``fps``, or from 25.
+    """
+    known = np.array([np.nan if t is None else t for t in times], float)
+    if np.isnan(known).any() or (np.diff(known) <= 0).any():
+        return np.arange(len(known)) / (fps or 25.0)
+    return known - known[0]
