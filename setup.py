@@ -24,7 +24,8 @@ INSTALL_REQUIRES = [
     'huggingface-hub>=1.0',
     'numpy',
     'pillow',
-    'av>=12',
+    # Streams that are not read, scaling in the caller's thread.
+    'av>=17',
     'decord>=0.6.0; platform_machine in "x86_64 AMD64"',
     'HanTa>=1.1',
     'scikit-learn>=1.5',

@@ -23,7 +23,7 @@ from mmtvr.video.compression import (
 )
 from mmtvr.video.supervised_reader import supervise
 
-READER = 'decord'
+READER = 'auto'
 PROBLEMS = 'not_compressed.csv'
 NAMES_SHOWN = 5
 

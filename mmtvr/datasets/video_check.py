@@ -14,7 +14,7 @@ TIME_LIMIT = 60.0
 
 def find_problem(
     path: str | Path,
-    reader: str | dict = 'decord',
+    reader: str | dict = 'auto',
     time_limit: float | None = TIME_LIMIT,
 ) -> str | None:
     """Look for what would stop a video from being read.
@@ -44,7 +44,7 @@ def find_problem(
 def find_problems(
     paths: Sequence[Path],
     workers: int,
-    reader: str | dict = 'decord',
+    reader: str | dict = 'auto',
     time_limit: float | None = TIME_LIMIT,
 ) -> Iterator[str | None]:
     """Look at many files side by side.

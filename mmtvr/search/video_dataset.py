@@ -11,7 +11,7 @@ from mmtvr.errors import SetupError
 from mmtvr.search.identity import hash_file
 from mmtvr.search.store import KEY_BYTES
 from mmtvr.search.video_files import FoundVideo
-from mmtvr.video import DecordReader, UnreadableVideoError
+from mmtvr.video import AutoReader, UnreadableVideoError
 
 
 class ReadVideo(NamedTuple):
@@ -74,7 +74,7 @@ class VideosToRead(Dataset):
         about = packed['data_samples']
         if about.get('frame_times') is None:
             # Another loading transform than ours does not tell them.
-            with DecordReader(video.path) as reader:
+            with AutoReader(video.path) as reader:
                 times = reader.get_times()[about.frame_inds]
             about.set_metainfo(dict(frame_times=times))
         return packed

@@ -89,7 +89,7 @@ def create_app(
 
 def _reader_of(searcher: Any) -> Any:
     """The reader of the model's own pipeline, in a helper process."""
-    kind = 'decord'
+    kind = 'auto'
     for transform in searcher.encoder.pipelines.video.transforms:
         kind = getattr(transform, 'reader', kind)
     return supervise(get_reader(kind), SECONDS_PER_VIDEO)

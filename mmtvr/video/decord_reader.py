@@ -160,8 +160,8 @@ class DecordReader(VideoReader):
             import decord
         except ImportError as error:
             raise SetupError(
-                'Reading videos needs decord, which is not installed: '
-                'pip install decord'
+                "The reader 'decord' needs the package decord, which is not "
+                "installed: pip install decord, or set reader='auto'"
             ) from error
         return self._guard(
             lambda: decord.VideoReader(

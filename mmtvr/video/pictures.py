@@ -8,7 +8,7 @@ from mmtvr.video.resizing import reduced_size, resize_frames
 
 # FFmpeg's scaler filters with every pixel that it leaves out, so that it is
 # dearer than OpenCV's for a small reduction and cheaper for a large one.
-SCALE_WHILE_CONVERTING = 1 / 2
+SCALE_WHILE_CONVERTING = 2 / 3
 
 
 class PictureMaker:

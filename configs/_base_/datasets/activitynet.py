@@ -18,6 +18,6 @@ test_evaluator = [
         type='mmtvr.RetrievalReport',
         protocol='activitynet/paragraph-val_1',
         about=dict(
-            decoder='decord',
+            decoder='auto',
             frames='64 per video, the middle of equal segments')),
 ]

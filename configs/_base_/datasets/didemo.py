@@ -51,6 +51,6 @@ test_evaluator = [
         type='mmtvr.RetrievalReport',
         protocol='didemo/paragraph',
         about=dict(
-            decoder='decord',
+            decoder='auto',
             frames='64 per video, the middle of equal segments')),
 ]

@@ -80,6 +80,6 @@ test_evaluator = [
         type='mmtvr.RetrievalReport',
         protocol='msrvtt/1k-A',
         about=dict(
-            decoder='decord',
+            decoder='auto',
             frames='12 per video, the middle of equal segments')),
 ]

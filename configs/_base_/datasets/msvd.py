@@ -16,6 +16,6 @@ test_evaluator = [
         type='mmtvr.RetrievalReport',
         protocol='msvd/all-captions',
         about=dict(
-            decoder='decord',
+            decoder='auto',
             frames='12 per video, the middle of equal segments')),
 ]

@@ -15,6 +15,6 @@ test_evaluator = [
         type='mmtvr.RetrievalReport',
         protocol='vatex/test-1500',
         about=dict(
-            decoder='decord',
+            decoder='auto',
             frames='12 per video, the middle of equal segments')),
 ]
