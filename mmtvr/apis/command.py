@@ -16,13 +16,15 @@ from mmtvr.errors import SetupError
 # The launcher ends all processes when the first one fails.
 SECONDS_FOR_LAUNCHER = 10
 STOPPED = 130
+RESUME = '--resume goes on after the last whole epoch'
 
 
-def run_command(work: Callable[[], None]) -> int:
+def run_command(work: Callable[[], None], when_stopped: str = RESUME) -> int:
     """Run a command and turn its end into an exit status.
 
     Args:
         work: The command.
+        when_stopped: What to say when it is stopped from the keyboard.
 
     Returns:
         0; 1 after a :class:`SetupError`, whose message alone goes to stderr;
@@ -36,10 +38,7 @@ def run_command(work: Callable[[], None]) -> int:
         return 1
     except KeyboardInterrupt:
         if launched_rank() == 0:
-            print(
-                'stopped; --resume goes on after the last whole epoch',
-                file=sys.stderr,
-            )
+            print(f'stopped; {when_stopped}', file=sys.stderr)
         return STOPPED
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -1,19 +1,10 @@
-"""``mmtvr index``: make or update an index of videos."""
+"""``mmtvr index``: make, update, export or import an index of videos."""
 
 import argparse
-import json
-import os
-import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from mmtvr.search.results import IndexReport
-
-STOPPED = 130
 PRETRAINED = 'none'
-SHOWN = 10
+STOPPED = 'what is indexed can be searched, and the same command goes on'
 EXAMPLES = """
 examples:
   the test videos of moving shapes, with the model that the README trains:
@@ -21,16 +12,21 @@ examples:
         --into work_dirs/shapes_index
   your own folder, zero-shot, with CLIP as it was pretrained:
     mmtvr index configs/clip4clip_msrvtt.py ~/Videos --checkpoint none \\
-        --into ~/videos.index
-  several folders, read by four processes, tokens kept in 8 bits:
+        --into ~/videos_index
+  several folders, read by four processes, frames kept in 8 bits:
     mmtvr index CONFIG DIR1 DIR2 --into INDEX --workers 4 --precision int8
   encoding spread over two processes or GPUs:
     torchrun --nproc_per_node 2 -m mmtvr index CONFIG DIR --into INDEX
+  without a model:
+    mmtvr index --into INDEX --remove DIR_OR_FILE
+    mmtvr index --into INDEX --export features.npz
+    mmtvr index --into NEW_INDEX --import features.npz
 
 The same command again brings the index up to date: only files that are new or
 have another content are encoded, renamed ones are recognised, and those that
 are gone leave the index. It may be stopped at any time, and goes on where it
-was. Files that cannot be read are listed and stop nothing.
+was. Files that cannot be read are listed and stop nothing; they are tried
+again the next time. What counts as a video, and all else: docs/search.md.
 """
 
 
@@ -45,14 +41,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """
     parser = argparse.ArgumentParser(
         'mmtvr index',
+        usage='mmtvr index CONFIG VIDEOS... --into INDEX [options]',
         description='Encode videos once, so that they can be searched.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('config', help='config file of the model')
+    parser.add_argument('config', nargs='?', help='config file of the model')
     parser.add_argument(
         'videos',
-        nargs='+',
+        nargs='*',
         help='folders, video files, or annotation files (.json)',
     )
     parser.add_argument(
@@ -76,102 +73,62 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'beside it)',
     )
     parser.add_argument(
-        '--precision',
-        choices=('float16', 'int8'),
-        default='float16',
-        help='how a new index keeps the features of frames',
-    )
-    parser.add_argument(
         '--workers',
         type=int,
         default=0,
         help='processes that read videos (default: 0, this one)',
     )
     parser.add_argument('--device', help='cpu, cuda or cuda:1')
+    add_settings(parser)
+    tasks = parser.add_mutually_exclusive_group()
+    tasks.add_argument(
+        '--remove',
+        nargs='+',
+        metavar='PATH',
+        help='take files, or all files of folders or annotations, out of the '
+        'index; the files themselves stay',
+    )
+    tasks.add_argument(
+        '--export', metavar='NPZ', help='write the features of the index'
+    )
+    tasks.add_argument(
+        '--import',
+        dest='import_',
+        metavar='NPZ',
+        help='fill a new index with features that any encoder made',
+    )
     parser.add_argument(
         '--json', action='store_true', help='print the report as JSON'
     )
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    without_model = args.remove or args.export or args.import_
+    if not without_model and not (args.config and args.videos):
+        parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
+    if without_model and args.config:
+        parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
+    return args
 
 
-def choose_checkpoint(config: str, given: str | None) -> str | None:
-    """Choose the weights that a command uses.
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add what is settled when an index is made.
 
     Args:
-        config: The config file.
-        given: What ``--checkpoint`` says.
-
-    Returns:
-        A checkpoint or a work folder; None for pretrained encoders.
-
-    Raises:
-        SetupError: Nothing is given and the config was not trained here.
+        parser: Gets the arguments.
     """
-    from mmtvr.errors import SetupError
-
-    if given == PRETRAINED:
-        return None
-    if given is not None:
-        return given
-    folder = Path('work_dirs', Path(config).stem)
-    if folder.is_dir():
-        return str(folder)
-    raise SetupError(
-        f'{config} was not trained here: there is no {folder}. Train it '
-        f'(`python tools/train.py {config}`), give --checkpoint PATH, or '
-        '--checkpoint none for the encoders as they were pretrained'
+    new = parser.add_argument_group('settings of a new index')
+    new.add_argument(
+        '--precision',
+        choices=('float16', 'int8'),
+        default='float16',
+        help='how the features of frames are kept (default: float16)',
     )
-
-
-def index(args: argparse.Namespace) -> None:
-    """Index as the command line says and print the report.
-
-    Args:
-        args: The arguments.
-    """
-    checkpoint = choose_checkpoint(args.config, args.checkpoint)
-    from mmtvr.apis.searcher import TextVideoSearcher
-
-    searcher = TextVideoSearcher(args.config, checkpoint, args.device)
-    report = searcher.index(
-        args.videos,
-        args.into,
-        videos_folder=args.videos_folder,
-        precision=args.precision,
-        workers=args.workers,
-        progress=not args.json,
+    new.add_argument(
+        '--parts',
+        type=int,
+        help='vectors that the first stage has of each video, of as many '
+        'parts of it in time (default: 4, or 1 for a head that compares '
+        'pooled vectors)',
     )
-    if args.json:
-        print(json.dumps(report.to_dict()))
-    else:
-        print(describe(report, args.into))
-
-
-def describe(report: 'IndexReport', into: str) -> str:
-    """Put a report into words.
-
-    Args:
-        report: What was done.
-        into: The index.
-
-    Returns:
-        A few lines.
-    """
-    lines = [
-        f'{report.videos} videos in {into}: {report.encoded} encoded, '
-        f'{report.reused} known by their content, {report.unchanged} '
-        f'unchanged, {report.removed} removed; {report.seconds:.1f} s'
-    ]
-    if report.unreadable:
-        lines.append(f'{len(report.unreadable)} could not be read:')
-        listed = list(report.unreadable.items())
-        lines += [f'  {path!r}: {why}' for path, why in listed[:SHOWN]]
-        if len(listed) > SHOWN:
-            lines.append(
-                f'  and {len(listed) - SHOWN} more (--json names all)'
-            )
-    lines.append(f'search it: mmtvr search {into} "a text"')
-    return '\n'.join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -184,20 +141,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     args = parse_args(argv)
-    from mmtvr.errors import SetupError
+    # PyTorch takes seconds to import, which --help does not need.
+    from mmtvr.apis.command import run_command
+    from mmtvr.apis.index_tasks import run_task
 
-    try:
-        index(args)
-    except SetupError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(
-            f'\nstopped. What is in {args.into} can be searched; the same '
-            'command goes on.',
-            file=sys.stderr,
-        )
-        sys.stderr.flush()
-        # Worker processes and threads of the engine do not delay the end.
-        os._exit(STOPPED)
-    return 0
+    return run_command(lambda: run_task(args), STOPPED)

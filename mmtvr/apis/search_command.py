@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ examples:
   mmtvr search INDEX "a dog catches a ball" "someone sings" --top-k 3
   mmtvr search INDEX --video holiday.mp4         # similar videos
   mmtvr search INDEX "a dog" --json | python -m json.tool
+  mmtvr search IMPORTED_INDEX --vectors queries.npy   # (Q, D), any encoder
 
 The index knows the config and the checkpoint that it was made with. A text is
 compared with the pooled vectors of all videos, and the best --candidates are
@@ -43,6 +43,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--video', help='find videos that are similar to this file'
     )
     parser.add_argument(
+        '--vectors',
+        metavar='NPY',
+        help='queries (Q, D) that the encoder of imported features made',
+    )
+    parser.add_argument(
         '--top-k', type=int, default=10, help='results of a query (default 10)'
     )
     parser.add_argument(
@@ -60,8 +65,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--json', action='store_true', help='print the results as JSON'
     )
     args = parser.parse_args(argv)
-    if bool(args.texts) == bool(args.video):
-        parser.error('give texts, or --video FILE')
+    if sum(map(bool, (args.texts, args.video, args.vectors))) != 1:
+        parser.error('give texts, or --video FILE, or --vectors FILE')
     return args
 
 
@@ -72,16 +77,27 @@ def search(args: argparse.Namespace) -> None:
         args: The arguments.
     """
     from mmtvr.apis.searcher import open_searcher
+    from mmtvr.apis.vector_search import (
+        is_imported,
+        search_by_name,
+        search_by_vectors,
+    )
 
-    searcher = open_searcher(args.index, args.checkpoint, args.device)
-    if args.video:
+    options = (args.top_k, args.candidates)
+    if args.vectors:
+        found = search_by_vectors(args.index, args.vectors, *options)
+        queries = [f'vector {number}' for number in range(len(found))]
+    elif args.video and is_imported(args.index):
         queries = [args.video]
-        found = [searcher.search(video=args.video, top_k=args.top_k)]
+        found = [search_by_name(args.index, args.video, *options)]
     else:
-        queries = args.texts
-        found = searcher.search(
-            args.texts, args.top_k, candidates=args.candidates
-        )
+        searcher = open_searcher(args.index, args.checkpoint, args.device)
+        queries = args.texts or [args.video]
+        options = dict(top_k=args.top_k, candidates=args.candidates)
+        if args.video:
+            found = [searcher.search(video=args.video, **options)]
+        else:
+            found = searcher.search(args.texts, **options)
     if args.json:
         answers = [
             dict(query=query, results=[each.to_dict() for each in results])
@@ -132,11 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     args = parse_args(argv)
-    from mmtvr.errors import SetupError
+    # PyTorch takes seconds to import, which --help does not need.
+    from mmtvr.apis.command import run_command
 
-    try:
-        search(args)
-    except SetupError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    return 0
+    return run_command(lambda: search(args), 'nothing was changed')

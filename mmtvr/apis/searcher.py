@@ -14,14 +14,15 @@ from mmtvr.apis.config import load_config
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import RetrievalEncoder
 from mmtvr.search.identity import check_model
-from mmtvr.search.indexing import Indexer, describe_file
+from mmtvr.search.indexing import Indexer, describe_file, prepare_index
 from mmtvr.search.results import IndexReport, SearchResult, VideoExplanation
 from mmtvr.search.store import StoredVideos, VideoStore
-from mmtvr.search.stores import open_store
+from mmtvr.search.stores import open_store, require_index
 from mmtvr.search.two_stages import (
     search_similar,
     search_texts,
     to_features,
+    without,
 )
 from mmtvr.search.video_files import FoundVideo, find_videos
 
@@ -125,14 +126,12 @@ class TextVideoSearcher:
             videos = [videos]
         found = find_videos(videos, videos_folder)
         store = open_store(into)
-        about = store.read_about()
-        if about is None:
-            width = len(self.encoder.encode_texts(['a']).features.pooled[0])
-            parts = parts or self.encoder.default_parts
-            facts = dict(width=width, precision=precision, parts=parts)
-            store.write_about({**self.encoder.about, **facts})
-        else:
-            check_model(about, self.encoder.about, store.url)
+        facts = dict(
+            width=self.encoder.width,
+            precision=precision,
+            parts=parts or self.encoder.default_parts,
+        )
+        prepare_index(store, {**self.encoder.about, **facts})
         self._store = store
         return Indexer(store, self.encoder, workers, progress).run(found)
 
@@ -149,13 +148,7 @@ class TextVideoSearcher:
             SetupError: There is no index, or another model filled it.
         """
         store = open_store(index)
-        about = store.read_about()
-        if about is None:
-            raise SetupError(
-                f'there is no index {os.fspath(index)}: make one with '
-                '`mmtvr index CONFIG VIDEOS --into INDEX`'
-            )
-        check_model(about, self.encoder.about, store.url)
+        check_model(require_index(store), self.encoder.about, store.url)
         self._store = store
         return self
 
@@ -253,14 +246,9 @@ class TextVideoSearcher:
         self, video: PathLike, top_k: int, candidates: int
     ) -> list[SearchResult]:
         path = os.path.abspath(video)
-        found = search_similar(
-            self.store, self._features_of(path), top_k + 1, candidates
-        )
-        others = [result for result in found if result.path != path][:top_k]
-        return [
-            SearchResult(**{**vars(result), 'rank': rank})
-            for rank, result in enumerate(others, start=1)
-        ]
+        features = self._features_of(path)
+        found = search_similar(self.store, features, top_k + 1, candidates)
+        return without(found, path)[:top_k]
 
     def _features_of(self, video: PathLike) -> StoredVideos:
         """Features of a file: from the index if it is as it was there."""
@@ -299,11 +287,12 @@ def open_searcher(
         >>> open_searcher(where).search('a blue star', top_k=1)[0].rank
         1
     """
-    about = open_store(index).read_about()
-    if about is None:
+    about = require_index(open_store(index))
+    if about.get('imported'):
         raise SetupError(
-            f'there is no index {os.fspath(index)}: make one with '
-            '`mmtvr index CONFIG VIDEOS --into INDEX`'
+            f'{os.fspath(index)} holds imported features ({about["name"]}), '
+            'whose model mmtvr does not have: search it with vectors of that '
+            'model (--vectors) or by one of its videos (--video)'
         )
     config = Config.fromstring(about['config'], '.py')
     init_default_scope(config.get('default_scope') or 'mmtvr')

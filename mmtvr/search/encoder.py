@@ -97,6 +97,11 @@ class RetrievalEncoder:
         self.model = _load(cfg, checkpoint).to(self.device).eval()
 
     @property
+    def width(self) -> int:
+        """Width D of the features."""
+        return self.encode_texts(['a']).features.pooled.shape[1]
+
+    @property
     def default_parts(self) -> int:
         """Vectors of a video that the first stage needs with this head."""
         compares = getattr(self.model.head, 'compares', 'tokens')

@@ -2,20 +2,40 @@
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
-from mmengine.dist import barrier, get_rank, get_world_size
+import torch
+from mmengine.dist import all_reduce, barrier, get_rank, get_world_size
 from tqdm import tqdm
 
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import EncodedVideo, RetrievalEncoder
+from mmtvr.search.identity import check_model
 from mmtvr.search.results import IndexReport
 from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
 from mmtvr.search.video_files import FoundVideo, Sources
 
 VIDEOS_PER_COMMIT = 512
 SECONDS_PER_COMMIT = 10.0
+
+
+def prepare_index(store: VideoStore, about: dict[str, Any]) -> None:
+    """Make an index if there is none, or check that it is of this model.
+
+    Args:
+        store: Where the index is or will be.
+        about: Facts about the model and, for a new index, its settings.
+
+    Raises:
+        SetupError: Another model filled it.
+    """
+    if get_rank() == 0 and store.read_about() is None:
+        store.write_about(about)
+    barrier()
+    check_model(store.read_about(), about, store.url)
 
 
 class Indexer:
@@ -45,7 +65,6 @@ class Indexer:
         self.encoder = encoder
         self.workers = workers
         self.progress = progress
-        self.encoded = self.reused = 0
 
     def run(self, sources: Sources) -> IndexReport:
         """Index the files of some sources.
@@ -57,30 +76,34 @@ class Indexer:
             What was done, by all processes together.
 
         Raises:
-            SetupError: Folders that had videos have none at all now.
+            SetupError: Folders that had videos have none at all now, or
+                another process is indexing into the same place.
         """
         start = time.monotonic()
-        entries = {entry.key: entry for entry in self.store.list_files()}
-        gone = find_gone(entries.values(), sources)
-        pending, unchanged = self._find_pending(entries, sources.videos)
-        self._encode(pending)
-        barrier()
-        if get_rank() == 0:
-            self.store.refresh()
-            self.store.remove_files([entry.key for entry in gone])
-            self._remove_orphans()
-            self.store.tidy()
-        barrier()
+        with self.store.lock() if get_rank() == 0 else nullcontext():
+            barrier()
+            entries = {each.key: each for each in self.store.list_files()}
+            gone = find_gone(entries.values(), sources)
+            pending, unchanged = self._find_pending(entries, sources.videos)
+            batch = self._encode(pending)
+            counts = torch.tensor([batch.encoded, batch.reused, unchanged])
+            all_reduce(counts)
+            if get_rank() == 0:
+                self.store.refresh()
+                remove_files(self.store, gone)
+                self.store.tidy()
+            barrier()
         self.store.refresh()
         files = list(self.store.list_files())
+        broken = {e.path: e.error for e in files if e.error is not None}
+        encoded, reused, unchanged = counts.tolist()
         return IndexReport(
-            videos=sum(entry.error is None for entry in files),
-            encoded=self.encoded,
-            reused=self.reused,
+            videos=len(files) - sum(e.error is not None for e in files),
+            encoded=encoded,
+            reused=reused,
             unchanged=unchanged,
             removed=len(gone),
-            unreadable=sources.closed
-            | {e.path: e.error for e in files if e.error is not None},
+            unreadable={**sources.closed, **broken},
             seconds=time.monotonic() - start,
         )
 
@@ -100,14 +123,17 @@ class Indexer:
                 pending.append((video, entry))
         return pending, unchanged
 
-    def _encode(self, pending: list[tuple[FoundVideo, FileEntry]]) -> None:
+    def _encode(self, pending: list[tuple[FoundVideo, FileEntry]]) -> '_Batch':
         known = self.store.list_contents()
         results = self.encoder.encode_videos(
             [video for video, _ in pending], self.workers, frozenset(known)
         )
+        title = 'Indexing'
+        if get_world_size() > 1:
+            title = f'Indexing, share of one of {get_world_size()} processes'
         bar = tqdm(
             zip(pending, results, strict=True),
-            'Indexing',
+            title,
             len(pending),
             unit='video',
             disable=not self.progress or get_rank() > 0,
@@ -117,13 +143,21 @@ class Indexer:
             for (_, entry), result in bar:
                 batch.add(entry, result)
         finally:
+            # Also when stopped from the keyboard.
             batch.commit()
-            self.encoded += batch.encoded
-            self.reused += batch.reused
+        return batch
 
-    def _remove_orphans(self) -> None:
-        named = {entry.content for entry in self.store.list_files()}
-        self.store.remove_videos(sorted(self.store.list_contents() - named))
+
+def remove_files(store: VideoStore, entries: Sequence[FileEntry]) -> None:
+    """Take files out of an index, and features that no file has any more.
+
+    Args:
+        store: The index.
+        entries: The files.
+    """
+    store.remove_files([entry.key for entry in entries])
+    named = {entry.content for entry in store.list_files()}
+    store.remove_videos(sorted(store.list_contents() - named))
 
 
 class _Batch:
@@ -189,7 +223,7 @@ def _is_unchanged(before: FileEntry, now: FileEntry) -> bool:
 
 
 def find_gone(
-    entries: Iterator[FileEntry], sources: Sources
+    entries: Iterable[FileEntry], sources: Sources
 ) -> list[FileEntry]:
     """Find entries whose file is no longer there.
 
@@ -225,9 +259,31 @@ def find_gone(
             raise SetupError(
                 f'{folder} has no video now, but {count} of the index are '
                 'from there: is a disk not mounted? If they are really gone, '
-                'remove them with `mmtvr index --remove FOLDER`'
+                'remove them with `mmtvr index --into INDEX --remove FOLDER`'
             )
     return gone
+
+
+def find_named(
+    entries: Iterable[FileEntry], paths: Sequence[str]
+) -> list[FileEntry]:
+    """Find entries by what a user calls them.
+
+    Args:
+        entries: Entries of the index.
+        paths: Files, folders or annotations.
+
+    Returns:
+        Entries of these files, below these folders or of these annotations.
+    """
+    names = {*paths, *map(os.path.abspath, paths)}
+    return [
+        entry
+        for entry in entries
+        if entry.path in names
+        or entry.source in names
+        or any(_is_below(entry.path, name) for name in names)
+    ]
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -2,12 +2,14 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from mmtvr.errors import SetupError
 from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
@@ -21,6 +23,8 @@ ROWS_FOR_KEYS = 10_000
 PROBES = 50
 REFINING = 10
 KEYS_PER_FILTER = 500
+LOCK = '.lock'
+KNOWN = {'about.lance', 'videos.lance', 'files.lance', LOCK}
 STALENESS = timedelta(seconds=1)
 
 
@@ -180,6 +184,22 @@ class LanceStore(VideoStore):
         """See :class:`VideoStore`."""
         return self._table('videos').count_rows('part = 0')
 
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """See :class:`VideoStore`. Object stores have no lock."""
+        if '://' in self.url:
+            yield
+            return
+        lock = FileLock(Path(self.url, LOCK), timeout=0)
+        try:
+            with lock:
+                yield
+        except Timeout as error:
+            raise SetupError(
+                f'another process is indexing into {self.url}; searching '
+                'goes on meanwhile, indexing has to wait for it'
+            ) from error
+
     def refresh(self) -> None:
         """See :class:`VideoStore`."""
         for table in self._tables.values():
@@ -215,9 +235,6 @@ class LanceStore(VideoStore):
         if name not in self._tables:
             self._tables[name] = self._database.open_table(name)
         return self._tables[name]
-
-
-KNOWN = {'about.lance', 'videos.lance', 'files.lance', '.lock'}
 
 
 def _among(column: str, values: Sequence[str]) -> list[str]:

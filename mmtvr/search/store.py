@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from typing import NamedTuple
@@ -229,6 +230,17 @@ class VideoStore(ABC):
     @abstractmethod
     def count_videos(self) -> int:
         """Number of contents."""
+
+    @abstractmethod
+    def lock(self) -> AbstractContextManager:
+        """Keep other processes from indexing into the same place.
+
+        Returns:
+            Holds the lock while it is entered.
+
+        Raises:
+            SetupError: On entering, if another process holds it.
+        """
 
     @abstractmethod
     def refresh(self) -> None:

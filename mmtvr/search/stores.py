@@ -1,6 +1,7 @@
 """Which engine an address means."""
 
 import os
+from typing import Any
 from urllib.parse import urlsplit
 
 from mmtvr.errors import SetupError
@@ -32,3 +33,24 @@ def open_store(url: str | os.PathLike[str]) -> VideoStore:
         f'{url!r} is no address of an index: give a folder or one of '
         f'{", ".join(f"{each}://" for each in OBJECT_STORES)}'
     )
+
+
+def require_index(store: VideoStore) -> dict[str, Any]:
+    """Make sure that there is an index.
+
+    Args:
+        store: Where it should be.
+
+    Returns:
+        Facts about it.
+
+    Raises:
+        SetupError: There is none.
+    """
+    about = store.read_about()
+    if about is None:
+        raise SetupError(
+            f'there is no index {store.url}: make one with '
+            '`mmtvr index CONFIG VIDEOS --into INDEX`'
+        )
+    return about

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -116,6 +117,23 @@ def search_similar(
     found = store.read_videos(list(contents))
     scores = found.pooled @ video.pooled[0]
     return _to_results(store, found, scores, top_k)
+
+
+def without(results: Sequence[SearchResult], path: str) -> list[SearchResult]:
+    """Leave one file out.
+
+    Args:
+        results: Results, the best first.
+        path: The file.
+
+    Returns:
+        The other ones, ranked anew.
+    """
+    others = [result for result in results if result.path != path]
+    return [
+        replace(result, rank=rank)
+        for rank, result in enumerate(others, start=1)
+    ]
 
 
 def _to_results(

@@ -1,0 +1,114 @@
+"""Search an index without its model: by vectors, or by one of its videos."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from mmtvr.errors import SetupError
+from mmtvr.search.results import SearchResult
+from mmtvr.search.store import FileEntry, StoredVideos
+from mmtvr.search.stores import open_store, require_index
+from mmtvr.search.two_stages import search_similar, without
+
+PathLike = str | os.PathLike[str]
+
+
+def is_imported(index: PathLike) -> bool:
+    """Whether an index holds features that another encoder made.
+
+    Args:
+        index: The folder or the address of an index.
+
+    Returns:
+        Whether they were imported.
+    """
+    return bool(require_index(open_store(index)).get('imported'))
+
+
+def search_by_vectors(
+    index: PathLike,
+    vectors: PathLike | np.ndarray,
+    top_k: int = 10,
+    candidates: int = 100,
+) -> list[list[SearchResult]]:
+    """Find the videos whose pooled vectors are most like some vectors.
+
+    Args:
+        index: The folder or the address of an index.
+        vectors: Shape (Q, D), floating point, or a .npy file with them, made
+            by the encoder that made the features of the index.
+        top_k: How many results for each.
+        candidates: How many neighbours are compared as whole videos.
+
+    Returns:
+        For each vector its results by cosine, the best first.
+
+    Raises:
+        SetupError: There is no index or no file, or the vectors do not fit.
+    """
+    store = open_store(index)
+    width = require_index(store)['width']
+    if not isinstance(vectors, np.ndarray):
+        vectors = _read(Path(vectors))
+    lengths = _lengths(vectors, width)
+    unit = vectors.astype(np.float32) / lengths[:, None]
+    nothing = np.zeros((0, width), np.float32)
+    return [
+        search_similar(
+            store,
+            StoredVideos([''], row[None], [nothing], [nothing[:, 0]]),
+            top_k,
+            candidates,
+        )
+        for row in unit
+    ]
+
+
+def search_by_name(
+    index: PathLike, name: str, top_k: int = 10, candidates: int = 100
+) -> list[SearchResult]:
+    """Find the videos that are most like one of the index.
+
+    Args:
+        index: The folder or the address of an index.
+        name: The video as the imported file names it.
+        top_k: How many results.
+        candidates: How many neighbours are compared as whole videos.
+
+    Returns:
+        The results by cosine, the best first, the video itself left out.
+
+    Raises:
+        SetupError: There is no index, or it has no such video.
+    """
+    store = open_store(index)
+    require_index(store)
+    entry = store.find_entry(FileEntry(name, '').key)
+    if entry is None:
+        raise SetupError(f'{os.fspath(index)} has no video named {name!r}')
+    video = store.read_videos([entry.content])
+    found = search_similar(store, video, top_k + 1, candidates)
+    return without(found, name)[:top_k]
+
+
+def _read(path: Path) -> np.ndarray:
+    if not path.is_file():
+        raise SetupError(f'there is no file {path} (looked from {Path.cwd()})')
+    try:
+        return np.load(path, allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise SetupError(f'{path} cannot be read as .npy: {error}') from error
+
+
+def _lengths(vectors: np.ndarray, width: int) -> np.ndarray:
+    shape = getattr(vectors, 'shape', None)
+    if shape is None or len(shape) != 2 or shape[1] != width:
+        raise SetupError(
+            f'queries have shape {shape}, the features of the index have '
+            f'{width} dimensions: expected (Q, {width})'
+        )
+    lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise SetupError('a query vector is zero or not finite')
+    return lengths
