@@ -1,12 +1,83 @@
-"""A few videos of moving shapes and a model that searches them as it is."""
+"""An encoder that needs no video: features are drawn by a file's content."""
 
+import numpy as np
 import pytest
 
-from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
+from mmtvr.search.encoder import EncodedVideo, VideoFeatures
+from mmtvr.search.indexing import Indexer, prepare_index
+from mmtvr.search.stores import open_store
+from mmtvr.search.video_dataset import name_content
+from mmtvr.search.video_files import find_videos
+
+WIDTH, FRAMES = 16, 4
 
 
-@pytest.fixture(scope='session')
-def shapes(tmp_path_factory):
-    """Folder of six videos; do not change it."""
-    root = tmp_path_factory.mktemp('shapes')
-    return ensure_moving_shapes(root, 'test', 6, 0) / 'videos'
+def draw(content):
+    rng = np.random.default_rng(int(content, 16))
+    tokens = rng.standard_normal((FRAMES, WIDTH)).astype(np.float32)
+    tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
+    pooled = tokens.mean(0) / np.linalg.norm(tokens.mean(0))
+    return VideoFeatures(pooled, tokens, np.arange(FRAMES, dtype=np.float32))
+
+
+class ContentEncoder:
+    """Stands for a model; counts what it encodes."""
+
+    def __init__(self):
+        self.encoded = []
+
+    def encode_videos(self, videos, workers=0, known=frozenset()):
+        for video in videos:
+            with open(video.path, 'rb') as file:
+                if file.read() == b'broken':
+                    yield EncodedVideo('', error='broken')
+                    continue
+            content = name_content(video)
+            if content in known:
+                yield EncodedVideo(content)
+                continue
+            self.encoded.append(video.path)
+            yield EncodedVideo(content, draw(content))
+
+
+@pytest.fixture
+def about():
+    """Facts of a model that is not there."""
+    return dict(
+        format=1,
+        name='content',
+        model='a' * 24,
+        pipeline='b' * 24,
+        checkpoint='c' * 24,
+        checkpoint_path='here.pth',
+        width=WIDTH,
+        precision='float16',
+        parts=2,
+    )
+
+
+@pytest.fixture
+def index_folder(about):
+    """Function that indexes folders or files into a place."""
+
+    def run(sources, into, **changes):
+        store = open_store(into)
+        prepare_index(store, {**about, **changes})
+        encoder = ContentEncoder()
+        found = find_videos(sources)
+        report = Indexer(store, encoder, progress=False).run(found)
+        return report, encoder.encoded, store
+
+    return run
+
+
+@pytest.fixture
+def videos(tmp_path):
+    """A folder with three files that stand for videos, one of them nested."""
+    folder = tmp_path / 'videos'
+    (folder / 'nested').mkdir(parents=True)
+    for name in ('one.mp4', 'two.AVI', 'nested/three.webm'):
+        (folder / name).write_bytes(name.encode())
+    (folder / 'notes.txt').write_bytes(b'no video')
+    (folder / '.hidden.mp4').write_bytes(b'not yet whole')
+    return folder

@@ -10,6 +10,8 @@ import numpy as np
 class Candidate(ABC):
     """An engine, embedded in this process, with one collection.
 
+    ``finish`` and ``close`` do nothing unless an engine needs them.
+
     Args:
         folder: Where it may write; empty.
         width: Dimensions of the vectors.
@@ -38,7 +40,7 @@ class Candidate(ABC):
             vectors: Shape (n, width), float32, unit vectors.
         """
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027
         """Do what makes searching fast, after the last insert."""
 
     @abstractmethod
@@ -53,7 +55,7 @@ class Candidate(ABC):
             Their numbers.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Let go of files and threads."""
 
 
@@ -129,21 +131,22 @@ class LanceScan(Candidate):
 
 
 class LanceIndex(LanceScan):
-    """LanceDB with an IVF index of 8-bit product codes, and refining."""
+    """LanceDB with codes of a bit per dimension, and refining."""
 
-    name = 'LanceDB, IVF_PQ'
-    REFINE = 5
+    name = 'LanceDB, IVF_RQ'
+    PROBES, REFINE = 50, 10
 
     def finish(self) -> None:
         """Train the index."""
-        from lancedb.index import IvfPq
+        from lancedb.index import IvfRq
 
-        settings = IvfPq(distance_type='dot', num_sub_vectors=self.width // 8)
+        settings = IvfRq(distance_type='dot')
         self.table.create_index('vector', config=settings)
 
     def search(self, query: np.ndarray, count: int) -> list[int]:
         """Look into some partitions, and compare the best exactly."""
-        found = self.query(query, count).nprobes(20).refine_factor(self.REFINE)
+        found = self.query(query, count).nprobes(self.PROBES)
+        found = found.refine_factor(self.REFINE)
         return found.to_arrow()['id'].to_pylist()
 
 

@@ -1,0 +1,78 @@
+"""Files whose names are made to break things."""
+
+import os
+
+import numpy as np
+import pytest
+
+from mmtvr.search.store import FileEntry
+from mmtvr.search.two_stages import search_similar
+from mmtvr.search.video_files import find_videos
+
+NAMES = [
+    b"quote's.mp4",
+    b'double"quote.mp4',
+    b'new\nline.mp4',
+    b'tab\tand\rreturn.mp4',
+    b"'); DROP TABLE videos; --.mp4",
+    b'{format} %s $HOME `id`.mp4',
+    b'-rf.mp4',
+    b'<script>alert(1)</script>.mp4'.replace(b'/', b'_'),
+    'snowman ☃ and \u202eright-to-left.mp4'.encode(),
+    b'not utf-8 \xff\xfe.mp4',
+    b'x' * 240 + b'.mp4',
+    b' leading and trailing .mp4',
+    b'back\\slash.mp4',
+]
+
+
+@pytest.fixture
+def hostile(tmp_path):
+    """A folder, deep and with circles, of files with hostile names."""
+    folder = tmp_path / "a folder's #1 100% ü"
+    deep = folder / 'deep' / ('y' * 200)
+    deep.mkdir(parents=True)
+    for number, name in enumerate(NAMES):
+        place = (folder, deep)[number % 2]
+        path = os.path.join(os.fsencode(place), name)
+        with open(path, 'wb') as file:
+            file.write(b'%d' % number)
+    (deep / 'circle').symlink_to(folder)
+    (folder / 'itself.mp4').symlink_to(folder / 'itself.mp4')
+    (folder / 'nowhere.mp4').symlink_to('/nonexistent/file.mp4')
+    os.mkfifo(folder / 'pipe.mp4')
+    (folder / 'a folder.mp4').mkdir()
+    return folder
+
+
+def test_every_file_is_found_once_and_nothing_else(hostile):
+    found = find_videos([hostile])
+    names = [os.path.basename(os.fsencode(v.path)) for v in found.videos]
+    assert sorted(names) == sorted(NAMES)
+    assert found.closed == {}
+
+
+def test_hostile_names_come_back_from_an_index_as_they_were(
+    hostile, index_folder, tmp_path
+):
+    where = tmp_path / "index's place #2 100% ü"
+    report, encoded, _ = index_folder([hostile], where)
+    assert len(encoded) == report.videos == len(NAMES)
+    report, encoded, store = index_folder([hostile], where)
+    assert (encoded, report.unchanged) == ([], len(NAMES))
+    stored = {entry.path for entry in store.list_files()}
+    assert stored == {video.path for video in find_videos([hostile]).videos}
+    for entry in store.list_files():
+        video = store.read_videos([entry.content])
+        best = search_similar(store, video, 1, 10)[0]
+        assert best.path == entry.path
+        assert np.isclose(best.score, 1, atol=1e-3)
+
+
+def test_an_entry_survives_json():
+    path = os.fsdecode(b'/videos/\xff"\n.mp4')
+    entry = FileEntry(path, 'abc', 5, (1, 2), '/videos', 1.5, None)
+    assert entry.to_json().isascii()
+    assert FileEntry.from_json(entry.to_json()) == entry
+    other = FileEntry(path, 'abc', start=2.5)
+    assert other.key != entry.key

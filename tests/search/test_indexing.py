@@ -1,0 +1,147 @@
+"""An index that follows its files."""
+
+import os
+
+import pytest
+
+from mmtvr.errors import SetupError
+from mmtvr.search.indexing import find_named, remove_files
+from mmtvr.search.stores import open_store
+
+
+def paths(store):
+    return sorted(entry.path for entry in store.list_files())
+
+
+def test_the_same_again_encodes_nothing(videos, index_folder, tmp_path):
+    first, encoded, _ = index_folder([videos], tmp_path / 'index')
+    assert (first.videos, first.encoded, len(encoded)) == (3, 3, 3)
+    again, encoded, _ = index_folder([videos], tmp_path / 'index')
+    assert (again.videos, again.unchanged, encoded) == (3, 3, [])
+
+
+def test_a_renamed_file_is_not_encoded_again(videos, index_folder, tmp_path):
+    index_folder([videos], tmp_path / 'index')
+    (videos / 'one.mp4').rename(videos / 'nested/other.mp4')
+    report, encoded, store = index_folder([videos], tmp_path / 'index')
+    assert encoded == []
+    assert (report.reused, report.removed, report.videos) == (1, 1, 3)
+    assert str(videos / 'nested/other.mp4') in paths(store)
+
+
+def test_a_changed_file_is_encoded_though_size_and_time_are_as_before(
+    videos, index_folder, tmp_path
+):
+    path = videos / 'one.mp4'
+    before = path.stat()
+    index_folder([videos], tmp_path / 'index')
+    path.write_bytes(b'ONE.mp4')
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    report, encoded, store = index_folder([videos], tmp_path / 'index')
+    assert encoded == [str(path)]
+    assert store.count_videos() == report.videos == 3
+
+
+def test_a_removed_file_leaves_with_its_features(
+    videos, index_folder, tmp_path
+):
+    index_folder([videos], tmp_path / 'index')
+    (videos / 'one.mp4').unlink()
+    report, _, store = index_folder([videos], tmp_path / 'index')
+    assert report.removed == 1
+    assert store.count_videos() == 2
+
+
+def test_copies_are_entries_that_share_features(
+    videos, index_folder, tmp_path
+):
+    copy = videos / 'copy.mp4'
+    copy.write_bytes((videos / 'one.mp4').read_bytes())
+    report, encoded, store = index_folder([videos], tmp_path / 'index')
+    assert report.videos == 4
+    assert store.count_videos() == 3
+    (videos / 'one.mp4').unlink()
+    _, encoded, store = index_folder([videos], tmp_path / 'index')
+    assert encoded == []
+    assert (store.count_videos(), len(paths(store))) == (3, 3)
+
+
+def test_unreadable_files_are_listed_and_tried_again(
+    videos, index_folder, tmp_path
+):
+    bad = videos / 'bad.mp4'
+    bad.write_bytes(b'broken')
+    report, _, _ = index_folder([videos], tmp_path / 'index')
+    assert report.unreadable == {str(bad): 'broken'}
+    assert report.videos == 3
+    report, _, _ = index_folder([videos], tmp_path / 'index')
+    assert report.unreadable == {str(bad): 'broken'}
+    bad.write_bytes(b'mended')
+    report, encoded, _ = index_folder([videos], tmp_path / 'index')
+    assert report.unreadable == {}
+    assert encoded == [str(bad)]
+
+
+def test_other_folders_stay_when_one_is_indexed(
+    videos, index_folder, tmp_path
+):
+    other = tmp_path / 'other'
+    other.mkdir()
+    (other / 'four.mp4').write_bytes(b'four')
+    index_folder([videos], tmp_path / 'index')
+    report, _, _ = index_folder([other], tmp_path / 'index')
+    assert (report.videos, report.removed) == (4, 0)
+
+
+def test_a_folder_that_lost_all_videos_is_refused(
+    videos, index_folder, tmp_path
+):
+    index_folder([videos], tmp_path / 'index')
+    videos.rename(tmp_path / 'elsewhere')
+    videos.mkdir()
+    with pytest.raises(SetupError, match='not mounted'):
+        index_folder([videos], tmp_path / 'index')
+    store = open_store(tmp_path / 'index')
+    assert len(paths(store)) == 3
+    remove_files(store, find_named(list(store.list_files()), [str(videos)]))
+    assert paths(store) == []
+    assert store.count_videos() == 0
+
+
+def test_another_model_is_refused_by_name(videos, index_folder, tmp_path):
+    index_folder([videos], tmp_path / 'index')
+    with pytest.raises(SetupError, match=r'here\.pth.*there\.pth') as caught:
+        index_folder(
+            [videos],
+            tmp_path / 'index',
+            checkpoint='d' * 24,
+            checkpoint_path='there.pth',
+        )
+    assert 'different: checkpoint' in str(caught.value)
+
+
+def test_two_processes_do_not_index_at_once(videos, index_folder, tmp_path):
+    _, _, store = index_folder([videos], tmp_path / 'index')
+    with (
+        store.lock(),
+        pytest.raises(SetupError, match='another process is indexing'),
+    ):
+        index_folder([videos], tmp_path / 'index')
+
+
+def test_a_reader_sees_what_is_added_while_it_is_open(
+    videos, index_folder, tmp_path
+):
+    index_folder([videos], tmp_path / 'index')
+    reader = open_store(tmp_path / 'index')
+    assert reader.count_videos() == 3
+    (videos / 'four.mp4').write_bytes(b'four')
+    index_folder([videos], tmp_path / 'index')
+    reader.refresh()
+    assert reader.count_videos() == 4
+
+
+def test_a_folder_of_something_else_is_no_index(tmp_path):
+    (tmp_path / 'thesis.txt').write_text('precious')
+    with pytest.raises(SetupError, match=r"holds 'thesis\.txt'"):
+        open_store(tmp_path)

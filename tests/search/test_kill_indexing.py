@@ -1,0 +1,25 @@
+"""Indexing that is killed, the short version of a longer script."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_an_index_killed_at_random_moments_equals_one_made_in_one_go():
+    script = ROOT / 'tools/analysis/kill_indexing.py'
+    done = subprocess.run(
+        [sys.executable, script, '--kills', '3', '--videos', '60'],
+        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'killed 3 times' in done.stdout
+    assert 'same as in one go' in done.stdout
