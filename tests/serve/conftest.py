@@ -1,9 +1,13 @@
 """A served index of six videos, some with hostile names."""
 
 import shutil
+import socket
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import uvicorn
 from starlette.testclient import TestClient
 
 from mmtvr.apis.searcher import TextVideoSearcher
@@ -13,6 +17,13 @@ from mmtvr.serve.app import create_app
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/tpmcl_moving_shapes.py'
+BROWSER = shutil.which('chromium') or shutil.which('google-chrome')
+DRIVER = shutil.which('chromedriver')
+FLAGS = (
+    *('headless', 'no-sandbox', 'disable-gpu', 'disable-quic'),
+    *('no-first-run', 'disable-background-networking', 'disable-sync'),
+    *('disable-component-update', 'window-size=1280,900'),
+)
 NAMES = (
     '<script>alert(1)<∕script>.mp4',
     "quotes\" onerror='alert(1)' &amp;.mp4",
@@ -98,3 +109,42 @@ def empty_client(tmp_path_factory):
     empty = create_app(searcher, 'empty', root / 'cache')
     with TestClient(empty, base_url='http://localhost') as client:
         yield client
+
+
+@contextmanager
+def serve(app):
+    """Serve an application at a free port."""
+    listening = socket.create_server(('127.0.0.1', 0))
+    server = uvicorn.Server(uvicorn.Config(app, log_level='warning'))
+    thread = threading.Thread(
+        target=server.run, kwargs=dict(sockets=[listening])
+    )
+    thread.start()
+    yield f'http://127.0.0.1:{listening.getsockname()[1]}'
+    server.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture(scope='session')
+def serving():
+    """Serve an application at a free port while a context lasts."""
+    return serve
+
+
+@pytest.fixture(scope='session')
+def chromium(tmp_path_factory):
+    """A real browser; tests that use it skip without it."""
+    webdriver = pytest.importorskip('selenium.webdriver')
+    from selenium.webdriver.chrome.service import Service
+
+    if not (BROWSER and DRIVER):
+        pytest.skip('there is no Chromium here')
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in FLAGS:
+        options.add_argument(f'--{flag}')
+    profile = tmp_path_factory.mktemp('profile')
+    options.add_argument(f'--user-data-dir={profile}')
+    browser = webdriver.Chrome(options=options, service=Service(DRIVER))
+    yield browser
+    browser.quit()

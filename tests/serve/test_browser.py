@@ -1,64 +1,27 @@
 """What a person does, in a real browser."""
 
-import shutil
-import socket
-import threading
 import time
 
 import pytest
-import uvicorn
 
 from mmtvr.serve.app import create_app
 
-webdriver = pytest.importorskip('selenium.webdriver')
+pytest.importorskip('selenium')
 
-from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
-BROWSER = shutil.which('chromium') or shutil.which('google-chrome')
-DRIVER = shutil.which('chromedriver')
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        not (BROWSER and DRIVER), reason='there is no Chromium here'
-    ),
-]
+pytestmark = pytest.mark.browser
 QUERY = 'a red circle rising'
-FLAGS = (
-    *('headless', 'no-sandbox', 'disable-gpu', 'disable-quic'),
-    *('no-first-run', 'disable-background-networking', 'disable-sync'),
-    *('disable-component-update', 'window-size=1280,900'),
-)
 
 
 @pytest.fixture(scope='module')
-def address(searcher, tmp_path_factory):
-    """Where the application is served."""
+def address(searcher, serving, tmp_path_factory):
+    """Where the shapes are served."""
     app = create_app(searcher, 'shapes', tmp_path_factory.mktemp('cache'))
-    listening = socket.create_server(('127.0.0.1', 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level='warning'))
-    thread = threading.Thread(
-        target=server.run, kwargs=dict(sockets=[listening])
-    )
-    thread.start()
-    yield f'http://127.0.0.1:{listening.getsockname()[1]}'
-    server.should_exit = True
-    thread.join(20)
-
-
-@pytest.fixture(scope='module')
-def chromium(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in FLAGS:
-        options.add_argument(f'--{flag}')
-    profile = tmp_path_factory.mktemp('profile')
-    options.add_argument(f'--user-data-dir={profile}')
-    browser = webdriver.Chrome(options=options, service=Service(DRIVER))
-    yield browser
-    browser.quit()
+    with serving(app) as address:
+        yield address
 
 
 @pytest.fixture
