@@ -75,6 +75,11 @@ class CheckedFiles:
                 (_key(file), how, *state, time.time(), result),
             )
 
+    def forget(self) -> None:
+        """Drop all results."""
+        with self._base:
+            self._base.execute('DELETE FROM checked')
+
     def close(self) -> None:
         """Let go of the file."""
         self._base.close()

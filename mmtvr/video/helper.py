@@ -92,12 +92,12 @@ class _Server:
             return dict(fault=traceback.format_exc())
 
     def _open(self, request: dict) -> dict:
-        kind: Any = importlib.import_module(request['module'])
-        for name in request['name'].split('.'):
-            kind = getattr(kind, name)
-        reader = kind(*request['arguments'], **request['options'])
+        reader = _run(request)
         self.readers[request['number']] = reader
         return dict(count=len(reader))
+
+    def _call(self, request: dict) -> dict:
+        return dict(value=_run(request))
 
     def _frames(self, request: dict) -> dict:
         reader = self.readers[request['number']]
@@ -120,3 +120,10 @@ class _Server:
             written = os.pwrite(self.shared, left, place)
             left, place = left[written:], place + written
         return dict(shape=array.shape, dtype=array.dtype.str)
+
+
+def _run(request: dict) -> Any:
+    kind: Any = importlib.import_module(request['module'])
+    for name in request['name'].split('.'):
+        kind = getattr(kind, name)
+    return kind(*request['arguments'], **request['options'])

@@ -118,38 +118,91 @@ class SupervisedReader(VideoReader):
             )
         request = dict(do=what, number=self._number, **arguments)
         start = time.monotonic()
-        try:
-            answer = self._helper.ask(request, start + self._left)
-        except TimeoutError as error:
-            raise DecoderFailedError(
-                f'{self.path}: gave up after {self.time_limit:g} s'
-            ) from error
-        except HelperEndedError as error:
-            raise DecoderFailedError(f'{self.path}: {error}') from error
+        answer = ask_about(
+            self.path, self._helper, request, self._left, self.time_limit
+        )
         self._left -= time.monotonic() - start
-        self._raise_error(answer)
         return answer
-
-    def _raise_error(self, answer: dict) -> None:
-        if 'unreadable' in answer:
-            raise UnreadableVideoError(answer['unreadable'])
-        if 'no_memory' in answer:
-            raise UnreadableVideoError(f'{self.path}: not enough memory')
-        if 'setup' in answer:
-            raise SetupError(answer['setup'])
-        if 'fault' in answer:
-            raise RuntimeError(
-                f'{self.path}: the reader failed in its helper process:\n'
-                f'{answer["fault"]}'
-            )
 
     def __del__(self) -> None:
         if getattr(self, '_helper', None) is not None:
             self.close()
 
 
-def describe_reader(reader: Callable[..., VideoReader]) -> dict:
-    """Say how a helper finds a reader.
+def ask_about(
+    path: str,
+    helper: HelperProcess,
+    request: dict,
+    seconds: float,
+    time_limit: float,
+) -> dict:
+    """Ask a helper about a file, and raise what went wrong there.
+
+    Args:
+        path: The file, for messages.
+        helper: The helper.
+        request: See :meth:`HelperProcess.ask`.
+        seconds: How long to wait.
+        time_limit: How long the work on this file may take in all.
+
+    Returns:
+        The answer.
+
+    Raises:
+        DecoderFailedError: If it took too long or died.
+        UnreadableVideoError: If the file is unreadable.
+        SetupError: If something is missing.
+        RuntimeError: After any other error, with its traceback.
+    """
+    try:
+        answer = helper.ask(request, time.monotonic() + seconds)
+    except TimeoutError as error:
+        raise DecoderFailedError(
+            f'{path}: gave up after {time_limit:g} s'
+        ) from error
+    except HelperEndedError as error:
+        raise DecoderFailedError(f'{path}: {error}') from error
+    if 'unreadable' in answer:
+        raise UnreadableVideoError(answer['unreadable'])
+    if 'no_memory' in answer:
+        raise UnreadableVideoError(f'{path}: not enough memory')
+    if 'setup' in answer:
+        raise SetupError(answer['setup'])
+    if 'fault' in answer:
+        raise RuntimeError(
+            f'{path}: the reader failed in its helper process:\n'
+            f'{answer["fault"]}'
+        )
+    return answer
+
+
+def call_in_helper(
+    function: Callable[..., Any], path: str, time_limit: float
+) -> Any:
+    """Let the helper of this thread look at a file in another way.
+
+    Args:
+        function: Takes the path and returns what JSON can hold; the helper
+            imports it by its name.
+        path: The file.
+        time_limit: Seconds that it may take.
+
+    Returns:
+        What the function returns.
+
+    Raises:
+        DecoderFailedError: If it took too long or died.
+        UnreadableVideoError: From the function.
+    """
+    helper = get_helper(FILES_PER_HELPER)
+    helper.opened += 1
+    request = dict(do='call', **describe_reader(function))
+    request['arguments'] = [path, *request['arguments']]
+    return ask_about(path, helper, request, time_limit, time_limit)['value']
+
+
+def describe_reader(reader: Callable[..., Any]) -> dict:
+    """Say how a helper finds a reader or another function.
 
     Args:
         reader: A class or function, or a partial of one.
@@ -165,8 +218,8 @@ def describe_reader(reader: Callable[..., VideoReader]) -> dict:
     name = getattr(whole.func, '__qualname__', '<')
     if '<' in name or module in (None, '__main__'):
         raise ValueError(
-            f'a helper process cannot import {whole.func}: put the reader '
-            'into a module, or set time_limit=None'
+            f'a helper process cannot import {whole.func}: put it into a '
+            'module, or set time_limit=None'
         )
     return dict(
         module=module,

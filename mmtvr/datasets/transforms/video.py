@@ -134,13 +134,28 @@ class LoadVideoFrames(BaseTransform):
         Returns:
             Why it cannot be read; None if it can.
         """
-        trial = copy(self)
-        trial.test_mode, trial.frame_cache = True, None
         try:
-            trial._load(results)
+            self.count_frames(results)
         except UnreadableVideoError as error:
             return str(error).removeprefix(f'{results["filename"]}: ')
         return None
+
+    def count_frames(self, results: dict) -> int:
+        """Read what a test would read of a sample.
+
+        Args:
+            results: Sample with the required keys.
+
+        Returns:
+            How many of its ``num_frames`` frames are different ones.
+
+        Raises:
+            UnreadableVideoError: If it cannot be read.
+        """
+        trial = copy(self)
+        trial.test_mode, trial.frame_cache = True, None
+        found = trial._load(results)
+        return len(np.unique(found['frame_inds'][found['frame_mask']]))
 
     def _load(self, results: dict) -> dict:
         path = str(results['filename'])

@@ -131,9 +131,15 @@ def test_unreadable_video_gives_none_and_is_noted(tmp_path):
         build(test_mode=True)(dict(filename=path))
 
 
-def test_a_good_video_has_no_problem(tiny_videos):
+def test_a_good_video_has_no_problem(tiny_videos, tmp_path):
     path = str(tiny_videos / 'videos' / 'video0.mp4')
     assert build().find_problem(dict(filename=path)) is None
+    # The file itself is tried, not what a cache has of it.
+    cached = build(cache=dict(folder=str(tmp_path / 'cache')))
+    assert cached.find_problem(dict(filename=path)) is None
+    assert not (tmp_path / 'cache').exists()
+    few = str(tiny_videos / 'videos' / 'video3.mp4')
+    assert build(num_frames=12).count_frames(dict(filename=few)) == 5
     late = dict(filename=path, start=60.0)
     assert 'begins at 60' in build().find_problem(late)
 
