@@ -19,6 +19,7 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 
 DATASETS = _child(root.DATASETS, 'mmtvr.datasets')
+DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'mmtvr.datasets')
 FUNCTIONS = _child(root.FUNCTIONS, 'mmtvr.datasets')
 TRANSFORMS = _child(root.TRANSFORMS, 'mmtvr.datasets.transforms')
 # mmengine has no such kind: a root of its own.
@@ -37,7 +38,6 @@ OPTIM_WRAPPER_CONSTRUCTORS = _child(
 # look-up under ``default_scope='mmtvr'`` warns that it found no such registry.
 RUNNERS = _child(root.RUNNERS)
 RUNNER_CONSTRUCTORS = _child(root.RUNNER_CONSTRUCTORS)
-DATA_SAMPLERS = _child(root.DATA_SAMPLERS)
 MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS)
 WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS)
 OPTIMIZERS = _child(root.OPTIMIZERS)

@@ -1,11 +1,7 @@
 """Try a run out before it starts, so that what is missing shows at once."""
 
-import contextlib
-import random
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
@@ -17,6 +13,7 @@ from torch.utils.data import Dataset
 
 from mmtvr.checkpoints import read_checkpoint
 from mmtvr.errors import SetupError
+from mmtvr.randomness import same_random_state
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -71,7 +68,8 @@ def try_sample(model: nn.Module, dataset: Dataset) -> None:
         SetupError: The sample does not fit the model.
     """
     was_training = model.training
-    with same_random_state():
+    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=gpus), same_random_state():
         try:
             model.eval()
             batch = pseudo_collate([dataset[0]])
@@ -85,19 +83,6 @@ def try_sample(model: nn.Module, dataset: Dataset) -> None:
             return
         finally:
             model.train(was_training)
-
-
-@contextlib.contextmanager
-def same_random_state() -> Iterator[None]:
-    """Put all random generators back at the end."""
-    python, numpy = random.getstate(), np.random.get_state()
-    gpus = [torch.cuda.current_device()] if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices=gpus):
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
 
 
 def check_file(path: str, what: str) -> None:

@@ -3,6 +3,8 @@
 from mmtvr.datasets.collate import stack_samples
 from mmtvr.datasets.moving_shapes import MovingShapesDataset
 from mmtvr.datasets.readers import get_reader
+from mmtvr.datasets.resumable_batch_sampler import ResumableBatchSampler
+from mmtvr.datasets.seeded_dataset import SeededDataset
 from mmtvr.datasets.text_video import TextVideoDataset
 from mmtvr.datasets.transforms import (
     DropUnimportantWords,
@@ -17,6 +19,8 @@ __all__ = [
     'LoadVideoFrames',
     'MovingShapesDataset',
     'PackTextVideo',
+    'ResumableBatchSampler',
+    'SeededDataset',
     'TagKeyWords',
     'TextVideoDataset',
     'TokenizeText',
