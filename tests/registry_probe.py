@@ -47,8 +47,17 @@ def arguments(clip: str, folder: str) -> dict[str, dict]:
         'MovingShapesDataset': dict(
             data_root=folder, num_videos=4, lazy_init=True
         ),
+        'ResumableBatchSampler': dict(sampler=range(3), batch_size=2),
+        'ResumableTrainLoop': dict(
+            runner=SimpleNamespace(seed=0),
+            dataloader=DataLoader([]),
+            max_epochs=1,
+        ),
         'RetrievalTestLoop': loop,
         'RetrievalValLoop': loop,
+        'SeededDataset': dict(
+            dataset=dict(type='mmtvr.TextVideoDataset', lazy_init=True)
+        ),
         'SimilarityDump': dict(out_file=f'{folder}/scores.npz'),
         'TextVideoDataset': dict(lazy_init=True),
         'TextVideoRetriever': dict(

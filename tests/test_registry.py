@@ -48,6 +48,8 @@ PUBLIC = {
     'TextVideoRecall',
     'RetrievalValLoop',
     'RetrievalTestLoop',
+    'ResumableTrainLoop',
+    'AtomicCheckpointHook',
     'DecordReader',
 }
 

@@ -6,8 +6,9 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20, ignore_last=False),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
-        type='CheckpointHook',
+        type='mmtvr.AtomicCheckpointHook',
         interval=1,
+        every_n_iters=500,
         max_keep_ckpts=3,
         save_best='retrieval/R1',
         rule='greater'),

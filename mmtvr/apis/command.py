@@ -11,12 +11,13 @@ from typing import NoReturn
 from torch import distributed as dist
 
 from mmtvr.apis.launch import launched_rank
+from mmtvr.atomic_file import FULL
 from mmtvr.errors import SetupError
 
 # The launcher ends all processes when the first one fails.
 SECONDS_FOR_LAUNCHER = 10
 STOPPED = 130
-RESUME = '--resume goes on after the last whole epoch'
+RESUME = '--resume goes on from the last checkpoint'
 
 
 def run_command(work: Callable[[], None], when_stopped: str = RESUME) -> int:
@@ -27,7 +28,8 @@ def run_command(work: Callable[[], None], when_stopped: str = RESUME) -> int:
         when_stopped: What to say when it is stopped from the keyboard.
 
     Returns:
-        0; 1 after a :class:`SetupError`, whose message alone goes to stderr;
+        0; 1 after a :class:`SetupError` or on a full disk, with the message
+        alone on stderr;
         130 when stopped from the keyboard. One of several processes that is
         done does not return, it ends.
     """
@@ -35,6 +37,12 @@ def run_command(work: Callable[[], None], when_stopped: str = RESUME) -> int:
         work()
     except SetupError as error:
         _announce(error)
+        return 1
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        full = f'the disk is full: {error}. Make room; then {when_stopped}'
+        _announce(SetupError(full))
         return 1
     except KeyboardInterrupt:
         if launched_rank() == 0:

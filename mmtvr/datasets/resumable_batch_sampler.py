@@ -45,7 +45,9 @@ class ResumableBatchSampler(Sampler[list[SeededIndex]]):
             self.batches = BatchSampler(sampler, batch_size, drop_last)
         else:
             inner = dict(sampler=sampler, batch_size=batch_size)
-            self.batches = DATA_SAMPLERS.build(batch_sampler, inner)
+            self.batches = DATA_SAMPLERS.build(
+                batch_sampler, default_args=inner
+            )
         self.rank, self.world_size = get_dist_info()
         #: Seed of the run.
         self.seed = 0

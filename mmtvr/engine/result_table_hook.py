@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmtvr.engine.unreadable_videos_hook import FOUND
 from mmtvr.registry import HOOKS
 
-BEST = 'mmtvr_best'
+BEST, LAST = 'mmtvr_best', 'mmtvr_last'
 DIRECTIONS = (('', 'text to video'), ('v2t_', 'video to text'))
 
 
@@ -76,12 +76,12 @@ class ResultTableHook(Hook):
             better. Defaults to ``retrieval/R1``.
     """
 
-    priority = 'LOWEST'
+    # Before checkpoints are written, so that they hold what it keeps.
+    priority = 'LOW'
 
     def __init__(self, key: str = 'retrieval/R1') -> None:
         self.key = key
         self.prefix = key.rpartition('/')[0] + '/' if '/' in key else ''
-        self.last: tuple[str, dict[str, float]] | None = None
         self.start = time.monotonic()
 
     def before_train(self, runner: Runner) -> None:
@@ -97,32 +97,36 @@ class ResultTableHook(Hook):
     ) -> None:
         """Remember the last and the best validation.
 
-        The best one is kept in the message hub, hence in checkpoints.
+        Both are kept in the message hub, hence in checkpoints.
         """
         if not metrics or self.key not in metrics:
             return
         label = f'epoch {runner.epoch}'
-        self.last = (label, dict(metrics))
+        last = (label, dict(metrics))
+        runner.message_hub.update_info(LAST, last)
         best = runner.message_hub.get_info(BEST)
         if best is None or metrics[self.key] > best[1][self.key]:
-            runner.message_hub.update_info(BEST, self.last)
+            runner.message_hub.update_info(BEST, last)
 
     def after_train(self, runner: Runner) -> None:
         """Log the table of the training run."""
         samples = len(runner.train_dataloader.dataset)
         lines = [('trained on', f'{samples} samples')]
         results = []
-        if self.last is not None:
+        last = runner.message_hub.get_info(LAST)
+        if last is not None:
             label, metrics = runner.message_hub.get_info(BEST)
             results = [(f'best ({label})', metrics)]
-            results.append((f'last ({self.last[0]})', self.last[1]))
-            lines.append(('validated on', describe_data(runner.val_loop)))
+            results.append((f'last ({last[0]})', last[1]))
+            if runner.val_loop is not None:
+                data = describe_data(runner.val_loop)
+                lines.append(('validated on', data))
         unreadable = runner.message_hub.get_info(FOUND)
         if unreadable:
             lines.append(('unreadable', f'{len(unreadable)} videos'))
         best = runner.message_hub.get_info('best_ckpt')
-        last = runner.message_hub.get_info('last_ckpt')
-        lines += [('best checkpoint', best), ('last checkpoint', last)]
+        written = runner.message_hub.get_info('last_ckpt')
+        lines += [('best checkpoint', best), ('last checkpoint', written)]
         self._log(runner, 'training', results, lines)
 
     def after_test_epoch(

@@ -17,6 +17,7 @@ from mmtvr.errors import SetupError
 from mmtvr.registry import HOOKS
 
 FOUND = 'mmtvr_unreadable_videos'
+COUNTS = 'mmtvr_unreadable_counts'
 COLUMNS = ('file', 'reason', 'times')
 FILES_SHOWN = 5
 # Chance at one check to stop a run whose true share is just the allowed one.
@@ -102,8 +103,19 @@ class UnreadableVideosHook(Hook):
             runner.logger.info(f'{path} of an earlier run is now {earlier}')
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Count anew."""
-        self.asked = self.unreadable = 0
+        """Count anew, or go on with the counts of an epoch cut off."""
+        counts = runner.message_hub.get_info(COUNTS, (None, 0, 0))
+        epoch, *counts = counts
+        self.asked, self.unreadable = (
+            counts if epoch == runner.epoch else (0, 0)
+        )
+
+    def before_checkpoint(self, runner: Runner) -> None:
+        """Keep the counts of the epoch in the checkpoint to be written."""
+        self._share_between_processes(runner)
+        runner.message_hub.update_info(
+            COUNTS, (runner.epoch, self.asked, self.unreadable)
+        )
 
     def after_train_iter(
         self,

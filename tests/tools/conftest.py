@@ -53,7 +53,7 @@ model = dict(
         type='mmtvr.TPMCLLoss', embed_dims=32, max_words=16, max_frames=3))
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3))
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2, val_interval=1)
+train_cfg = dict(type='mmtvr.ResumableTrainLoop', max_epochs=2, val_interval=1)
 val_cfg = dict(type='mmtvr.RetrievalValLoop')
 test_cfg = dict(type='mmtvr.RetrievalTestLoop')
 default_hooks = dict(logger=dict(interval=1))

@@ -27,7 +27,7 @@ def directions(log):
 
 
 def load(path):
-    return torch.load(path, map_location='cpu', weights_only=False)
+    return torch.load(path, map_location='cpu', weights_only=True)
 
 
 def scores(path):
@@ -59,7 +59,7 @@ def test_a_stopped_training_goes_on_and_is_tested(
     )
     assert stopped.returncode == 130, stopped.stderr
     assert stopped.stderr.endswith(
-        'stopped; --resume goes on after the last whole epoch\n'
+        'stopped; --resume goes on from the last checkpoint\n'
     )
     first = load(work / 'epoch_1.pth')
 

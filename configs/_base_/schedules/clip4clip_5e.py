@@ -31,7 +31,7 @@ param_scheduler = [
 ]
 
 train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=1)
+    type='mmtvr.ResumableTrainLoop', max_epochs=max_epochs, val_interval=1)
 val_cfg = dict(type='mmtvr.RetrievalValLoop')
 test_cfg = dict(type='mmtvr.RetrievalTestLoop')
 

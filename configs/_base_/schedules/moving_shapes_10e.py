@@ -29,7 +29,7 @@ param_scheduler = [
 ]
 
 train_cfg = dict(
-    type='EpochBasedTrainLoop', max_epochs=max_epochs, val_interval=5)
+    type='mmtvr.ResumableTrainLoop', max_epochs=max_epochs, val_interval=5)
 val_cfg = dict(type='mmtvr.RetrievalValLoop')
 test_cfg = dict(type='mmtvr.RetrievalTestLoop')
 
