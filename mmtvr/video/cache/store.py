@@ -116,6 +116,14 @@ class FrameStore:
             for body in files.read_new():
                 self._digests[body[:KEY_BYTES]] = body[KEY_BYTES:]
 
+    def list_keys(self) -> list[bytes]:
+        """List the entries that are known so far.
+
+        Returns:
+            Their keys.
+        """
+        return list(self._places)
+
     def used_bytes(self) -> int:
         """Size of all files of the cache.
 
