@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-TABLES = ('differences.md', 'golden_tests.md', 'evaluation.md', 'cache.md')
+TABLES = (
+    *('differences.md', 'golden_tests.md', 'evaluation.md', 'cache.md'),
+    'serve.md',
+)
 CODE = re.compile(r'`([^`]+)`')
 BLOCK = re.compile(r'```.*?```', re.DOTALL)
 
