@@ -13,6 +13,7 @@ from torch import distributed as dist
 from mmtvr.apis.launch import launched_rank
 from mmtvr.atomic_file import FULL
 from mmtvr.errors import SetupError
+from mmtvr.foreign_text import for_terminal
 
 # The launcher ends all processes when the first one fails.
 SECONDS_FOR_LAUNCHER = 10
@@ -78,4 +79,6 @@ def _announce(error: SetupError) -> None:
     where = f' (process {rank})' if rank else ''
     # From a worker of a loader it comes with the traceback in its text.
     message = str(error).rpartition(f'{SetupError.__name__}: ')[2].strip()
-    print(f'error{where}: {message}', file=sys.stderr, flush=True)
+    print(
+        f'error{where}: {for_terminal(message)}', file=sys.stderr, flush=True
+    )

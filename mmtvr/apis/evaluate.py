@@ -6,9 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn.functional import normalize
 
+from mmtvr.apis.score_files import (
+    FORMATS,
+    as_ids,
+    load_arrays,
+    load_bank,
+    read_match,
+    read_scores,
+)
 from mmtvr.errors import SetupError
 from mmtvr.evaluation.protocols import PROTOCOLS, describe_protocol
 from mmtvr.evaluation.ranking import TIE_POLICIES
@@ -17,18 +23,12 @@ from mmtvr.evaluation.report_text import to_text
 from mmtvr.evaluation.rescoring_options import parse_rescorings
 from mmtvr.evaluation.retrieval_report import write_report
 
-FORMATS = (
-    'a .npy with scores (texts, videos); or a .npz with scores, or with text '
-    'and video, embeddings (N, D) to be compared by cosine, and optionally '
-    'text_video_ids and video_ids'
-)
-
 
 def load_table(path: Path, match: Path | None = None) -> Table:
     """Read scores or embeddings.
 
     Args:
-        path: See ``FORMATS``.
+        path: See :mod:`mmtvr.apis.score_files`.
         match: A .npy with the column of each text's video, (texts,), or a
             bool table (texts, videos) with one True per row. Without it and
             without ids in the file, text i belongs to video i.
@@ -40,18 +40,19 @@ def load_table(path: Path, match: Path | None = None) -> Table:
         SetupError: A file is missing, of another format, or does not say
             which text belongs to which video.
     """
-    content = _load(path)
+    content = load_arrays(path)
     if isinstance(content, np.ndarray):
         content = {'scores': content}
-    scores = _read_scores(path, content)
+    scores = read_scores(path, content)
     texts, videos = scores.shape
     video_ids = torch.arange(videos)
     if match is not None:
-        return Table(scores, _read_match(match, texts, videos), video_ids)
+        return Table(scores, read_match(match, texts, videos), video_ids)
     if 'text_video_ids' in content:
-        ids = (
-            torch.from_numpy(content['text_video_ids']),
-            torch.from_numpy(content.get('video_ids', video_ids.numpy())),
+        content.setdefault('video_ids', video_ids.numpy())
+        ids = tuple(
+            as_ids(path, name, content[name])
+            for name in ('text_video_ids', 'video_ids')
         )
         if tuple(map(len, ids)) != (texts, videos):
             raise SetupError(
@@ -66,86 +67,6 @@ def load_table(path: Path, match: Path | None = None) -> Table:
             "each text's video, or text_video_ids in the npz"
         )
     return Table(scores, video_ids, video_ids)
-
-
-def _load(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    if not path.is_file():
-        raise SetupError(f'there is no file {path} (from {Path.cwd()})')
-    try:
-        content = np.load(path, allow_pickle=False)
-        return content if isinstance(content, np.ndarray) else dict(content)
-    except (ValueError, OSError, EOFError) as error:
-        raise SetupError(
-            f'{path} cannot be read: {error}. Expected {FORMATS}.'
-        ) from error
-
-
-def _read_scores(path: Path, content: dict[str, np.ndarray]) -> Tensor:
-    if 'scores' in content:
-        scores = torch.from_numpy(content['scores'])
-        if scores.ndim != 2 or not scores.is_floating_point():
-            raise SetupError(
-                f'scores in {path} are {scores.dtype} of shape '
-                f'{tuple(scores.shape)}; expected a floating point table '
-                '(texts, videos)'
-            )
-        return scores
-    if {'text', 'video'} <= set(content):
-        text, video = (
-            normalize(torch.from_numpy(content[name]).float(), dim=-1)
-            for name in ('text', 'video')
-        )
-        if text.ndim != 2 or text.shape[1:] != video.shape[1:]:
-            raise SetupError(
-                f'embeddings in {path} have shapes {tuple(text.shape)} and '
-                f'{tuple(video.shape)}; expected (texts, D) and (videos, D)'
-            )
-        return text @ video.T
-    raise SetupError(f'{path} holds {sorted(content)}; expected {FORMATS}')
-
-
-def _read_match(path: Path, texts: int, videos: int) -> Tensor:
-    match = _load(path)
-    if isinstance(match, np.ndarray):
-        if match.dtype == bool and match.shape == (texts, videos):
-            if (match.sum(1) != 1).any():
-                row = int((match.sum(1) != 1).argmax())
-                raise SetupError(
-                    f'{path}: row {row} has {int(match[row].sum())} videos, '
-                    'expected one video for each text'
-                )
-            return torch.from_numpy(match.argmax(1))
-        is_index = np.issubdtype(match.dtype, np.integer)
-        if is_index and match.shape == (texts,):
-            if match.min() < 0 or match.max() >= videos:
-                raise SetupError(
-                    f'{path} names columns {match.min()} to {match.max()}, '
-                    f'but there are {videos} videos'
-                )
-            return torch.from_numpy(match.astype(np.int64))
-    raise SetupError(
-        f'{path} must hold {texts} column numbers, or a bool table '
-        f'({texts}, {videos})'
-    )
-
-
-def load_bank(path: Path, videos: int) -> Tensor:
-    """Read a query bank for QB-Norm.
-
-    Args:
-        path: A .npy with scores (training texts, videos).
-        videos: Number of videos.
-
-    Returns:
-        The scores.
-
-    Raises:
-        SetupError: The file is missing or of another shape.
-    """
-    bank = _load(path)
-    if not isinstance(bank, np.ndarray) or bank.shape[1:] != (videos,):
-        raise SetupError(f'{path} must be a table (training texts, {videos})')
-    return torch.from_numpy(bank)
 
 
 def evaluate_file(args: argparse.Namespace) -> str:

@@ -23,6 +23,7 @@ from mmtvr.datasets.preparation.known_counts import (
     compare_videos,
 )
 from mmtvr.errors import SetupError
+from mmtvr.foreign_text import for_terminal
 
 COLUMNS = (
     'split',
@@ -69,7 +70,7 @@ def main(
             paragraph=paragraphs and options.paragraph,
         )
     except SetupError as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {for_terminal(str(error))}', file=sys.stderr)
         return 1
     return 0
 
@@ -90,6 +91,9 @@ def prepare(
             ``<split>_paragraph.json``.
         paragraph: Join all captions of a video to one.
         console: Where the table goes; standard output if None.
+
+    Raises:
+        SetupError: A split holds no caption.
     """
     console = console or Console()
     table = Table(
@@ -101,6 +105,11 @@ def prepare(
         table.add_column(name, justify='left' if name == 'split' else 'right')
     for split, videos in splits.items():
         cleaned, report = clean_captions(videos)
+        if not cleaned:
+            raise SetupError(
+                f'{dataset}, {split}: none of {len(videos)} videos has a '
+                'caption with a word in it'
+            )
         if paragraph:
             cleaned = [video.as_paragraph() for video in cleaned]
         name = f'{split}_paragraph' if paragraph else split

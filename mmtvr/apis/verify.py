@@ -13,6 +13,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from mmtvr.datasets.annotations import read_annotations
+from mmtvr.datasets.data_folder import find_way_out
 from mmtvr.datasets.preparation import VideoCaptions
 from mmtvr.datasets.preparation.duplicates import (
     best_strict_recall,
@@ -24,6 +25,7 @@ from mmtvr.datasets.preparation.known_counts import (
 )
 from mmtvr.datasets.video_check import find_problems
 from mmtvr.errors import SetupError
+from mmtvr.foreign_text import for_spreadsheet, for_terminal
 
 COLUMNS = (
     'split',
@@ -61,7 +63,7 @@ def main(dataset: str, arguments: Sequence[str] | None = None) -> int:
     try:
         splits = read_splits(options.folder)
     except SetupError as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {for_terminal(str(error))}', file=sys.stderr)
         return 1
     problems = check_files(splits, videos, options.workers)
     write_problems(report, problems, splits)
@@ -95,6 +97,8 @@ def read_splits(folder: Path) -> dict[str, list[VideoCaptions]]:
 def check_files(splits: Splits, folder: Path, workers: int) -> dict[str, str]:
     """Decode a little of every video of any split, each file once.
 
+    What leads out of the folder is not opened.
+
     Args:
         splits: What the annotation files name.
         folder: Where the videos are.
@@ -104,10 +108,16 @@ def check_files(splits: Splits, folder: Path, workers: int) -> dict[str, str]:
         File name to its problem, for those that have one.
     """
     files = sorted({video.file for each in splits.values() for video in each})
+    outside = {
+        file: f'outside the folder: {way_out}'
+        for file in files
+        if (way_out := find_way_out(folder, file))
+    }
+    files = [file for file in files if file not in outside]
     found = find_problems([folder / file for file in files], workers)
     bar = tqdm(found, total=len(files), desc='videos', mininterval=1)
     problems = zip(files, bar, strict=True)
-    return {file: problem for file, problem in problems if problem}
+    return outside | {file: problem for file, problem in problems if problem}
 
 
 def write_problems(path: Path, problems: Problems, splits: Splits) -> None:
@@ -127,7 +137,8 @@ def write_problems(path: Path, problems: Problems, splits: Splits) -> None:
                 for split, videos in splits.items()
                 if any(video.file == name for video in videos)
             ]
-            writer.writerow([name, ' '.join(where), problem])
+            row = [name, ' '.join(where), problem]
+            writer.writerow(map(for_spreadsheet, row))
 
 
 def print_table(dataset: str, splits: Splits, problems: Problems) -> bool:

@@ -1,12 +1,17 @@
 """Readers of annotation files: from a path to plain records, nothing else."""
 
-import json
-from collections import Counter
-from collections.abc import Iterator
-from numbers import Real
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mmtvr.datasets.input_file import parse_json, read_text
+from mmtvr.datasets.preparation.fields import check_span, to_seconds
 from mmtvr.datasets.preparation.video_captions import VideoCaptions
+from mmtvr.datasets.wording import (
+    brief,
+    find_caption_fault,
+    find_name_fault,
+)
 from mmtvr.errors import SetupError
 
 HOW_TO_PREPARE = (
@@ -36,10 +41,17 @@ def read_annotations(path: str | Path) -> list[VideoCaptions]:
         One record per video or span, in the order of the file.
 
     Raises:
-        SetupError: If the file is missing, is no JSON, holds no video, or has
-            another layout; the message names the file and the place in it.
+        SetupError: If the file is missing, larger than the limit (see
+            :func:`mmtvr.datasets.input_file.get_limit`), no JSON, holds no
+            video or the same clip twice, or has another layout; the message
+            names the file and the place in it.
     """
-    content = _load_json(Path(path))
+    if not os.path.lexists(path):
+        raise SetupError(
+            f'There is no annotation file {path} (looked for it from '
+            f'{Path.cwd()}). {HOW_TO_PREPARE}.'
+        )
+    content = parse_json(read_text(path), f'Annotation file {path}')
     if not isinstance(content, dict):
         raise _layout_error(path, f'it holds a {type(content).__name__}')
     videos = content.get('videos')
@@ -50,35 +62,24 @@ def read_annotations(path: str | Path) -> list[VideoCaptions]:
     records = [_parse(path, file, entry) for file, entry in entries]
     if not records:
         raise SetupError(f'Annotation file {path} holds no videos.')
+    _refuse_repeated_clips(path, records)
     return records
 
 
-def _load_json(path: Path) -> object:
-    if not path.is_file():
-        raise SetupError(
-            f'There is no annotation file {path} (looked for it from '
-            f'{Path.cwd()}). {HOW_TO_PREPARE}.'
-        )
-    try:
-        with path.open(encoding='utf-8') as file:
-            return json.load(file, object_pairs_hook=_refuse_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise SetupError(
-            f'Annotation file {path} cannot be read as JSON: {error}'
-        ) from error
-
-
-def _refuse_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Build a JSON object whose keys are unique.
-
-    The standard library keeps the last of several equal keys and drops the
-    captions under the others without a word.
-    """
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f'the key {twice!r} occurs twice in one object')
-    return content
+def _refuse_repeated_clips(
+    path: str | Path, records: Sequence[VideoCaptions]
+) -> None:
+    """Two numbers of one clip would count each other's captions as wrong."""
+    places: dict[tuple, int] = {}
+    for place, record in enumerate(records):
+        clip = record.file, record.start, record.end
+        first = places.setdefault(clip, place)
+        if first != place:
+            raise _layout_error(
+                path,
+                f'videos {first} and {place} are the same clip of '
+                f'{brief(record.file)}; put its captions in one list',
+            )
 
 
 def _split_records(
@@ -91,34 +92,26 @@ def _split_records(
 
 
 def _parse(path: str | Path, file: object, entry: object) -> VideoCaptions:
-    if not isinstance(file, str) or not file.strip():
-        raise _layout_error(path, f'{file!r} is not the name of a file')
+    fault = find_name_fault(file)
+    if fault:
+        raise _layout_error(path, fault)
     record = entry if isinstance(entry, dict) else {'captions': entry}
     captions = record.get('captions')
     if not isinstance(captions, list) or not captions:
-        raise _layout_error(path, f'{file!r} has no list of captions')
+        raise _layout_error(path, f'{brief(file)} has no list of captions')
     for position, caption in enumerate(captions):
-        if not isinstance(caption, str) or not caption.strip():
+        fault = find_caption_fault(caption)
+        if fault:
             raise _layout_error(
-                path, f'caption {position} of {file!r} is {caption!r}'
+                path, f'caption {position} of {brief(file)} is {fault}'
             )
-    start, end = (_seconds(path, record, key) for key in ('start', 'end'))
-    if end is not None and end <= (start or 0):
-        raise _layout_error(
-            path, f'the span of {file!r} is from {start} to {end}'
-        )
-    return VideoCaptions(file, tuple(captions), start, end)
-
-
-def _seconds(path: str | Path, record: dict, key: str) -> float | None:
-    value = record.get(key)
-    if value is None:
-        return None
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not value >= 0:
-        file = record.get('file')
-        raise _layout_error(path, f'{key!r} of {file!r} is {value!r}')
-    return float(value)
+    where = f'{brief(file)} in annotation file {path}'
+    start, end = (
+        to_seconds(record.get(key), f'{key!r} of {where}')
+        for key in ('start', 'end')
+    )
+    check_span(start, end, where)
+    return VideoCaptions(str(file), tuple(captions), start, end)
 
 
 def _layout_error(path: str | Path, finding: str) -> SetupError:

@@ -1,6 +1,7 @@
 """Videos with captions, the dataset of text-video retrieval."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,8 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from mmtvr.datasets.annotations import read_annotations
+from mmtvr.datasets.caption_check import find_oddities
+from mmtvr.datasets.data_folder import refuse_ways_out
 from mmtvr.datasets.preparation.video_captions import VideoCaptions
 from mmtvr.datasets.test_set_check import find_unreadable
 from mmtvr.datasets.unreadable_videos import ReplacedSamples, name_some
@@ -61,13 +64,18 @@ class TextVideoDataset(BaseDataset):
             read, with a warning, instead of refusing to start; see
             :func:`mmtvr.datasets.test_set_check.find_unreadable`. The report
             of the test says how many. In training nothing is left out.
+        allow_outside (bool): Take videos that the annotation file names
+            outside the folder of the videos too: by an absolute path, by
+            ``..`` or through a link inside the folder. The folder itself may
+            always be a link.
         data_prefix (dict): ``video`` is the folder of the videos.
         **kwargs: Arguments of :class:`mmengine.dataset.BaseDataset`, such as
             ``data_root``, ``pipeline``, ``test_mode`` and ``indices``.
 
     Raises:
         SetupError: If the annotation file, the videos folder or files in it
-            are missing or, in test mode, cannot be read.
+            are missing or, in test mode, cannot be read, or a file is outside
+            the folder.
         ValueError: If ``captions`` is neither ``'all'`` nor ``'random'``.
     """
 
@@ -79,6 +87,7 @@ class TextVideoDataset(BaseDataset):
         captions: Literal['all', 'random'] = 'all',
         skip_missing: bool = False,
         skip_unreadable: bool = False,
+        allow_outside: bool = False,
         data_prefix: dict = dict(video='videos'),  # noqa: B006
         **kwargs: object,
     ) -> None:
@@ -90,6 +99,7 @@ class TextVideoDataset(BaseDataset):
         self.skip_missing = skip_missing
         self.skip_unreadable = skip_unreadable
         self._replaced = ReplacedSamples()
+        self.allow_outside = allow_outside
         super().__init__(ann_file, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -101,6 +111,8 @@ class TextVideoDataset(BaseDataset):
             One dict per sample, see the class.
         """
         records = read_annotations(self.ann_file)
+        for oddity in find_oddities(records):
+            print_log(f'{self.ann_file}: {oddity}.', 'current')
         absent = self._find_missing(records)
         samples = [
             sample
@@ -170,7 +182,10 @@ class TextVideoDataset(BaseDataset):
                 'tools/data/README.md says where each data set comes from.'
             )
         files = dict.fromkeys(record.file for record in records)
-        missing = [file for file in files if not (folder / file).is_file()]
+        if not self.allow_outside:
+            refuse_ways_out(folder, files, self.ann_file)
+        # Path.is_file raises where a name is too long.
+        missing = [file for file in files if not os.path.isfile(folder / file)]
         if not missing:
             return set()
         finding = (

@@ -46,5 +46,6 @@ def draw_ranks(path: Path, ranks: Mapping[str, Tensor], title: str) -> None:
     histogram.set(xlabel='rank of the right answer', ylabel='queries (%)')
     curve.set(xlabel='k', ylabel='recall at k (%)', ylim=(0, 101))
     curve.legend(loc='lower right')
-    figure.suptitle(title)
+    # File names may hold a $, which would begin a formula.
+    figure.suptitle(title, parse_math=False)
     figure.savefig(path, dpi=120)

@@ -120,7 +120,8 @@ def test_files_of_another_kind_are_named(save, scores, tmp_path):
         'cannot be read': text,
         'expected': save('other.npz', features=scores),
         'does not say which belong together': save('sims.npy', scores),
-        r'\(texts, videos\)': save('ints.npy', np.eye(3, dtype=int)),
+        'int64, expected floating': save('ints.npy', np.eye(3, dtype=int)),
+        r'\(texts, videos\)': save('flat.npy', np.ones(3)),
         r'expected \(texts, D\)': save(
             'misfit.npz', text=np.ones((2, 3)), video=np.ones((2, 4))
         ),

@@ -67,15 +67,15 @@ def test_missing_file_names_path_and_command(tmp_path):
         ({'videos': [{'file': 3, 'captions': ['x']}]}, '3 is not the name'),
         (
             {'videos': [{'file': 'a', 'captions': ['x'], 'end': 'y'}]},
-            "'end' of 'a' is 'y'",
+            "'end' of 'a' in annotation file",
         ),
         (
             {'videos': [{'file': 'a', 'captions': ['x'], 'start': -1}]},
-            "'start' of 'a' is -1",
+            'is -1, expected seconds',
         ),
         (
             {'videos': [dict(file='a', captions=['x'], start=2, end=2)]},
-            "span of 'a' is from 2.0 to 2.0",
+            'is from 2.0 to 2.0',
         ),
     ],
 )
@@ -88,8 +88,8 @@ def test_faulty_file_is_named_with_the_place(tmp_path, content, finding):
 
 def test_bytes_that_are_not_utf8_are_refused(tmp_path):
     path = tmp_path / 'train.json'
-    path.write_bytes(b'{"a.mp4": ["caf\xe9"]}')
-    with pytest.raises(SetupError, match='cannot be read as JSON'):
+    path.write_bytes(b'{"a.mp4":\n["caf\xe9"]}')
+    with pytest.raises(SetupError, match='line 2 is not UTF-8: byte 0xe9'):
         read_annotations(path)
 
 

@@ -281,6 +281,7 @@ def test_real_msrvtt_clips_pass_the_whole_pipeline(
         tmp_path,
         ann_file='test.json',
         test_mode=True,
+        allow_outside=True,
         pipeline=[
             dict(type='mmtvr.LoadVideoFrames', short_side=224, test_mode=True),
             dict(

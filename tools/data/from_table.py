@@ -7,6 +7,7 @@ from pathlib import Path
 from mmtvr.apis.prepare import prepare
 from mmtvr.datasets.preparation.table import read_pairs
 from mmtvr.errors import SetupError
+from mmtvr.foreign_text import for_terminal
 
 
 def main() -> int:
@@ -28,7 +29,7 @@ def main() -> int:
         split = options.split or options.table.stem
         prepare('custom', {split: videos}, options.output)
     except (SetupError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
+        print(f'error: {for_terminal(str(error))}', file=sys.stderr)
         return 1
     return 0
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from .fields import expect, take, take_name, take_texts
 from .original_files import find, read_json
 from .video_captions import VideoCaptions
 
@@ -21,13 +22,24 @@ def read_splits(folder: Path) -> dict[str, list[VideoCaptions]]:
     Returns:
         Split name to its videos, each with its sentences in story order. The
         whole video belongs to a paragraph, so there is no time span.
+
+    Raises:
+        SetupError: If a file is missing or not of this layout.
     """
     splits = {}
     for split, name in FILES.items():
         if split == 'val_2' and not (folder / name).is_file():
             continue
+        path = find(folder, name)
+        videos = expect(read_json(path), dict, f'the content of {path}')
         splits[split] = [
-            VideoCaptions(f'{video}.mp4', tuple(row['sentences']))
-            for video, row in read_json(find(folder, name)).items()
+            _read_video(video, row, f'{video!r:.80} of {path}')
+            for video, row in videos.items()
         ]
     return splits
+
+
+def _read_video(video: str, row: object, where: str) -> VideoCaptions:
+    sentences = take(row, 'sentences', list, where)
+    file = take_name(f'{video}.mp4', where)
+    return VideoCaptions(file, tuple(take_texts(sentences, where)))

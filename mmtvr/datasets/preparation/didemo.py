@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
+from .fields import expect, take, take_name
 from .original_files import find, read_json, read_lines, read_table
 from .video_captions import VideoCaptions
 
@@ -26,13 +27,19 @@ def read_splits(folder: Path) -> dict[str, list[VideoCaptions]]:
     Returns:
         Split name to its videos, each with its descriptions in file order and
         the span of 0 to 31 s that they were written for.
+
+    Raises:
+        SetupError: If a file is missing or not of its layout.
     """
     splits = {}
     for split in ('train', 'val', 'test'):
         listed = read_lines(find(folder, f'{split}_list.txt'))
         captions = _read_descriptions(folder, split)
         splits[split] = [
-            VideoCaptions(name, tuple(captions[name]), 0.0, CLIP_END)
+            VideoCaptions(
+                take_name(name, f'{split}_list.txt in {folder}'),
+                *(tuple(captions[name]), 0.0, CLIP_END),
+            )
             for name in listed
             if captions.get(name)
         ]
@@ -43,8 +50,11 @@ def _read_descriptions(folder: Path, split: str) -> dict[str, list[str]]:
     source = find(folder, f'{split}_data.json', f'didemo_{split}_label.csv')
     captions = defaultdict(list)
     if source.suffix == '.json':
-        for row in read_json(source):
-            captions[row['video']].append(row['description'])
+        rows = expect(read_json(source), list, f'the content of {source}')
+        for number, row in enumerate(rows):
+            where = f'row {number} of {source}'
+            video = take_name(take(row, 'video', str, where), where)
+            captions[video].append(take(row, 'description', str, where))
     else:
         for row in read_table(source, 'video_path', 'text'):
             name = PurePosixPath(re.sub(r'\\', '/', row['video_path'])).name

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from mmtvr.datasets.input_file import read_text, split_lines
 from mmtvr.errors import SetupError
 
+from .fields import take_name
 from .original_files import find
 from .video_captions import VideoCaptions
 
@@ -32,7 +34,7 @@ def read_splits(folder: Path) -> dict[str, list[VideoCaptions]]:
     splits = {}
     for split, name in FILES.items():
         path = find(folder, name)
-        rows = path.read_text(encoding='utf-8').splitlines()
+        rows = split_lines(read_text(path))
         splits[split] = [
             _read_row(row, f'{path}, line {number}')
             for number, row in enumerate(rows, 1)
@@ -49,4 +51,5 @@ def _read_row(row: str, where: str) -> VideoCaptions:
         )
     clip, sentence = fields[0], fields[-1]
     movie = clip.rsplit('.', 1)[0].rsplit('_', 1)[0]
-    return VideoCaptions(f'{movie}/{clip}.avi', (sentence,))
+    file = take_name(f'{movie}/{clip}.avi', where)
+    return VideoCaptions(file, (sentence,))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mmtvr.errors import SetupError
 
+from .fields import take, take_name
 from .original_files import find, read_column, read_json, read_table
 from .video_captions import VideoCaptions
 
@@ -30,12 +31,24 @@ def read_captions(folder: Path) -> dict[str, list[str]]:
 
     Returns:
         Video id to its captions, in the order of ``sen_id``.
+
+    Raises:
+        SetupError: If a file is missing or not of this layout.
     """
     captions = defaultdict(list)
     for names in (TRAIN_FILES, TEST_FILES):
-        info = read_json(find(folder, *names))
-        for row in sorted(info['sentences'], key=lambda row: row['sen_id']):
-            captions[row['video_id']].append(row['caption'])
+        path = find(folder, *names)
+        rows = take(read_json(path), 'sentences', list, str(path))
+        sentences = [
+            (
+                take(row, 'sen_id', int, where := f'row {number} of {path}'),
+                take(row, 'video_id', str, where),
+                take(row, 'caption', str, where),
+            )
+            for number, row in enumerate(rows)
+        ]
+        for _, video, caption in sorted(sentences, key=lambda row: row[0]):
+            captions[video].append(caption)
     return dict(captions)
 
 
@@ -60,11 +73,13 @@ def read_splits(folder: Path) -> dict[str, list[VideoCaptions]]:
         captions = read_captions(folder)
         for split, name in lists.items():
             ids = read_column(folder / name, 'video_id')
-            splits[split] = [_video(i, captions.get(i), name) for i in ids]
+            splits[split] = [
+                _video(i, captions.get(i), str(folder / name)) for i in ids
+            ]
     if (folder / JSFUSION).is_file():
         rows = read_table(folder / JSFUSION, 'video_id', 'sentence')
         splits['test_JSFUSION'] = [
-            _video(row['video_id'], [row['sentence']], JSFUSION)
+            _video(row['video_id'], [row['sentence']], str(folder / JSFUSION))
             for row in rows
         ]
     if not splits:
@@ -76,5 +91,5 @@ def _video(
     name: str, captions: list[str] | None, source: str
 ) -> VideoCaptions:
     if not captions:
-        raise SetupError(f'{name} of {source} has no caption')
-    return VideoCaptions(f'{name}.mp4', tuple(captions))
+        raise SetupError(f'{name!r:.80} of {source} has no caption')
+    return VideoCaptions(take_name(f'{name}.mp4', source), tuple(captions))

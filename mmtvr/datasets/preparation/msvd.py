@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mmtvr.errors import SetupError
 
+from .fields import expect, take_name, take_texts
 from .original_files import find, read_json, read_lines
 from .video_captions import VideoCaptions
 
@@ -21,7 +22,8 @@ def read_splits(folder: Path) -> dict[str, list[VideoCaptions]]:
     Raises:
         SetupError: If a listed video has no captions.
     """
-    captions = read_json(find(folder, 'captions_msvd.json'))
+    source = find(folder, 'captions_msvd.json')
+    captions = expect(read_json(source), dict, f'the content of {source}')
     splits = {}
     for split in ('train', 'val', 'test'):
         ids = read_lines(find(folder, f'{split}_list.txt'))
@@ -29,9 +31,15 @@ def read_splits(folder: Path) -> dict[str, list[VideoCaptions]]:
         if unknown:
             raise SetupError(
                 f'{len(unknown)} videos of {split}_list.txt have no caption '
-                f'in captions_msvd.json, the first is {unknown[0]}'
+                f'in {source}, the first is {unknown[0]!r:.80}'
             )
         splits[split] = [
-            VideoCaptions(f'{name}.avi', tuple(captions[name])) for name in ids
+            _read_video(name, captions[name], f'{name!r:.80} of {source}')
+            for name in ids
         ]
     return splits
+
+
+def _read_video(name: str, texts: object, where: str) -> VideoCaptions:
+    captions = take_texts(texts, where)
+    return VideoCaptions(take_name(f'{name}.avi', where), tuple(captions))

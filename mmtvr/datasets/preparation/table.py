@@ -1,11 +1,14 @@
 """Your own data: a CSV or JSONL table of file and caption."""
 
-import json
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
+from mmtvr.datasets.input_file import parse_json, read_text, split_lines
+from mmtvr.datasets.wording import find_caption_fault
 from mmtvr.errors import SetupError
 
+from .fields import check_span, expect, take_name, to_seconds
 from .original_files import read_table
 from .video_captions import VideoCaptions
 
@@ -23,45 +26,46 @@ def read_pairs(path: Path) -> list[VideoCaptions]:
         The videos.
 
     Raises:
-        SetupError: If a row lacks ``file`` or ``caption``, or a span is not a
-            number; the message names the row.
+        SetupError: If the file is neither, holds no row, a row lacks ``file``
+            or ``caption``, a caption has no word, or a span is none; the
+            message names the row.
     """
     videos = defaultdict(list)
     for where, row in _read_rows(path):
-        if not row.get('file') or not row.get('caption'):
-            raise SetupError(f'{where} has no file or no caption: {dict(row)}')
-        start, end = (_seconds(row, key, where) for key in ('start', 'end'))
-        videos[row['file'], start, end].append(row['caption'])
+        clip, caption = _read_row(where, row)
+        videos[clip].append(caption)
+    if not videos:
+        raise SetupError(f'{path} holds no row')
     return [
         VideoCaptions(file, tuple(captions), start, end)
         for (file, start, end), captions in videos.items()
     ]
 
 
-def _read_rows(path: Path) -> list[tuple[str, dict]]:
-    if path.suffix == '.csv':
+def _read_row(where: str, row: dict) -> tuple[tuple, str]:
+    file, caption = row.get('file'), row.get('caption')
+    if file in (None, '') or caption in (None, ''):
+        raise SetupError(f'{where} has no file or no caption')
+    fault = find_caption_fault(caption)
+    if fault:
+        raise SetupError(f'{where}: the caption is {fault}')
+    start, end = (
+        to_seconds(row.get(key), f'{key} of {where}')
+        for key in ('start', 'end')
+    )
+    check_span(start, end, where)
+    return (take_name(file, where), start, end), caption
+
+
+def _read_rows(path: Path) -> Iterator[tuple[str, dict]]:
+    kind = path.suffix.lower()
+    if kind == '.csv':
         rows = read_table(path, 'file', 'caption')
-        return [(f'{path}, row {i}', row) for i, row in enumerate(rows, 1)]
-    rows = []
-    lines = path.read_text(encoding='utf-8').splitlines()
-    for number, line in enumerate(lines, 1):
-        where = f'{path}, line {number}'
-        if not line.strip():
-            continue
-        try:
-            rows.append((where, json.loads(line)))
-        except ValueError as error:
-            raise SetupError(f'{where} is not JSON: {error}') from error
-    return rows
-
-
-def _seconds(row: dict, key: str, where: str) -> float | None:
-    value = row.get(key)
-    if value in (None, ''):
-        return None
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise SetupError(
-            f'{where}: {key} is {value!r}, expected seconds'
-        ) from error
+        yield from ((f'{path}, row {i}', row) for i, row in enumerate(rows, 1))
+    elif kind == '.jsonl':
+        for number, line in enumerate(split_lines(read_text(path)), 1):
+            if line.strip():
+                where = f'{path}, line {number}'
+                yield where, expect(parse_json(line, where), dict, where)
+    else:
+        raise SetupError(f'{path} must be a .csv or a .jsonl file')

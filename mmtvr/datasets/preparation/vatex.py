@@ -5,6 +5,7 @@ from typing import Any
 
 from mmtvr.errors import SetupError
 
+from .fields import expect, take, take_name, take_texts
 from .original_files import find, read_json, read_lines
 from .video_captions import VideoCaptions
 
@@ -38,7 +39,8 @@ def read_splits(folder: Path) -> dict[str, list[VideoCaptions]]:
     if not present:
         find(folder, *CAPTION_FILES)
     for name in present:
-        captions.update(read_english(read_json(folder / name)))
+        content = read_json(folder / name)
+        captions.update(read_english(content, str(folder / name)))
     splits = {}
     for split in ('train', 'val', 'test'):
         ids = read_lines(find(folder, f'{split}_list.txt'))
@@ -46,27 +48,45 @@ def read_splits(folder: Path) -> dict[str, list[VideoCaptions]]:
         if unknown:
             raise SetupError(
                 f'{len(unknown)} of {len(ids)} videos of {split}_list.txt '
-                f'have no English caption in {", ".join(present)}; the first '
-                f'is {unknown[0]}'
+                f'have no English caption in {", ".join(present)} of '
+                f'{folder}; the first is {unknown[0]!r:.80}'
             )
         splits[split] = [
-            VideoCaptions(f'{name}.mp4', tuple(captions[name])) for name in ids
+            VideoCaptions(
+                take_name(f'{name}.mp4', f'{split}_list.txt in {folder}'),
+                tuple(captions[name]),
+            )
+            for name in ids
         ]
     return splits
 
 
-def read_english(content: Any) -> dict[str, list[str]]:
+def read_english(content: Any, where: str) -> dict[str, list[str]]:
     """Take the English captions out of any of the three published layouts.
 
     Args:
         content: The parsed JSON file.
+        where: The file, for messages.
 
     Returns:
         Video id to its English captions.
+
+    Raises:
+        SetupError: If it is of another layout.
     """
     if isinstance(content, list):
-        return {row['videoID']: row['enCap'] for row in content}
+        rows = [
+            (take(row, 'videoID', str, place := f'row {i} of {where}'), row)
+            + (place,)
+            for i, row in enumerate(content)
+        ]
+    else:
+        videos = expect(content, dict, f'the content of {where}')
+        rows = [(k, v, f'{k!r:.80} of {where}') for k, v in videos.items()]
     return {
-        name: row['enCap'] if isinstance(row, dict) else row
-        for name, row in content.items()
+        name: take_texts(
+            take(row, 'enCap', list, place) if isinstance(row, dict) else row,
+            place,
+        )
+        for name, row, place in rows
     }

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from mmtvr.datasets.wording import has_word
+
 
 @dataclass(frozen=True)
 class VideoCaptions:
@@ -64,7 +66,7 @@ def clean_captions(
         whitespace += sum(
             new != old for new, old in zip(texts, video.captions, strict=True)
         )
-        words = tuple(text for text in texts if text)
+        words = tuple(text for text in texts if has_word(text))
         empty += len(texts) - len(words)
         captions += len(words)
         if words:

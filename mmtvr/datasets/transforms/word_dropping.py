@@ -157,19 +157,20 @@ def _shift(spans: Sequence[Span], kept: Sequence[Span]) -> list[Span]:
     """Move spans to where their words are after joining.
 
     Args:
-        spans: Character spans in the original caption, each in one word.
+        spans: Character spans in the original caption, ascending, each in one
+            word.
         kept: Character spans of the words that stay, ascending.
 
     Returns:
         The spans in the joined caption; those of other words are gone.
     """
-    moved, position = [], 0
+    moved, position, number = [], 0, 0
     for start, end in kept:
-        shift = position - start
-        moved += [
-            (first + shift, last + shift)
-            for first, last in spans
-            if start <= first and last <= end
-        ]
+        while number < len(spans) and spans[number][0] < start:
+            number += 1
+        while number < len(spans) and spans[number][1] <= end:
+            first, last = spans[number]
+            moved.append((first - start + position, last - start + position))
+            number += 1
         position += end - start + 1
     return moved

@@ -121,7 +121,7 @@ def test_lsmdc_names_the_line_that_is_not_of_the_layout(tmp_path):
     ],
 )
 def test_vatex_reads_every_published_layout(content):
-    assert vatex.read_english(content) == {'x_0_1': ['a', 'b']}
+    assert vatex.read_english(content, 'x.json') == {'x_0_1': ['a', 'b']}
 
 
 def test_missing_original_is_one_message_with_status_1(tmp_path, capsys):
