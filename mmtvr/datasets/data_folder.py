@@ -55,8 +55,8 @@ def refuse_ways_out(
         way_out = find_way_out(folder, file)
         if way_out:
             raise SetupError(
-                f'{file!r} of {ann_file} leads out of the folder of the videos '
-                f'{folder}: {way_out}. If it should be read, set '
+                f'{file!r} of {ann_file} leads out of the folder of the '
+                f'videos {folder}: {way_out}. If it should be read, set '
                 'allow_outside=True in the dataset.'
             )
 
