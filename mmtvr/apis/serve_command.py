@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from ipaddress import ip_address
 
+STOPPED = 130
 EXAMPLES = """
 examples:
   mmtvr serve work_dirs/shapes_index              # http://127.0.0.1:8000/
@@ -188,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments behind it.
 
     Returns:
-        The exit status.
+        The exit status: 130 when stopped from the keyboard.
     """
     args = parse_args(argv)
     from mmtvr.errors import SetupError
@@ -198,4 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SetupError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        # uvicorn has ended what it was at, and passes the signal on.
+        return STOPPED
     return 0

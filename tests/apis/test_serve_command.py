@@ -91,6 +91,14 @@ def test_a_missing_package_is_named(monkeypatch, capsys):
     assert 'pip install starlette uvicorn' in capsys.readouterr().err
 
 
+def test_ctrl_c_ends_it_without_a_traceback(served, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serve_command, 'is_loopback', stop)
+    assert served('--port', '0').status == 130
+
+
 def test_loopback_addresses_are_known():
     for host in ('127.0.0.1', '127.8.9.1', '::1'):
         assert is_loopback(host)
