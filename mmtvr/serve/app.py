@@ -62,7 +62,7 @@ def create_app(
     library = Library(searcher.store)
     answers = Answers(searcher, library)
     # The model computes with all cores: one question at a time.
-    model, files = Lane('model', 1, 16), Lane('files', 2, 128)
+    model, files = Lane('model', 1, 32), Lane('files', 2, 128)
     pages = Pages(answers, model, title)
     pictures = Pictures(library, DiskCache(cache), _reader_of(searcher))
 
