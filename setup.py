@@ -53,6 +53,9 @@ EXTRAS_REQUIRE = {
         'setuptools>=77',
         'wheel',
         'ruff>=0.12',
+        # Runs what is meant for a Milvus cluster in the process.
+        'pymilvus>=3.0,<4; platform_system == "Linux"',
+        'milvus-lite>=3.2,<4; platform_system == "Linux"',
         'import-linter>=2',
         # For the interpreter of Triton kernels; PyTorch's CUDA build pins its
         # own, so the lock does not.
@@ -65,6 +68,8 @@ EXTRAS_REQUIRE = {
     ],
     'docs': ['mkdocs>=1.6'],
     'spacy': ['spacy>=3.8'],
+    # An index in a Milvus cluster.
+    'milvus': ['pymilvus>=3.0,<4'],
 }
 
 

@@ -1,5 +1,6 @@
 """From texts and video files to features, by the model of a config."""
 
+import multiprocessing
 from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ from mmtvr.search.video_files import FoundVideo
 from mmtvr.structures import TokenFeatures
 
 PARTS = 4
+METHODS = multiprocessing.get_all_start_methods()
+START_METHOD = 'forkserver' if 'forkserver' in METHODS else 'spawn'
 ONLY_TRAINING = ('contrastive_loss.', 'logit_scale.', 'partial_loss.')
 PRETRAINED = ('frame_encoder.clip.', 'text_encoder.clip.', *ONLY_TRAINING)
 
@@ -151,6 +154,8 @@ class RetrievalEncoder:
             self.batch_size,
             num_workers=workers,
             collate_fn=list,
+            # LanceDB has threads, which a fork does not survive safely.
+            multiprocessing_context=START_METHOD if workers else None,
         )
         for batch in loader:
             yield from self._encode_batch(batch)

@@ -6,8 +6,11 @@ from urllib.parse import urlsplit
 
 from mmtvr.errors import SetupError
 from mmtvr.search.lance_store import LanceStore
+from mmtvr.search.milvus_store import MilvusStore
 from mmtvr.search.store import VideoStore
 
+LITE = 'milvus:'
+CLUSTERS = ('http', 'https')
 OBJECT_STORES = ('s3', 'gs', 'az')
 
 
@@ -15,7 +18,10 @@ def open_store(url: str | os.PathLike[str]) -> VideoStore:
     """Connect to the engine of an index, whether there is an index or not.
 
     Args:
-        url: A folder, or an object store (``s3://``, ``gs://``, ``az://``).
+        url: A folder or an object store (``s3://``, ``gs://``, ``az://``),
+            held by LanceDB in this process; a Milvus cluster
+            (``http://HOST:19530/NAME``, ``https://``); or ``milvus:FILE.db``,
+            which is Milvus Lite in this process.
 
     Returns:
         The store.
@@ -24,14 +30,19 @@ def open_store(url: str | os.PathLike[str]) -> VideoStore:
         SetupError: The address is of no known kind.
     """
     url = os.fspath(url)
+    if url.startswith(LITE):
+        return MilvusStore(url)
     scheme = urlsplit(url).scheme if '://' in url else ''
     if not scheme:
         return LanceStore(os.path.abspath(url))
+    if scheme in CLUSTERS:
+        return MilvusStore(url)
     if scheme in OBJECT_STORES:
         return LanceStore(url)
+    known = [f'{each}://' for each in (*CLUSTERS, *OBJECT_STORES)]
     raise SetupError(
-        f'{url!r} is no address of an index: give a folder or one of '
-        f'{", ".join(f"{each}://" for each in OBJECT_STORES)}'
+        f'{url!r} is no address of an index: give a folder, or one of '
+        f'{", ".join(known)}'
     )
 
 

@@ -71,6 +71,16 @@ def index_folder(about):
     return run
 
 
+@pytest.fixture(params=['lance', 'milvus'])
+def place(request, tmp_path):
+    """Address of an index that is not there yet, in each engine."""
+    if request.param == 'lance':
+        return tmp_path / 'index'
+    pytest.importorskip('pymilvus')
+    pytest.importorskip('milvus_lite')
+    return f'milvus:{tmp_path}/milvus.db'
+
+
 @pytest.fixture
 def videos(tmp_path):
     """A folder with three files that stand for videos, one of them nested."""

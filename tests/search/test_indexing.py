@@ -13,95 +13,91 @@ def paths(store):
     return sorted(entry.path for entry in store.list_files())
 
 
-def test_the_same_again_encodes_nothing(videos, index_folder, tmp_path):
-    first, encoded, _ = index_folder([videos], tmp_path / 'index')
+def test_the_same_again_encodes_nothing(videos, index_folder, place):
+    first, encoded, _ = index_folder([videos], place)
     assert (first.videos, first.encoded, len(encoded)) == (3, 3, 3)
-    again, encoded, _ = index_folder([videos], tmp_path / 'index')
+    again, encoded, _ = index_folder([videos], place)
     assert (again.videos, again.unchanged, encoded) == (3, 3, [])
 
 
-def test_a_renamed_file_is_not_encoded_again(videos, index_folder, tmp_path):
-    index_folder([videos], tmp_path / 'index')
+def test_a_renamed_file_is_not_encoded_again(videos, index_folder, place):
+    index_folder([videos], place)
     (videos / 'one.mp4').rename(videos / 'nested/other.mp4')
-    report, encoded, store = index_folder([videos], tmp_path / 'index')
+    report, encoded, store = index_folder([videos], place)
     assert encoded == []
     assert (report.reused, report.removed, report.videos) == (1, 1, 3)
     assert str(videos / 'nested/other.mp4') in paths(store)
 
 
 def test_a_changed_file_is_encoded_though_size_and_time_are_as_before(
-    videos, index_folder, tmp_path
+    videos, index_folder, place
 ):
     path = videos / 'one.mp4'
     before = path.stat()
-    index_folder([videos], tmp_path / 'index')
+    index_folder([videos], place)
     path.write_bytes(b'ONE.mp4')
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    report, encoded, store = index_folder([videos], tmp_path / 'index')
+    report, encoded, store = index_folder([videos], place)
     assert encoded == [str(path)]
     assert store.count_videos() == report.videos == 3
 
 
-def test_a_removed_file_leaves_with_its_features(
-    videos, index_folder, tmp_path
-):
-    index_folder([videos], tmp_path / 'index')
+def test_a_removed_file_leaves_with_its_features(videos, index_folder, place):
+    index_folder([videos], place)
     (videos / 'one.mp4').unlink()
-    report, _, store = index_folder([videos], tmp_path / 'index')
+    report, _, store = index_folder([videos], place)
     assert report.removed == 1
     assert store.count_videos() == 2
 
 
-def test_copies_are_entries_that_share_features(
-    videos, index_folder, tmp_path
-):
+def test_copies_are_entries_that_share_features(videos, index_folder, place):
     copy = videos / 'copy.mp4'
     copy.write_bytes((videos / 'one.mp4').read_bytes())
-    report, encoded, store = index_folder([videos], tmp_path / 'index')
+    report, encoded, store = index_folder([videos], place)
     assert report.videos == 4
     assert store.count_videos() == 3
     (videos / 'one.mp4').unlink()
-    _, encoded, store = index_folder([videos], tmp_path / 'index')
+    _, encoded, store = index_folder([videos], place)
     assert encoded == []
     assert (store.count_videos(), len(paths(store))) == (3, 3)
 
 
 def test_unreadable_files_are_listed_and_tried_again(
-    videos, index_folder, tmp_path
+    videos, index_folder, place
 ):
     bad = videos / 'bad.mp4'
     bad.write_bytes(b'broken')
-    report, _, _ = index_folder([videos], tmp_path / 'index')
+    report, _, _ = index_folder([videos], place)
     assert report.unreadable == {str(bad): 'broken'}
     assert report.videos == 3
-    report, _, _ = index_folder([videos], tmp_path / 'index')
+    report, _, _ = index_folder([videos], place)
     assert report.unreadable == {str(bad): 'broken'}
     bad.write_bytes(b'mended')
-    report, encoded, _ = index_folder([videos], tmp_path / 'index')
+    report, encoded, _ = index_folder([videos], place)
     assert report.unreadable == {}
     assert encoded == [str(bad)]
 
 
 def test_other_folders_stay_when_one_is_indexed(
-    videos, index_folder, tmp_path
+    videos, index_folder, place, tmp_path
 ):
     other = tmp_path / 'other'
     other.mkdir()
     (other / 'four.mp4').write_bytes(b'four')
-    index_folder([videos], tmp_path / 'index')
-    report, _, _ = index_folder([other], tmp_path / 'index')
+    index_folder([videos], place)
+    report, _, _ = index_folder([other], place)
     assert (report.videos, report.removed) == (4, 0)
 
 
 def test_a_folder_that_lost_all_videos_is_refused(
-    videos, index_folder, tmp_path
+    videos, index_folder, place, tmp_path
 ):
-    index_folder([videos], tmp_path / 'index')
+    index_folder([videos], place)
     videos.rename(tmp_path / 'elsewhere')
     videos.mkdir()
     with pytest.raises(SetupError, match='not mounted'):
-        index_folder([videos], tmp_path / 'index')
-    store = open_store(tmp_path / 'index')
+        index_folder([videos], place)
+    store = open_store(place)
     assert len(paths(store)) == 3
     remove_files(store, find_named(list(store.list_files()), [str(videos)]))
     assert paths(store) == []
@@ -130,13 +126,13 @@ def test_two_processes_do_not_index_at_once(videos, index_folder, tmp_path):
 
 
 def test_a_reader_sees_what_is_added_while_it_is_open(
-    videos, index_folder, tmp_path
+    videos, index_folder, place
 ):
-    index_folder([videos], tmp_path / 'index')
-    reader = open_store(tmp_path / 'index')
+    index_folder([videos], place)
+    reader = open_store(place)
     assert reader.count_videos() == 3
     (videos / 'four.mp4').write_bytes(b'four')
-    index_folder([videos], tmp_path / 'index')
+    index_folder([videos], place)
     reader.refresh()
     assert reader.count_videos() == 4
 

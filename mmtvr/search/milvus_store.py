@@ -1,0 +1,317 @@
+"""An index in Milvus: a cluster at an address, or Milvus Lite in a file."""
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+
+import numpy as np
+
+from mmtvr.errors import SetupError
+from mmtvr.search.parts import part_vectors
+from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
+from mmtvr.search.token_bytes import pack_tokens, unpack_tokens
+
+KEY_LENGTH = 64
+# What a string field of Milvus holds at most.
+LONGEST = 65535
+ROWS_PER_CALL = 200
+CONTENTS_PER_FILTER = 100
+DEFAULT_NAME = 'mmtvr'
+FIRST = 'part == 0'
+
+
+class MilvusStore(VideoStore):
+    """Collections of features, files and facts, in Milvus.
+
+    Rows are keyed, so what is written twice is there once. A cluster shards,
+    replicates and indexes the collections as it is configured to.
+
+    Args:
+        url: ``http://HOST:19530/NAME`` or ``https://``, with the user and
+            the password or the token as ``USER:PASSWORD@`` or
+            ``?token=TOKEN``; NAME begins the names of the collections.
+            ``milvus:FILE.db`` runs Milvus Lite in this process.
+
+    Raises:
+        SetupError: pymilvus is not installed, or nobody answers.
+    """
+
+    def __init__(self, url: str) -> None:
+        uri, self._name, options = _take_apart(url)
+        self.url = uri
+        self._client = _connect(uri, options)
+        self._about: dict | None = None
+
+    def read_about(self) -> dict | None:
+        """See :class:`VideoStore`."""
+        if self._about is None and self._client.has_collection(
+            self._collection('about')
+        ):
+            rows = self._get('about', ['about'])
+            self._about = json.loads(rows[0]['json']) if rows else None
+        return self._about
+
+    def write_about(self, about: dict) -> None:
+        """See :class:`VideoStore`."""
+        self._make('videos', about['width'], dict(content=KEY_LENGTH))
+        self._make('files', 2, dict(content=KEY_LENGTH))
+        self._make('about', 2, {})
+        # Last: an index whose facts are there is whole.
+        self._put('about', [dict(key='about', json=json.dumps(about))])
+
+    def add_videos(self, videos: StoredVideos) -> None:
+        """See :class:`VideoStore`."""
+        about = self.read_about()
+        rows = []
+        for content, pooled, tokens, times in zip(*videos, strict=True):
+            features = _encode(pooled, tokens, times, about['precision'])
+            vectors = part_vectors(pooled, tokens, about['parts'])
+            for number, vector in enumerate(vectors):
+                rows.append(
+                    dict(
+                        key=f'{content}-{number}',
+                        content=content,
+                        part=number,
+                        vector=vector.tolist(),
+                        json='' if number else features,
+                    )
+                )
+        # From the last part to the first: with that, a video is whole.
+        self._put('videos', rows[::-1])
+
+    def put_files(self, entries: Sequence[FileEntry]) -> None:
+        """See :class:`VideoStore`."""
+        rows = [
+            dict(key=e.key, content=e.content, json=e.to_json())
+            for e in entries
+        ]
+        self._put('files', rows)
+
+    def remove_files(self, keys: Sequence[str]) -> None:
+        """See :class:`VideoStore`."""
+        for group in _groups(keys):
+            self._client.delete(self._collection('files'), ids=group)
+
+    def remove_videos(self, contents: Sequence[str]) -> None:
+        """See :class:`VideoStore`."""
+        for group in _groups(contents):
+            self._client.delete(
+                self._collection('videos'), filter=_among(group)
+            )
+
+    def list_files(self) -> Iterable[FileEntry]:
+        """See :class:`VideoStore`."""
+        for row in self._all('files', 'part == 0', ['json']):
+            yield FileEntry.from_json(row['json'])
+
+    def list_contents(self) -> set[str]:
+        """See :class:`VideoStore`."""
+        rows = self._all('videos', FIRST, ['content'])
+        return {row['content'] for row in rows}
+
+    def find_files(self, contents: Sequence[str]) -> list[FileEntry]:
+        """See :class:`VideoStore`."""
+        rows = [
+            row
+            for group in _groups(contents)
+            for row in self._all('files', _among(group), ['json'])
+        ]
+        return [FileEntry.from_json(row['json']) for row in rows]
+
+    def find_entry(self, key: str) -> FileEntry | None:
+        """See :class:`VideoStore`."""
+        rows = self._get('files', [key])
+        return FileEntry.from_json(rows[0]['json']) if rows else None
+
+    def nearest(
+        self, query: np.ndarray, count: int
+    ) -> list[tuple[str, float]]:
+        """See :class:`VideoStore`."""
+        (hits,) = self._client.search(
+            self._collection('videos'),
+            [query.tolist()],
+            anns_field='vector',
+            limit=count * self.read_about()['parts'],
+            output_fields=['content'],
+            consistency_level='Bounded',
+        )
+        best: dict[str, float] = {}
+        for hit in hits:
+            content = hit['entity']['content']
+            best[content] = max(hit['distance'], best.get(content, -1.0))
+        return sorted(best.items(), key=lambda pair: -pair[1])[:count]
+
+    def read_videos(self, contents: Sequence[str]) -> StoredVideos:
+        """See :class:`VideoStore`."""
+        about = self.read_about()
+        unique = list(dict.fromkeys(contents))
+        found = {}
+        for group in _groups(unique):
+            rows = self._get('videos', [f'{each}-0' for each in group])
+            for row in rows:
+                found[row['content']] = _decode(row['json'], about)
+        there = [content for content in contents if content in found]
+        features = [found[content] for content in there]
+        empty = np.zeros((0, about['width']), np.float32)
+        pooled = np.stack([f[0] for f in features]) if features else empty
+        return StoredVideos(
+            there, pooled, [f[1] for f in features], [f[2] for f in features]
+        )
+
+    def count_videos(self) -> int:
+        """See :class:`VideoStore`."""
+        (row,) = self._client.query(
+            self._collection('videos'),
+            filter=FIRST,
+            output_fields=['count(*)'],
+            consistency_level='Strong',
+        )
+        return row['count(*)']
+
+    def lock(self) -> AbstractContextManager:
+        """See :class:`VideoStore`. Rows are keyed, so none is needed."""
+        return nullcontext()
+
+    def refresh(self) -> None:
+        """See :class:`VideoStore`. Every query asks the engine."""
+
+    def tidy(self) -> None:
+        """See :class:`VideoStore`. The engine compacts by itself."""
+        for kind in ('videos', 'files'):
+            self._client.flush(self._collection(kind))
+
+    def _collection(self, kind: str) -> str:
+        return f'{self._name}_{kind}'
+
+    def _make(self, kind: str, width: int, strings: dict[str, int]) -> None:
+        from pymilvus import DataType
+
+        name = self._collection(kind)
+        if self._client.has_collection(name):
+            return
+        schema = self._client.create_schema(enable_dynamic_field=False)
+        text = DataType.VARCHAR
+        schema.add_field('key', text, is_primary=True, max_length=KEY_LENGTH)
+        for field, length in strings.items():
+            schema.add_field(field, text, max_length=length)
+        schema.add_field('part', DataType.INT16)
+        schema.add_field('json', text, max_length=LONGEST)
+        schema.add_field('vector', DataType.FLOAT_VECTOR, dim=width)
+        indices = self._client.prepare_index_params()
+        indices.add_index('vector', index_type='AUTOINDEX', metric_type='IP')
+        self._client.create_collection(
+            name, schema=schema, index_params=indices
+        )
+
+    def _put(self, kind: str, rows: Sequence[dict]) -> None:
+        # Every collection of Milvus has a vector, needed or not.
+        blank = dict(part=0, vector=[0.0, 0.0])
+        for start in range(0, len(rows), ROWS_PER_CALL):
+            part = [
+                {**blank, **r} for r in rows[start : start + ROWS_PER_CALL]
+            ]
+            self._client.upsert(self._collection(kind), part)
+
+    def _get(self, kind: str, keys: Sequence[str]) -> list[dict]:
+        fields = ['json'] if kind != 'videos' else ['content', 'json']
+        return self._client.get(
+            self._collection(kind),
+            list(keys),
+            output_fields=fields,
+            consistency_level='Strong',
+        )
+
+    def _all(
+        self, kind: str, condition: str, fields: list[str]
+    ) -> Iterator[dict]:
+        pages = self._client.query_iterator(
+            self._collection(kind),
+            filter=condition,
+            output_fields=fields,
+            batch_size=ROWS_PER_CALL,
+            consistency_level='Strong',
+        )
+        while rows := pages.next():
+            yield from rows
+        pages.close()
+
+
+def _groups(values: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(values), CONTENTS_PER_FILTER):
+        yield list(values[start : start + CONTENTS_PER_FILTER])
+
+
+def _among(contents: Sequence[str]) -> str:
+    return f'content in {json.dumps(list(contents))}'
+
+
+def _encode(
+    pooled: np.ndarray, tokens: np.ndarray, times: np.ndarray, precision: str
+) -> str:
+    """Write features as text: Milvus Lite has no field of bytes."""
+    parts = dict(
+        pooled=pooled.astype('<f2').tobytes(),
+        tokens=pack_tokens(tokens, precision),
+        times=np.asarray(times, '<f4').tobytes(),
+    )
+    text = json.dumps(
+        {key: base64.b64encode(part).decode() for key, part in parts.items()}
+    )
+    if len(text) > LONGEST:
+        raise SetupError(
+            f'the features of a video take {len(text)} bytes as text, Milvus '
+            f'takes {LONGEST}: make the index with --precision int8, or read '
+            'fewer frames'
+        )
+    return text
+
+
+def _decode(
+    text: str, about: dict
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    parts = {k: base64.b64decode(part) for k, part in json.loads(text).items()}
+    return (
+        np.frombuffer(parts['pooled'], '<f2').astype(np.float32),
+        unpack_tokens(parts['tokens'], about['width'], about['precision']),
+        np.frombuffer(parts['times'], '<f4'),
+    )
+
+
+def _take_apart(url: str) -> tuple[str, str, dict[str, str]]:
+    """Address without secrets, name of the index, and how to log in."""
+    if url.startswith('milvus:') and not url.startswith('milvus://'):
+        return url.removeprefix('milvus:'), DEFAULT_NAME, {}
+    parts = urlsplit(url)
+    options = {}
+    if parts.username:
+        options = dict(user=parts.username, password=parts.password or '')
+    if token := parse_qs(parts.query).get('token'):
+        options = dict(token=token[0])
+    host = parts.netloc.rpartition('@')[2]
+    name = parts.path.strip('/') or DEFAULT_NAME
+    if not name.replace('_', 'a').isalnum() or not name.isascii():
+        raise SetupError(
+            f'the index of {url} is named {name!r}; Milvus takes letters, '
+            'digits and underscores'
+        )
+    return urlunsplit((parts.scheme, host, '', '', '')), name, options
+
+
+def _connect(uri: str, options: dict[str, str]) -> Any:
+    try:
+        from pymilvus import MilvusClient
+        from pymilvus.exceptions import MilvusException
+    except ImportError as error:
+        raise SetupError(
+            f'an index at {uri} needs pymilvus, which is not installed: '
+            "pip install 'mmtvr[milvus]'"
+        ) from error
+    try:
+        return MilvusClient(uri, **options)
+    except MilvusException as error:
+        raise SetupError(
+            f'Milvus at {uri} does not answer: {error}'
+        ) from error
