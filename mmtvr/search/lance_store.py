@@ -12,12 +12,10 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from mmtvr.errors import SetupError
+from mmtvr.search.lance_indices import add_indices
 from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
 from mmtvr.search.video_rows import from_rows, to_rows, video_schema
 
-# Below this many vectors a scan is fast enough, and exact.
-ROWS_FOR_INDEX = 100_000
-ROWS_FOR_KEYS = 10_000
 # Of the vector index: lists that are looked into, and how many times the
 # wanted number of codes are compared exactly.
 PROBES = 50
@@ -212,20 +210,9 @@ class LanceStore(VideoStore):
             videos = self.read_videos([content])
             self.remove_videos([content])
             self.add_videos(videos)
-        self._table('files').optimize()
-        table = self._table('videos')
-        table.optimize()
-        self._add_indices(table)
-
-    def _add_indices(self, table: Any) -> None:
-        from lancedb.index import BTree, IvfRq
-
-        rows = table.count_rows()
-        columns = {each.columns[0] for each in table.list_indices()}
-        if rows >= ROWS_FOR_KEYS and 'content' not in columns:
-            table.create_index('content', config=BTree())
-        if rows >= ROWS_FOR_INDEX and 'vector' not in columns:
-            table.create_index('vector', config=IvfRq(distance_type='dot'))
+        for name in ('files', 'videos'):
+            self._table(name).optimize()
+            add_indices(self._table(name))
 
     def _contents(self) -> list[str]:
         found = self._table('videos').search().where('part = 0')
