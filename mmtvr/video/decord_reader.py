@@ -165,7 +165,7 @@ class DecordReader(VideoReader):
             ) from error
         return self._guard(
             lambda: decord.VideoReader(
-                self.path, ctx=decord.cpu(0), num_threads=1, **size
+                self.location, ctx=decord.cpu(0), num_threads=1, **size
             )
         )
 

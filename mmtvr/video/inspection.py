@@ -1,5 +1,6 @@
 """What a video file tells and holds, without decoding all of it."""
 
+import os
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +53,7 @@ def inspect_video(path: str) -> dict:
     import av
 
     try:
-        with av.open(path) as container:
+        with av.open(os.path.abspath(path)) as container:
             stream = container.streams.best('video')
             if stream is None:
                 raise UnreadableVideoError(f'{path}: it holds no video')

@@ -114,7 +114,7 @@ class OpenCVReader(VideoReader):
     def _open(self) -> Any:
         import cv2
 
-        capture = cv2.VideoCapture(self.path, cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(self.location, cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise UnreadableVideoError(f'{self.path}: OpenCV cannot open it')
         return capture

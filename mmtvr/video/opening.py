@@ -1,5 +1,6 @@
 """Opening a video file with PyAV."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,7 +27,11 @@ def open_video(path: str) -> tuple[Any, Any]:
     import av
 
     with name_failures(path):
-        container = av.open(path, metadata_errors='ignore')
+        container = av.open(
+            # FFmpeg takes the name a:b.mp4 for an address.
+            os.path.abspath(path),
+            metadata_errors='ignore',
+        )
         try:
             stream = _find_best(container)
             if stream is None:

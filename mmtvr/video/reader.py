@@ -37,6 +37,8 @@ class VideoReader(ABC):
         self, path: str | os.PathLike, short_side: int | None = None
     ) -> None:
         self.path = os.fspath(path)
+        #: For FFmpeg, which takes the name ``a:b.mp4`` for an address.
+        self.location = os.path.abspath(self.path)
         self.short_side = short_side
 
     @abstractmethod

@@ -40,7 +40,7 @@ class TorchCodecReader(VideoReader):
         make = _import_decoder()
         self._decoder = self._guard(
             lambda: make(
-                self.path,
+                self.location,
                 dimension_order='NHWC',
                 num_ffmpeg_threads=1,
                 seek_mode=seek_mode,

@@ -71,7 +71,7 @@ def compress_video(
         OSError: As when the disk is full.
     """
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    draft = f'{target}.{os.getpid()}.part'
+    draft = f'{os.path.abspath(target)}.{os.getpid()}.part'
     try:
         with open_reader(source, short_side=how.short_side) as reader:
             kept = _choose(reader, how.fps)

@@ -1,0 +1,28 @@
+"""Names that FFmpeg would take for something else than a file."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from mmtvr.datasets.readers import get_reader
+from mmtvr.video.inspection import inspect_video
+
+
+@pytest.mark.parametrize('reader', ['auto', 'pyav', 'decord', 'opencv'])
+@pytest.mark.parametrize(
+    'name',
+    ['a:b.mp4', 'http:x.mp4', 'concat:y|z', '-i.mp4', 'per%03dcent.mp4'],
+)
+def test_any_name_is_that_of_a_file(
+    tiny_videos, tmp_path, monkeypatch, reader, name
+):
+    source = tiny_videos / 'videos' / 'video3.mp4'
+    shutil.copy(source, tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    with get_reader(reader)(name) as named, get_reader(reader)(source) as same:
+        assert named.path == name
+        np.testing.assert_array_equal(
+            named.get_frames([4, 0]), same.get_frames([4, 0])
+        )
+    assert inspect_video(name)['codec'] == 'h264'
