@@ -28,8 +28,8 @@ def write_log(folder, start, *records, name='scalars.json'):
     return path
 
 
-def step(iteration, **values):
-    return dict(iter=iteration, step=iteration, epoch=1, **values)
+def step(iteration, epoch=1, **values):
+    return dict(iter=iteration, step=iteration, epoch=epoch, **values)
 
 
 def test_validations_come_behind_their_iteration(scripts, tmp_path):
@@ -45,13 +45,22 @@ def test_resumed_parts_are_joined(scripts, tmp_path):
     write_log(
         *(tmp_path, '1', step(10, loss=3.0), step(20, loss=2.0)),
         # Logged after the last checkpoint, and trained again.
-        step(30, loss=9.0),
+        step(30, 2, loss=9.0),
     )
-    write_log(tmp_path, '2', step(30, loss=1.5), step(40, loss=1.0))
+    write_log(tmp_path, '2', step(30, 2, loss=1.5), step(40, 2, loss=1.0))
     run = scripts['read_run'](tmp_path, 'run')
     assert [x for x, _ in run.series['loss']] == [10, 20, 30, 40]
     assert run.series['loss'][2] == (30, 1.5)
     assert run.notes == ['2 resumed at iteration 30']
+
+
+def test_a_broken_epoch_is_that_of_the_later_start(scripts, tmp_path):
+    first = [step(i, 1 + i // 31, loss=9.0) for i in (20, 30, 50)]
+    write_log(tmp_path, '1', *first)
+    # Resumed behind iteration 30, logged for the first time at 51.
+    write_log(tmp_path, '2', step(51, 2, loss=1.0))
+    run = scripts['read_run'](tmp_path, 'run')
+    assert run.series['loss'] == [(20, 9.0), (30, 9.0), (51, 1.0)]
 
 
 def test_a_run_that_began_anew_replaces_the_earlier(scripts, tmp_path):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from mmtvr.errors import SetupError
 
@@ -27,6 +28,22 @@ class Run:
     notes: list[str] = field(default_factory=list)
 
 
+class Start(NamedTuple):
+    """What one start of a run logged.
+
+    Attributes:
+        iteration: The first that was logged.
+        epoch: Its epoch; None if the run does not count them.
+        series: See :class:`Run`.
+        epochs: Epoch of each logged iteration.
+    """
+
+    iteration: int
+    epoch: int | None
+    series: dict[str, list[Point]]
+    epochs: dict[int, int]
+
+
 def read_run(folder: Path, name: str) -> Run:
     """Read what mmengine logged of a run.
 
@@ -44,21 +61,20 @@ def read_run(folder: Path, name: str) -> Run:
     Raises:
         SetupError: There is no log of a training in the folder.
     """
-    run = Run(name)
+    run, epochs = Run(name), dict[int, int]()
     for log in find_logs(folder):
-        start, series = _read_log(log, run.notes)
-        if not series:
+        start = _read_start(log, run.notes)
+        if not start.series:
             continue
         label = log.parents[1].name
         if run.series:
             earlier = min(points[0][0] for points in run.series.values())
-            how = 'resumed' if start > earlier else 'began anew'
-            run.notes.append(f'{label} {how} at iteration {start}')
-        for key in run.series:
-            run.series[key] = [p for p in run.series[key] if p[0] < start]
-        for key, points in series.items():
+            how = 'resumed' if start.iteration > earlier else 'began anew'
+            run.notes.append(f'{label} {how} at iteration {start.iteration}')
+        _drop(run, start, epochs)
+        epochs.update(start.epochs)
+        for key, points in start.series.items():
             run.series.setdefault(key, []).extend(points)
-        run.series = {k: points for k, points in run.series.items() if points}
     if not run.series:
         raise SetupError(
             f'{folder} has no log of a training: looked for '
@@ -66,6 +82,24 @@ def read_run(folder: Path, name: str) -> Run:
             "vis_backends=[dict(type='LocalVisBackend')]"
         )
     return run
+
+
+def _drop(run: Run, start: Start, epochs: dict[int, int]) -> None:
+    """Drop what a later start trained again.
+
+    It goes on at the beginning of an epoch, before what it logs first.
+    """
+
+    def stays(iteration: int) -> bool:
+        if start.epoch is not None and iteration in epochs:
+            return epochs[iteration] < start.epoch
+        return iteration < start.iteration
+
+    for key, points in list(run.series.items()):
+        kept = [point for point in points if stays(point[0])]
+        run.series[key] = kept
+        if not kept:
+            del run.series[key]
 
 
 def find_logs(folder: Path) -> list[Path]:
@@ -86,26 +120,24 @@ def find_logs(folder: Path) -> list[Path]:
     return [found[parent] for parent in sorted(found)]
 
 
-def _read_log(
-    path: Path, notes: list[str]
-) -> tuple[int, dict[str, list[Point]]]:
-    """Read one start.
-
-    Returns:
-        Its first iteration and its series; none for a test.
-    """
-    series: dict[str, list[Point]] = {}
-    first = last = None
+def _read_start(path: Path, notes: list[str]) -> Start:
+    """Read one start; without series for a test."""
+    start = Start(0, None, {}, {})
+    last = None
     for record in _records(path, notes):
         # Validations count epochs; they come behind their last iteration.
         last = record.get('iter', last)
         if last is None:
             continue
-        first = last if first is None else first
+        if not start.series:
+            epoch = record.get('epoch')
+            start = start._replace(iteration=last, epoch=epoch)
+        if 'epoch' in record:
+            start.epochs[last] = record['epoch']
         for key, value in record.items():
             if key not in ALONE and isinstance(value, int | float):
-                series.setdefault(key, []).append((last, value))
-    return first or 0, series
+                start.series.setdefault(key, []).append((last, value))
+    return start
 
 
 def _records(path: Path, notes: list[str]) -> Iterator[dict]:
