@@ -1,6 +1,7 @@
 """``mmtvr serve``: search an index in the browser."""
 
 import argparse
+import json
 import socket
 import sys
 from collections.abc import Sequence
@@ -58,6 +59,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cache', help="folder of posters and previews (default: the user's)"
     )
+    parser.add_argument(
+        '--json', action='store_true', help='say as JSON where the page is'
+    )
     return parser.parse_args(argv)
 
 
@@ -96,9 +100,7 @@ def serve(args: argparse.Namespace) -> None:
             'is no password: whoever reaches it can search and watch',
             file=sys.stderr,
         )
-    count = searcher.store.count_videos()
-    print(f'{count} videos of {args.index} at http://{shown}:{port}/')
-    print('Ctrl-C stops', flush=True)
+    announce(args, f'http://{shown}:{port}/', searcher.store.count_videos())
     config = uvicorn.Config(
         app,
         log_level='warning',
@@ -107,6 +109,22 @@ def serve(args: argparse.Namespace) -> None:
         timeout_graceful_shutdown=2,
     )
     uvicorn.Server(config).run(sockets=[listening])
+
+
+def announce(args: argparse.Namespace, url: str, videos: int) -> None:
+    """Say where the page is.
+
+    Args:
+        args: The arguments.
+        url: Its address.
+        videos: Number of videos.
+    """
+    if args.json:
+        facts = dict(url=url, index=args.index, videos=videos)
+        print(json.dumps(facts), flush=True)
+    else:
+        print(f'{videos} videos of {args.index} at {url}')
+        print('Ctrl-C stops', flush=True)
 
 
 def listen(host: str, port: int) -> socket.socket:

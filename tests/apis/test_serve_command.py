@@ -1,3 +1,4 @@
+import json
 import socket
 import sys
 from types import SimpleNamespace
@@ -53,6 +54,12 @@ def test_it_listens_at_this_machine_alone(served, capsys):
     assert f'6 videos of shapes at http://127.0.0.1:{port}/' in out
     assert not err
     assert given.config.server_header is False
+
+
+def test_programs_are_told_the_address(served, capsys):
+    host, port = served('--port', '0', '--json').address
+    told = json.loads(capsys.readouterr().out)
+    assert told == dict(url=f'http://{host}:{port}/', index='shapes', videos=6)
 
 
 def test_other_addresses_are_warned_of(served, capsys):
