@@ -1,6 +1,7 @@
 """The videos that a worker could not read."""
 
 import logging
+import time
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,9 @@ from mmtvr.video.supervised_reader import DecoderFailedError
 MOST_TRIES = 2
 # With one unreadable video in ten, once in 10^20 samples.
 MOST_IN_A_ROW = 20
+# Where each of them takes the whole time limit, few must do.
+MOST_SLOW_IN_A_ROW = 5
+SLOW_SECONDS = 120.0
 NAMES_SHOWN = 5
 
 
@@ -75,6 +79,7 @@ class ReplacedSamples:
     def __init__(self) -> None:
         self._met: list[tuple[str, str]] = []
         self._in_a_row = 0
+        self._last_good = time.monotonic()
 
     def account(self, transforms: Sequence[Any], packed: dict | None) -> None:
         """Take note of one sample of training.
@@ -92,17 +97,21 @@ class ReplacedSamples:
                 self._met += transform.take_unreadable()
         if packed is None:
             self._in_a_row += 1
-            if self._in_a_row >= MOST_IN_A_ROW:
+            most = MOST_IN_A_ROW
+            if time.monotonic() - self._last_good > SLOW_SECONDS:
+                most = MOST_SLOW_IN_A_ROW
+            if self._in_a_row >= most:
                 self._refuse_to_go_on()
             return
         self._in_a_row = 0
+        self._last_good = time.monotonic()
         sample = packed.get('data_samples')
         if self._met and hasattr(sample, 'set_metainfo'):
             sample.set_metainfo(dict(unreadable_videos=self._met))
             self._met = []
 
     def _refuse_to_go_on(self) -> None:
-        reasons = dict(self._met[-MOST_IN_A_ROW:])
+        reasons = dict(self._met[-self._in_a_row :])
         lines = [f'\n  {file}: {why}' for file, why in reasons.items()]
         raise SetupError(
             f'{self._in_a_row} samples one after another could not be read, '

@@ -24,6 +24,7 @@ from mmtvr.video.messages import (
 from mmtvr.video.reader import UnreadableVideoError, VideoReader
 
 PR_SET_PDEATHSIG = 1
+KEPT_BYTES = 2**26
 
 
 def main(shared: int, parent: int) -> None:
@@ -113,7 +114,10 @@ class _Server:
 
     def _share(self, array: np.ndarray) -> dict:
         array = np.ascontiguousarray(array)
-        os.ftruncate(self.shared, array.nbytes)
+        # Pages that stay are filled four times as fast as new ones.
+        size = os.fstat(self.shared).st_size
+        if not array.nbytes <= size <= max(KEPT_BYTES, array.nbytes):
+            os.ftruncate(self.shared, array.nbytes)
         left = memoryview(array).cast('B') if array.size else b''
         place = 0
         while left:

@@ -10,6 +10,7 @@ import pytest
 from mmengine.dataset import pseudo_collate, worker_init_fn
 from torch.utils.data import DataLoader
 
+from mmtvr.datasets.unreadable_videos import ReplacedSamples
 from mmtvr.errors import SetupError
 from mmtvr.registry import DATASETS
 
@@ -182,6 +183,19 @@ def test_nothing_but_unreadable_videos_ends_soon(tiny_videos, tmp_path):
     with pytest.raises(SetupError, match='20 samples one after') as caught:
         dataset[0]
     assert str(caught.value).count('.mp4: ') == 5
+
+
+def test_nothing_but_videos_that_take_long_ends_sooner(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr('time.monotonic', lambda: now[0])
+    replaced = ReplacedSamples()
+    for minute in range(1, 10):
+        now[0] = 60.0 * minute
+        replaced.account([], None if minute > 1 else {})
+        if minute == 5:
+            break
+    with pytest.raises(SetupError, match='5 samples one after'):
+        replaced.account([], None)
 
 
 def full_pipeline(tiny_clip, **load):

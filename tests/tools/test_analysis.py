@@ -14,6 +14,7 @@ from mmengine.registry import init_default_scope
 
 from mmtvr.apis.config_check import check_config
 from mmtvr.registry import MODELS
+from mmtvr.video.helper_process import end_helper
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'tools/analysis'
@@ -223,3 +224,35 @@ def test_tables_are_written(name, options, load_script, tmp_path, monkeypatch):
     table = json.loads(out.read_text(encoding='utf-8'))
     assert table['rows'][0]
     assert table['machine']['torch'] == torch.__version__
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='counts in /proc')
+def test_many_samples_leave_no_handle_open(load_script, capsys):
+    end_helper()
+    script = load_script('soak_video')
+    script['RARITY'].update(empty=5, cut=5, dies=10, hangs=30)
+    rows = script['main'](
+        ['--samples', '60', '--every', '20', '--time-limit', '1']
+    )
+    end_helper()
+    first, *rest, last = rows
+    assert last['samples'] == 60
+    assert 15 <= last['unreadable'] < 40
+    assert last['helpers'] > 3
+    assert all(row['worker_files'] == first['worker_files'] for row in rest)
+    assert last['worker_files'] == first['worker_files']
+    assert last['in_dev_shm'] == first['in_dev_shm']
+    table = capsys.readouterr().out.splitlines()[-1 - len(rows) :]
+    assert table[0].split() == list(first)
+    assert table[-1].split()[0] == '60'
+
+
+def test_supervised_and_direct_reading_are_compared(load_script, tmp_path):
+    script = load_script('benchmark_supervision')
+    paths = load_script('soak_video')['make_good_videos'](tmp_path)
+    (tmp_path / 'none.mp4').touch()
+    found = script['readable']([*paths, str(tmp_path / 'none.mp4')], 'auto')
+    assert found == paths
+    rows = script['compare'](paths[:1], 'auto', 48, 2)
+    assert rows[0]['file'] == 'a.mp4'
+    assert rows[0]['helper_ms'] > 0
