@@ -9,16 +9,15 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmengine.registry import MODELS
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import DataLoader
 
-from mmtvr.checkpoints import read_checkpoint
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation, find_piece_names
 from mmtvr.search.identity import describe_model
 from mmtvr.search.pipelines import find_test_pipeline, split_pipeline
 from mmtvr.search.query_words import QueryWord, find_words
+from mmtvr.search.trained_model import load_model
 from mmtvr.search.video_dataset import ReadVideo, VideosToRead
 from mmtvr.search.video_files import FoundVideo
 from mmtvr.structures import TokenFeatures
@@ -26,8 +25,6 @@ from mmtvr.structures import TokenFeatures
 PARTS = 4
 METHODS = multiprocessing.get_all_start_methods()
 START_METHOD = 'forkserver' if 'forkserver' in METHODS else 'spawn'
-ONLY_TRAINING = ('contrastive_loss.', 'logit_scale.', 'partial_loss.')
-PRETRAINED = ('frame_encoder.clip.', 'text_encoder.clip.', *ONLY_TRAINING)
 
 
 class EncodedTexts(NamedTuple):
@@ -97,7 +94,7 @@ class RetrievalEncoder:
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.device = torch.device(device)
-        self.model = _load(cfg, checkpoint).to(self.device).eval()
+        self.model = load_model(cfg, checkpoint).to(self.device).eval()
 
     @property
     def width(self) -> int:
@@ -203,38 +200,6 @@ class RetrievalEncoder:
     def _to_device(self, packed: list[dict]) -> dict[str, Tensor]:
         batch = self.model.data_preprocessor(pseudo_collate(packed), False)
         return batch['inputs']
-
-
-def _load(cfg: Config, checkpoint: Path | None) -> nn.Module:
-    model = MODELS.build(cfg.model)
-    if checkpoint is not None:
-        _load_weights(model, checkpoint)
-        return model
-    for name, _ in model.named_parameters():
-        if not name.startswith(PRETRAINED):
-            raise SetupError(
-                f'{name} of the model has no weights before it is trained: '
-                'give a checkpoint, or a config of pretrained encoders and '
-                'a head without parameters, such as configs/clip4clip_*.py'
-            )
-    return model
-
-
-def _load_weights(model: nn.Module, checkpoint: Path) -> None:
-    weights = {
-        name.removeprefix('module.'): value
-        for name, value in read_checkpoint(checkpoint)['state_dict'].items()
-    }
-    try:
-        missing, _ = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise SetupError(f'{checkpoint} does not fit: {error}') from error
-    missing = [n for n in missing if not n.startswith(ONLY_TRAINING)]
-    if missing:
-        raise SetupError(
-            f'{checkpoint} lacks {len(missing)} weights of the model of the '
-            f'config, the first is {missing[0]}: it is of another model'
-        )
 
 
 def _to_videos(

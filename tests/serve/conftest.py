@@ -16,7 +16,9 @@ from mmtvr.search.store import FileEntry
 from mmtvr.serve.app import create_app
 
 ROOT = Path(__file__).resolve().parents[2]
-CONFIG = ROOT / 'configs/tpmcl_moving_shapes.py'
+FOLDER = ROOT / 'configs/ablation'
+# Its importance is not learned, so it needs no checkpoint.
+CONFIG = FOLDER / 'tpmcl_moving_shapes_cosine-importance.py'
 BROWSER = shutil.which('chromium') or shutil.which('google-chrome')
 DRIVER = shutil.which('chromedriver')
 FLAGS = (
