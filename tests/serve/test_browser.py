@@ -110,7 +110,7 @@ def test_a_keyboard_is_enough(browser):
     assert focused(browser).rect['y'] >= 0
     focused(browser).send_keys(Keys.ENTER)
     assert focused(browser).tag_name == 'main'
-    focused(browser).send_keys('/')
+    focused(browser).send_keys(Keys.CONTROL, 'k')
     assert focused(browser).get_attribute('id') == 'q'
     focused(browser).send_keys(QUERY, Keys.ENTER)
     wait(browser, lambda b: b.title.startswith(QUERY))

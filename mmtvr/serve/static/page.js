@@ -84,12 +84,12 @@ document.addEventListener('click', (event) => {
   }
 });
 
+// With a modifier: bare characters get in the way of speech input and of
+// screen readers (WCAG 2.1.4).
 document.addEventListener('keydown', (event) => {
-  const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.nodeName);
-  if (event.key === '/' && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
-    event.preventDefault();
-    const box = document.getElementById('q');
-    box.focus();
-    box.select();
-  }
+  if (event.key.toLowerCase() !== 'k' || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+  event.preventDefault();
+  const box = document.getElementById('q');
+  box.focus();
+  box.select();
 });
