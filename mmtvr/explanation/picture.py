@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from .fonts import SVG_TEXT, show_text_as_written
 from .picture_panels import (
+    MOST_PICTURES,
     TIMES_INCHES,
     draw_cosines,
     draw_frame_importance,
@@ -156,4 +157,5 @@ def _wrap(text: str) -> list[str]:
 
 def _strip_height(frames: np.ndarray, width: float) -> float:
     count, height, across = frames.shape[:3]
-    return min(width / count * height / across, LONGEST_STRIP)
+    shown = min(count, MOST_PICTURES)
+    return min(width / shown * height / across, LONGEST_STRIP)

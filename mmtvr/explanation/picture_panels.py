@@ -15,6 +15,7 @@ COLOURS = 'Blues'
 BAR, DARK = '#5b84b1', '#1b1b1b'
 BAR_STYLE = dict(color=BAR, edgecolor=DARK, linewidth=0.8)
 CENTRE = dict(fontsize=TINY, ha='center')
+RIGHT = dict(ha='right', va='center')
 TIMES_INCHES = 0.18
 # Seen on light and on dark cells.
 FRAMED = dict(
@@ -68,7 +69,8 @@ def draw_frames(
     step = -(-count // MOST_PICTURES)
     for first in range(0, count, step):
         left, right = first - 0.47, min(first + step, count) - 0.53
-        gone = masking is not None and masking.removed[first]
+        # A picture that stands for several frames is not crossed out.
+        gone = step == 1 and masking is not None and masking.removed[first]
         axes.imshow(
             scene.frames[first],
             extent=(left, right, 0, 1),
@@ -97,14 +99,13 @@ def name_negative(axes: Axes, row: int, scene: Any, score: float) -> None:
     """
     beats = scene.score > score
     note = 'beats it' if beats else f'{scene.score - score:+.3f}'
-    style = dict(ha='right', va='center')
     axes.text(
         *(-0.6, 0.6, f'{row + 1}. {scene.score:.3f} ({note})'),
         fontsize=SMALL,
         weight='bold' if beats else 'normal',
-        **style,
+        **RIGHT,
     )
-    axes.text(-0.6, 0.35, _short(scene.name), fontsize=TINY, **style)
+    axes.text(-0.6, 0.35, _short(scene.name), fontsize=TINY, **RIGHT)
 
 
 def draw_frame_importance(axes: Axes, masking: Masking) -> None:
@@ -126,8 +127,7 @@ def draw_frame_importance(axes: Axes, masking: Masking) -> None:
     axes.text(
         *(-0.6, 0.6 * largest, 'importance;\nhatched: masked'),
         fontsize=TINY,
-        ha='right',
-        va='center',
+        **RIGHT,
     )
 
 
@@ -191,13 +191,16 @@ def draw_cosines(axes: Axes, explanation: Explanation) -> None:
                 va='center',
                 **CENTRE,
             )
+    if columns > MOST_NUMBERS:
+        scale = f'light {low:.2f}, dark {high:.2f}'
+        axes.text(columns - 0.5, -0.7, scale, fontsize=TINY, **RIGHT)
     axes.set(xlim=(-0.5, columns - 0.5), ylim=(words - 0.5, -1.9))
     axes.set_axis_off()
     _name_rows(axes, explanation)
 
 
 def _name_rows(axes: Axes, explanation: Explanation) -> None:
-    style = dict(fontsize=SMALL, ha='right', va='center')
+    style = dict(fontsize=SMALL, **RIGHT)
     axes.text(-0.6, -1.4, 'the whole caption', style='italic', **style)
     for row, (word, weight) in enumerate(
         zip(explanation.words, explanation.weights, strict=True)

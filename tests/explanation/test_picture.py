@@ -86,8 +86,8 @@ def test_png_has_the_asked_size(explanation, scene, tmp_path):
     assert to_array(figure, dpi=30).shape[1] == 300
 
 
-def test_many_frames_and_words_fit(explanation, scene):
-    cosines = np.zeros((77, 64))
+def test_many_frames_and_words_fit(explanation, scene, tmp_path):
+    cosines = np.tile(np.linspace(-0.25, 0.75, 64), (77, 1))
     long = dataclasses.replace(
         explanation,
         words=('dog',) * 77,
@@ -100,4 +100,8 @@ def test_many_frames_and_words_fit(explanation, scene):
     many = dataclasses.replace(
         scene, frames=np.zeros((64, 30, 40, 3), np.uint8), times=range(64)
     )
-    assert to_array(draw_explanation('dog', many, long), 20).shape[1] == 200
+    figure = draw_explanation('dog', many, long)
+    assert to_array(figure, 20).shape[1] == 200
+    save_figure(figure, tmp_path / 'picture.svg')
+    # Where numbers have no room, the shades are told.
+    assert 'light -0.25, dark 0.75' in texts_of(tmp_path / 'picture.svg')
