@@ -34,6 +34,7 @@ INSTALL_REQUIRES = [
     'jinja2',
     # Locks that a fork does not share.
     'filelock>=4.1',
+    'packaging',
     'platformdirs',
     'rich',
     'tqdm',
@@ -66,6 +67,8 @@ EXTRAS_REQUIRE = {
         'selenium>=4.20',
         'tensorboard',
     ],
+    # What .ci/run reports on the environment.
+    'audit': ['pip-audit>=2.7'],
     'docs': ['mkdocs>=1.6'],
     'spacy': ['spacy>=3.8'],
     # An index in a Milvus cluster.

@@ -28,5 +28,18 @@ class Finding:
     way_out: str = ''
 
     def as_dict(self) -> dict[str, str]:
-        """The same as a dict of strings."""
+        """The same as a dict of texts."""
         return asdict(self)
+
+
+def worst(findings: list[Finding]) -> Severity:
+    """The severity of a diagnosis as a whole.
+
+    Args:
+        findings: Any number of findings.
+
+    Returns:
+        The worst severity among them; ``'ok'`` without any.
+    """
+    ranks = [SEVERITIES.index(finding.severity) for finding in findings]
+    return SEVERITIES[max(ranks, default=0)]

@@ -1,0 +1,136 @@
+"""Data and weights of a config, whole and with faults put in."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from mmtvr.doctor import config_data
+from mmtvr.doctor.config_data import check_data
+from mmtvr.doctor.config_weights import check_weights
+
+CONFIG = """
+default_scope = 'mmtvr'
+work_dir = {root!r}
+clip = {clip!r}
+model = dict(
+    type='mmtvr.TextVideoRetriever',
+    text_encoder=dict(type='mmtvr.CLIPTextEncoder', clip=clip),
+    frame_encoder=dict(type='mmtvr.CLIPFrameEncoder', clip=clip))
+train_dataloader = dict(
+    dataset=dict(
+        type='mmtvr.TextVideoDataset',
+        data_root={root!r},
+        ann_file='train_9k.json',
+        data_prefix=dict(video='videos'),
+        pipeline=[dict(type='mmtvr.TokenizeText', tokenizer=clip)]))
+val_dataloader = dict(
+    dataset=dict(
+        type='mmtvr.TextVideoDataset',
+        data_root={root!r},
+        ann_file='test_JSFUSION.json'))
+"""
+
+
+@pytest.fixture
+def config(tiny_clip, tiny_videos, tmp_path):
+    """A config on a copy of the tiny data that may be broken."""
+    root = tmp_path / 'data'
+    shutil.copytree(tiny_videos, root)
+    path = tmp_path / 'doctored.py'
+    path.write_text(CONFIG.format(root=str(root), clip=str(tiny_clip)))
+    return path
+
+
+def find(findings):
+    return {finding.subject: finding for finding in findings}
+
+
+def test_whole_data_are_counted(config, monkeypatch):
+    monkeypatch.setattr(config_data, 'WORK_LEAST', 0)
+    found = find(check_data(str(config)))
+    assert {f.severity for f in found.values()} == {'ok'}
+    assert '5 videos, 15 captions' in found['train data'].text
+    assert '5 of 5 in' in found['val videos'].text
+    assert 'the first one decodes' in found['val videos'].text
+
+
+def lose_annotation(data):
+    (data / 'train_9k.json').unlink()
+
+
+def break_annotation(data):
+    (data / 'train_9k.json').write_text('{"a.mp4": ["?"]}')
+
+
+def lose_videos(data):
+    shutil.rmtree(data / 'videos')
+
+
+def lose_a_video(data):
+    (data / 'videos/video3.mp4').unlink()
+
+
+def break_a_video(data):
+    (data / 'videos/video0.mp4').write_bytes(b'no video')
+
+
+def lead_out(data):
+    (data / 'train_9k.json').write_text(json.dumps({'../x.mp4': ['a dog']}))
+
+
+@pytest.mark.parametrize(
+    ('fault', 'subject', 'severity', 'text', 'way_out'),
+    [
+        (lose_annotation, 'train data', 'error', 'train_9k', 'data_root'),
+        (break_annotation, 'train data', 'error', 'no word', 'data_root'),
+        (lose_videos, 'train videos', 'error', 'no folder', 'data_prefix'),
+        (lose_a_video, 'train videos', 'error', '4 of 5', 'skip_missing'),
+        (break_a_video, 'train videos', 'warning', 'video0', 'verify.py'),
+        (lead_out, 'train videos', 'error', '../x.mp4', 'allow_outside'),
+    ],
+)
+def test_each_fault_is_found_with_its_way_out(
+    config, fault, subject, severity, text, way_out
+):
+    fault(config.parent / 'data')
+    found = find(check_data(str(config)))[subject]
+    assert found.severity == severity
+    assert text in found.text
+    assert way_out in found.way_out
+
+
+def test_a_config_that_cannot_be_read_is_one_error(tmp_path):
+    path = str(tmp_path / 'gone.py')
+    (found,) = check_data(path)
+    assert found.severity == 'error'
+    assert 'gone.py' in found.text
+    assert check_weights(path) == []
+
+
+def test_weights_and_tokenizer_are_found(config):
+    found = find(check_weights(str(config)))
+    assert found['tokenizer'].severity == 'ok'
+    assert 'model.safetensors' in found['weights'].text
+
+
+def test_missing_weights_and_code_in_a_checkpoint(
+    config, tiny_clip, tmp_path, monkeypatch
+):
+    clip = tmp_path / 'clip'
+    shutil.copytree(tiny_clip, clip)
+    (clip / 'model.safetensors').unlink()
+    evil = tmp_path / 'evil.pth'
+    torch.save({'state_dict': print}, evil)
+    text = config.read_text() + (
+        f'\nload_from = {str(evil)!r}\n'
+        f'model["text_encoder"]["clip"] = {str(clip)!r}\n'
+        f'model["frame_encoder"]["clip"] = "/nowhere/clip"\n'
+    )
+    config.write_text(text)
+    found = [f for f in check_weights(str(config)) if f.severity == 'error']
+    told = ' '.join(f.text for f in found)
+    assert 'holds none of model.safetensors' in told
+    assert '/nowhere/clip' in told
+    assert 'would run code' in told
