@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from ipaddress import ip_address
 
-STOPPED = 130
 EXAMPLES = """
 examples:
   mmtvr serve work_dirs/shapes_index              # http://127.0.0.1:8000/
@@ -210,14 +209,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 130 when stopped from the keyboard.
     """
     args = parse_args(argv)
-    from mmtvr.errors import SetupError
+    # PyTorch takes seconds to import, which --help does not need.
+    from mmtvr.apis.command import run_command
 
-    try:
-        serve(args)
-    except SetupError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        # uvicorn has ended what it was at, and passes the signal on.
-        return STOPPED
-    return 0
+    # uvicorn has ended what it was at, and passes Ctrl-C on.
+    return run_command(lambda: serve(args), 'the page is closed')

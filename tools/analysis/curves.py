@@ -217,4 +217,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    sys.exit(run_command(main))
+    sys.exit(run_command(main, 'nothing was written'))
