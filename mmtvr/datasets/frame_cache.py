@@ -1,14 +1,19 @@
 """The frame cache that a config asks for."""
 
+import functools
 import inspect
 import logging
 from collections.abc import Mapping
 from typing import Any
 
+from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
 
 from mmtvr.errors import SetupError
-from mmtvr.video.cache import FrameCache
+from mmtvr.video.cache import FrameCache, decoder_versions
+
+#: Arguments that do not change frames.
+WITHOUT_EFFECT = ('cache', 'time_limit')
 
 
 def open_cache(options: Mapping[str, Any]) -> FrameCache:
@@ -39,6 +44,38 @@ def open_cache(options: Mapping[str, Any]) -> FrameCache:
             'a file; name another in cache=dict(folder=...)'
         )
     return cache
+
+
+def describe_loading(
+    transform: BaseTransform, results: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Say what the frames of a sample depend on, besides the file.
+
+    Args:
+        transform: Loads the frames. All arguments of its class count but
+            those that only tell where and how long; each is an attribute.
+        results: The sample, for its time span.
+
+    Returns:
+        JSON, all but what has to be shown by its ``repr``.
+    """
+    kind = type(transform)
+    names = _argument_names(kind)
+    options = {name: getattr(transform, name, None) for name in names}
+    per_segment = transform.frame_cache.frames_per_segment
+    return dict(
+        transform=kind.__name__,
+        options=options,
+        kept=None if transform.test_mode else per_segment,
+        span=[results.get('start'), results.get('end')],
+        versions=decoder_versions(),
+    )
+
+
+@functools.cache
+def _argument_names(kind: type) -> list[str]:
+    names = inspect.signature(kind).parameters
+    return [name for name in names if name not in WITHOUT_EFFECT]
 
 
 def _warn(message: str) -> None:

@@ -5,18 +5,13 @@ from copy import copy
 import numpy as np
 from mmcv.transforms import BaseTransform
 
-from mmtvr.datasets.frame_cache import open_cache
+from mmtvr.datasets.frame_cache import describe_loading, open_cache
 from mmtvr.datasets.readers import get_reader
 from mmtvr.datasets.unreadable_videos import UnreadableVideos
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
 from mmtvr.video import UnreadableVideoError, VideoReader
-from mmtvr.video.cache import (
-    CachedReader,
-    decoder_versions,
-    snap_to_spread,
-    spread_in_segments,
-)
+from mmtvr.video.cache import CachedReader
 from mmtvr.video.sampling import sample_uniformly, segment_bounds
 from mmtvr.video.supervised_reader import supervise
 
@@ -192,17 +187,12 @@ class LoadVideoFrames(BaseTransform):
         """
         if self.frame_cache is None:
             return self._open(path, short_side=self.short_side)
-        per_segment = self.frame_cache.frames_per_segment
-        sampling = dict(
-            num_frames=self.num_frames,
-            random_among=None if self.test_mode else per_segment,
-            span=[results.get('start'), results.get('end')],
-        )
-        options = dict(
-            reader=self.reader, versions=decoder_versions(), sampling=sampling
-        )
         return CachedReader(
-            self.frame_cache, self._open, options, path, self.short_side
+            self.frame_cache,
+            self._open,
+            describe_loading(self, results),
+            path,
+            self.short_side,
         )
 
     def _read(self, reader: VideoReader, results: dict) -> dict:
@@ -212,8 +202,10 @@ class LoadVideoFrames(BaseTransform):
         indices = first + sample_uniformly(
             count, self.num_frames, random=not self.test_mode
         )
-        if self.frame_cache is not None:
-            indices = self._choose_stored(reader, indices, first, count)
+        random = not self.test_mode and count >= self.num_frames
+        if random and self.frame_cache is not None:
+            bounds = first + segment_bounds(count, self.num_frames)
+            indices = reader.move_to_kept(indices, bounds)
         imgs = list(reader.get_frames(indices))
         return dict(
             imgs=imgs,
@@ -227,21 +219,6 @@ class LoadVideoFrames(BaseTransform):
             clip_len=self.num_frames,
             modality='RGB',
         )
-
-    def _choose_stored(
-        self,
-        reader: CachedReader,
-        indices: np.ndarray,
-        first: int,
-        count: int,
-    ) -> np.ndarray:
-        """Move random frames to those that the cache is to hold."""
-        if self.test_mode or count < self.num_frames:
-            return indices
-        bounds = first + segment_bounds(count, self.num_frames)
-        per_segment = self.frame_cache.frames_per_segment
-        reader.expect(spread_in_segments(bounds, per_segment))
-        return snap_to_spread(indices, bounds, per_segment)
 
     @staticmethod
     def _find_span(reader: VideoReader, results: dict) -> tuple[int, int]:

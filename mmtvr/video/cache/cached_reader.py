@@ -5,6 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from mmtvr.video.cache.candidates import (
+    snap_to_spread,
+    spread_in_segments,
+)
 from mmtvr.video.cache.frame_cache import FrameCache
 from mmtvr.video.cache.shard import DamagedEntryError
 from mmtvr.video.reader import VideoReader
@@ -48,7 +52,7 @@ class CachedReader(VideoReader):
         self._stored = self._query and cache.find(self._query)
         self._facts = self._stored.properties if self._stored else {}
         self._times: np.ndarray | None = None
-        self._candidates: Sequence[int] = ()
+        self._candidates = np.empty(0, np.int64)
         #: Number of bytes that were added to the cache.
         self.added_bytes = 0
 
@@ -83,13 +87,25 @@ class CachedReader(VideoReader):
             self._facts['count'] = len(self._get_reader())
         return self._facts['count']
 
-    def expect(self, candidates: Sequence[int]) -> None:
-        """Announce which frames later visits may ask for.
+    def move_to_kept(
+        self, indices: np.ndarray, bounds: np.ndarray
+    ) -> np.ndarray:
+        """Replace drawn frames by those that the cache keeps of a segment.
+
+        All that it is to keep is stored together with the frames that are
+        asked for next.
 
         Args:
-            candidates: Positions, stored along with those of this visit.
+            indices: Shape (T,), positions within the bounds.
+            bounds: Shape (N + 1,); segment i holds the frames from bounds[i]
+                to before bounds[i + 1].
+
+        Returns:
+            Shape (T,), int64, see :func:`snap_to_spread`.
         """
-        self._candidates = candidates
+        per_segment = self._cache.frames_per_segment
+        self._candidates = spread_in_segments(bounds, per_segment)
+        return snap_to_spread(indices, bounds, per_segment)
 
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
         """Read frames, from the cache if they are there.
@@ -131,7 +147,7 @@ class CachedReader(VideoReader):
             self._reader.close()
 
     def _read_and_store(self, indices: Sequence[int]) -> np.ndarray:
-        wanted = np.unique([*indices, *self._candidates])
+        wanted = np.union1d(indices, self._candidates)
         reader = self._get_reader()
         frames = reader.get_frames(wanted)
         # Asking decord for it before the frames costs a seek.

@@ -44,7 +44,7 @@ def make_members(
         times = np.ascontiguousarray(times, np.float64)
         begin = files.add('.times.npy', _npy_header(times), times)
         content['times'] = _part(begin, times)
-    files.add('.json', json.dumps(content).encode())
+    files.add('.json', json.dumps(content, default=repr).encode())
     return files.members
 
 
@@ -57,7 +57,7 @@ def request_key(request: Mapping[str, Any]) -> bytes:
     Returns:
         16 bytes.
     """
-    text = json.dumps(request, sort_keys=True)
+    text = json.dumps(request, sort_keys=True, default=repr)
     return xxhash.xxh3_128_digest(text.encode())
 
 

@@ -137,7 +137,8 @@ class FrameCache:
             except DamagedEntryError:
                 self._store.drop(query.key, place)
                 continue
-            if video.facts['request'] == query.request:
+            # Tuples come back as lists.
+            if request_key(video.facts['request']) == query.key:
                 return video
         return None
 
