@@ -4,6 +4,7 @@ A name is a folder of the project (``mmtvr://moving-shapes-clip``), a local
 folder in Hugging Face's layout, or a repository of the Hugging Face hub.
 """
 
+import pickle
 import socket
 import urllib.request
 from contextlib import closing
@@ -76,6 +77,8 @@ def load_pretrained(loader: type[Loaded], name: str, **kwargs: Any) -> Loaded:
     if Path(location).is_dir():
         try:
             return load(location, local_files_only=True, **kwargs)
+        except pickle.UnpicklingError as error:
+            raise _code_in_weights(location) from error
         except (OSError, ValueError) as error:
             raise SetupError(
                 f'{location} is a folder, but {loader.__name__} cannot be '
@@ -83,6 +86,8 @@ def load_pretrained(loader: type[Loaded], name: str, **kwargs: Any) -> Loaded:
             ) from error
     try:
         return load(location, local_files_only=True, **kwargs)
+    except pickle.UnpicklingError as error:
+        raise _code_in_weights(location) from error
     except (OSError, ValueError):
         pass
     if _is_path(location):
@@ -94,10 +99,20 @@ def load_pretrained(loader: type[Loaded], name: str, **kwargs: Any) -> Loaded:
     _require_hub(location)
     try:
         return load(location, **kwargs)
+    except pickle.UnpicklingError as error:
+        raise _code_in_weights(location) from error
     except (OSError, ValueError) as error:
         raise SetupError(
             f'{_not_there(location)} The hub answers: {_first_line(error)}'
         ) from error
+
+
+def _code_in_weights(location: str) -> SetupError:
+    return SetupError(
+        f'The weights in {location} are damaged, or a pickle that is more '
+        'than weights and would run code that it contains. Use a folder with '
+        'model.safetensors, which holds no code.'
+    )
 
 
 class _QuietLoader:
@@ -112,7 +127,10 @@ class _QuietLoader:
         transformers_logging.set_verbosity_error()
         transformers_logging.disable_progress_bar()
         try:
-            return self.loader.from_pretrained(location, **kwargs)
+            # None would ask at a terminal whether to run a folder's code.
+            return self.loader.from_pretrained(
+                location, trust_remote_code=False, **kwargs
+            )
         finally:
             transformers_logging.set_verbosity(level)
             if bar:

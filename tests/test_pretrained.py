@@ -1,6 +1,12 @@
 """Names of pretrained models, and what is said when they are missing."""
 
+import json
+import os
+import shutil
+from contextlib import suppress
+
 import pytest
+import torch
 from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
 from mmtvr import pretrained
@@ -44,3 +50,39 @@ def test_unreachable_hub_is_one_message(monkeypatch):
     monkeypatch.setattr(pretrained.urllib.request, 'getproxies', dict)
     with pytest.raises(SetupError, match='hf download nobody/clip-none'):
         load_pretrained(AutoTokenizer, 'nobody/clip-none')
+
+
+class Evil:
+    """Unpickling it would make a file."""
+
+    def __init__(self, marker):
+        self.marker = marker
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.marker}',)
+
+
+def test_code_in_the_weights_of_a_folder_does_not_run(tiny_clip, tmp_path):
+    folder, marker = tmp_path / 'clip', tmp_path / 'marker'
+    shutil.copytree(tiny_clip, folder)
+    (folder / 'model.safetensors').unlink()
+    torch.save({'a': Evil(marker)}, folder / 'pytorch_model.bin')
+    with pytest.raises(SetupError, match='would run code'):
+        load_pretrained(CLIPTextModelWithProjection, str(folder))
+    assert not marker.exists()
+
+
+def test_code_beside_a_tokenizer_does_not_run(tiny_clip, tmp_path):
+    folder, marker = tmp_path / 'clip', tmp_path / 'marker'
+    shutil.copytree(tiny_clip, folder)
+    path = folder / 'tokenizer_config.json'
+    config = json.loads(path.read_text())
+    config['auto_map'] = {'AutoTokenizer': ['own.Tokenizer', None]}
+    config['tokenizer_class'] = 'Tokenizer'
+    path.write_text(json.dumps(config))
+    (folder / 'own.py').write_text(
+        f'open({str(marker)!r}, "w")\nclass Tokenizer: pass\n'
+    )
+    with suppress(SetupError):
+        load_pretrained(AutoTokenizer, str(folder))
+    assert not marker.exists()

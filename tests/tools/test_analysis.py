@@ -4,6 +4,7 @@ import csv
 import json
 import runpy
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +164,45 @@ def test_captions_cannot_bring_markup_into_the_page(load_script, tmp_path):
     assert '&lt;script&gt;' in html
     for markup in ('<script>', '<i>', '<b>'):
         assert markup not in html
+
+
+HOSTILE = (
+    '"><script>alert(1)</script>',
+    "' onmouseover='alert(1)",
+    '</title></style><svg onload=alert(1)>',
+    'javascript:alert(1)',
+    '{{ 7 * 7 }}{% raw %}',
+    'a#b?c&d=<!--',
+)
+
+
+def test_hostile_names_change_no_tag_of_the_page(load_script, tmp_path):
+    script = load_script('failures_page')
+
+    def tags(name):
+        picture = np.zeros((4, 4, 3), np.uint8)
+        answer = script['Answer'](
+            name=name,
+            score=0.5,
+            place=1,
+            is_true=True,
+            frames=[script['Frame'](picture, removed=False)],
+            words=[script['Word'](name, 0.1, [0.2])],
+        )
+        failure = script['Failure'](name, 1.0, 1, False, [answer])
+        script['write_page'](tmp_path / 'page.html', [failure], name)
+        html = (tmp_path / 'page.html').read_text(encoding='utf-8')
+        found, text = [], []
+        parser = HTMLParser()
+        parser.handle_starttag = lambda tag, attrs: found.append((tag, attrs))
+        parser.handle_data = text.append
+        parser.feed(html)
+        assert name in ''.join(text)
+        return found
+
+    plain = tags('a dog')
+    for name in HOSTILE:
+        assert tags(name) == plain, name
 
 
 def test_all_pairs_form_of_tpmcl_equals_the_matched_one(load_script):
