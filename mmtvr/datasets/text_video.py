@@ -226,16 +226,18 @@ class TextVideoDataset(BaseDataset):
     def _tell_left_out(
         self, videos: int, captions: int, samples: Sequence[dict]
     ) -> None:
-        videos_left = videos - len({s['video_id'] for s in samples})
-        if not videos_left:
+        kept_ids = {s['video_id'] for s in samples}
+        left_out = [i for i in range(videos) if i not in kept_ids]
+        if not left_out:
             return
         kept = sum(
             1 if isinstance(s['text'], str) else len(s['text'])
             for s in samples
         )
+        self._metainfo['left_out_ids'] = left_out
         self._metainfo['left_out'] = (
-            f'{videos_left:,} of {videos:,} videos and {captions - kept:,} of '
-            f'{captions:,} captions, whose files are missing or unreadable'
+            f'{len(left_out):,} of {videos:,} videos and {captions - kept:,} '
+            f'of {captions:,} captions, whose files are missing or unreadable'
         )
 
     def _show_captions(self, captions: Sequence[str]) -> None:

@@ -18,7 +18,10 @@ from mmtvr.engine.feature_dump import dump_features
 from mmtvr.engine.feature_store import FeatureStore, Gallery, TextBatch
 from mmtvr.engine.progress import Progress
 from mmtvr.engine.scoring import score_in_blocks
-from mmtvr.engine.whole_batches import in_whole_batches
+from mmtvr.engine.whole_batches import (
+    check_same_everywhere,
+    in_whole_batches,
+)
 from mmtvr.registry import LOOPS
 
 
@@ -74,7 +77,11 @@ class RetrievalMixin:
 
         Returns:
             The metrics of the evaluator.
+
+        Raises:
+            SetupError: If the processes have different test sets.
         """
+        check_same_everywhere(self.dataloader.dataset)
         runner, stage = self.runner, self.stage
         runner.call_hook(f'before_{stage}')
         runner.call_hook(f'before_{stage}_epoch')

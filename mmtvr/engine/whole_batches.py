@@ -1,9 +1,15 @@
 """Deal a test set out to processes in whole batches."""
 
+import zlib
 from collections.abc import Iterator, Sized
+from typing import Any
 
-from mmengine.dist import get_dist_info
+import torch
+from mmengine.dist import get_comm_device, get_dist_info
 from torch.utils.data import DataLoader, Sampler
+
+from mmtvr.distributed import gather_rows
+from mmtvr.errors import SetupError
 
 
 class WholeBatchSampler(Sampler[int]):
@@ -58,3 +64,27 @@ def in_whole_batches(dataloader: DataLoader | dict) -> DataLoader | dict:
         **dataloader,
         'sampler': dict(type=WholeBatchSampler, batch_size=batch_size),
     }
+
+
+def check_same_everywhere(dataset: Any) -> None:
+    """Check that all processes have the same test set.
+
+    They may not where machines miss different files, or where one of them
+    found a file unreadable.
+
+    Args:
+        dataset: The test set of this process; ``left_out_ids`` of its meta
+            information, if there, are the videos that it left out.
+
+    Raises:
+        SetupError: In every process, if two differ.
+    """
+    left_out = getattr(dataset, 'metainfo', {}).get('left_out_ids', ())
+    state = [len(dataset), zlib.crc32(repr(list(left_out)).encode())]
+    states = gather_rows(torch.tensor([state], device=get_comm_device()))
+    if len(states.unique(dim=0)) > 1:
+        raise SetupError(
+            'the processes have different test sets, of '
+            f'{", ".join(str(size) for size in states[:, 0].tolist())} '
+            'samples: files are missing or unreadable for some of them only'
+        )

@@ -158,7 +158,7 @@ def ask_about(
         answer = helper.ask(request, time.monotonic() + seconds)
     except TimeoutError as error:
         raise DecoderFailedError(
-            f'{path}: gave up after {time_limit:g} s'
+            f'{path}: gave up after {time_limit:g} s (time_limit)'
         ) from error
     except HelperEndedError as error:
         raise DecoderFailedError(f'{path}: {error}') from error
@@ -188,12 +188,14 @@ def call_in_helper(
         time_limit: Seconds that it may take.
 
     Returns:
-        What the function returns.
+        What the function returns. On Windows it is called in this process.
 
     Raises:
         DecoderFailedError: If it took too long or died.
         UnreadableVideoError: From the function.
     """
+    if sys.platform == 'win32':
+        return function(path)
     helper = get_helper(FILES_PER_HELPER)
     helper.opened += 1
     request = dict(do='call', **describe_reader(function))

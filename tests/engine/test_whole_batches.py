@@ -1,8 +1,14 @@
 import pytest
+import torch
 from torch.utils.data import DataLoader
 
 from mmtvr.engine import whole_batches
-from mmtvr.engine.whole_batches import WholeBatchSampler, in_whole_batches
+from mmtvr.engine.whole_batches import (
+    WholeBatchSampler,
+    check_same_everywhere,
+    in_whole_batches,
+)
+from mmtvr.errors import SetupError
 
 PLAIN = dict(type='DefaultSampler', shuffle=False)
 
@@ -49,3 +55,29 @@ def test_a_plain_sampler_is_replaced_and_the_config_kept():
 )
 def test_another_sampler_stays(config):
     assert in_whole_batches(config) is config
+
+
+class LeftOut(list):
+    def __init__(self, ids):
+        super().__init__(range(10 - len(ids)))
+        self.metainfo = dict(left_out_ids=ids)
+
+
+@pytest.mark.parametrize('other', [[], [4], [3, 4]])
+def test_processes_with_different_test_sets_stop(in_processes, other):
+    def work():
+        rank = torch.distributed.get_rank()
+        check_same_everywhere(LeftOut([3]))
+        try:
+            check_same_everywhere(LeftOut(other if rank else [3]))
+        except SetupError as error:
+            return str(error)
+        return None
+
+    first, second = in_processes(2, work)
+    assert first == second
+    assert f'of 9, {10 - len(other)} samples' in first
+
+
+def test_one_process_agrees_with_itself():
+    check_same_everywhere(range(3))

@@ -125,7 +125,7 @@ def test_training_lists_each_kind_of_damage(
     )
     found = read_list(tmp_path)
     assert sorted(found) == damaged[1]
-    assert found['holds.mp4'][0] == 'gave up after 2 s'
+    assert found['holds.mp4'][0] == 'gave up after 2 s (time_limit)'
     assert 'SIGSEGV' in found['segfaults.mp4'][0]
     # 15 good and 7 damaged samples; all 22 came, and more in their place.
     times = sum(count for _, count in found.values())

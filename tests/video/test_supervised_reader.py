@@ -105,7 +105,7 @@ def test_a_decoder_that_never_ends_is_given_up(read, evil):
     start = time.monotonic()
     with pytest.raises(UnreadableVideoError) as caught:
         read(f'{evil}.mp4', time_limit=0.3)
-    assert str(caught.value) == f'{evil}.mp4: gave up after 0.3 s'
+    assert str(caught.value) == f'{evil}.mp4: gave up after 0.3 s (time_limit)'
     assert 0.3 <= time.monotonic() - start < 10
     assert not is_alive(helper)
     assert read('good.mp4')[0, 0, 0, 0] == 5

@@ -151,7 +151,7 @@ def test_a_video_that_takes_too_long_is_tried_twice(tiny_videos, monkeypatch):
     assert transform(dict(filename=path)) is None
     monkeypatch.setattr(transform, '_load', None)
     assert transform(dict(filename=path)) is None
-    reason = 'gave up after 1e-09 s'
+    reason = 'gave up after 1e-09 s (time_limit)'
     assert transform.take_unreadable() == [(path, reason)] * 3
 
 
