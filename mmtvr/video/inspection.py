@@ -57,6 +57,8 @@ def inspect_video(path: str) -> dict:
             stream = container.streams.best('video')
             if stream is None:
                 raise UnreadableVideoError(f'{path}: it holds no video')
+            if stream.codec_context is None:
+                raise UnreadableVideoError(f'{path}: its format is unknown')
             return _inspect(container, stream)._asdict()
     except (av.FFmpegError, ValueError) as error:
         raise UnreadableVideoError(f'{path}: {error}') from error

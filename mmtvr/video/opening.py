@@ -36,6 +36,8 @@ def open_video(path: str) -> tuple[Any, Any]:
             stream = _find_best(container)
             if stream is None:
                 raise UnreadableVideoError(f'{path}: it holds no video')
+            if stream.codec_context is None:
+                raise UnreadableVideoError(f'{path}: its format is unknown')
             _leave_others(container, stream)
             stream.codec_context.thread_count = 1
         except BaseException:

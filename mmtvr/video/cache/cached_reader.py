@@ -152,10 +152,13 @@ class CachedReader(VideoReader):
         frames = reader.get_frames(wanted)
         # Asking decord for it before the frames costs a seek.
         self._facts['original_shape'] = list(reader.original_shape)
-        facts = dict(self._facts, count=len(self), indices=wanted.tolist())
-        self.added_bytes = self._cache.add(
-            self._query, facts, frames, self.get_times()
-        )
+        times = self.get_times()
+        # Of a damaged file a reader may find fewer frames than it thought.
+        if len(times) == len(self):
+            facts = dict(self._facts, indices=wanted.tolist())
+            self.added_bytes = self._cache.add(
+                self._query, facts, frames, times
+            )
         return frames[np.searchsorted(wanted, indices)]
 
     def _know(self, name: str) -> Any:

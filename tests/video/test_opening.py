@@ -1,4 +1,4 @@
-"""Names that FFmpeg would take for something else than a file."""
+"""Names and contents that FFmpeg takes for something else."""
 
 import shutil
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mmtvr.datasets.readers import get_reader
+from mmtvr.video import UnreadableVideoError
 from mmtvr.video.inspection import inspect_video
 
 
@@ -26,3 +27,14 @@ def test_any_name_is_that_of_a_file(
             named.get_frames([4, 0]), same.get_frames([4, 0])
         )
     assert inspect_video(name)['codec'] == 'h264'
+
+
+@pytest.mark.parametrize('reader', ['auto', 'pyav', 'decord', 'opencv'])
+def test_unknown_format_is_unreadable(tiny_videos, tmp_path, reader):
+    content = (tiny_videos / 'videos' / 'video3.mp4').read_bytes()
+    path = tmp_path / 'unknown.mp4'
+    path.write_bytes(content.replace(b'avc1', b'zzzz'))
+    with pytest.raises(UnreadableVideoError, match=r'unknown\.mp4'):
+        get_reader(reader)(path).get_frames([0])
+    with pytest.raises(UnreadableVideoError, match='format is unknown'):
+        inspect_video(str(path))
