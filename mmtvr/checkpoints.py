@@ -67,8 +67,29 @@ def _harmless() -> list[Any]:
     ]
 
 
+_decision = {'trust': False}
+
+
+def set_trust(trust: bool) -> None:
+    """Decide for this process whether checkpoints may run code.
+
+    Args:
+        trust: What ``--trust-checkpoint`` says.
+    """
+    _decision['trust'] = trust
+
+
+def is_trusting() -> bool:
+    """Whether checkpoints may run code in this process.
+
+    Returns:
+        What :func:`set_trust` decided; False before it.
+    """
+    return _decision['trust']
+
+
 def read_checkpoint(
-    path: str | Path, map_location: Any = 'cpu', trust: bool = False
+    path: str | Path, map_location: Any = 'cpu', trust: bool | None = None
 ) -> dict[str, Any]:
     """Read a checkpoint without running code from it.
 
@@ -77,7 +98,8 @@ def read_checkpoint(
             wrote: mmengine's ``.pth`` or a bare state dict.
         map_location: See :func:`torch.load`.
         trust: Load what is more than weights and numbers too, which runs
-            code that the file contains.
+            code that the file contains. None: as :func:`set_trust` decided
+            for this process, by default not.
 
     Returns:
         A dict with at least ``state_dict``; all that a training run needs to
@@ -87,6 +109,7 @@ def read_checkpoint(
         SetupError: There is no such file, it is damaged or no checkpoint, or
             it is more than weights and not trusted.
     """
+    trust = is_trusting() if trust is None else trust
     path = Path(path).expanduser()
     if not path.is_file():
         raise SetupError(
@@ -151,7 +174,9 @@ def _refusal(path: Path, wanted: str, error: Exception) -> SetupError:
         f'{path} is more than weights: it asks for {wanted}, and loading it '
         'would run code that the file contains. Get it as .safetensors, '
         'which holds no code; or, if you trust where it comes from like a '
-        'program, add --trust-checkpoint.'
+        'program, add --trust-checkpoint (where a command has no such flag: '
+        'python tools/to_safetensors.py FILE NEW.safetensors '
+        '--trust-checkpoint).'
     )
 
 

@@ -92,9 +92,7 @@ def main() -> None:
     runner = build_runner(cfg)
     model = runner.model
     check_weights(
-        model.module if is_model_wrapper(model) else model,
-        args.checkpoint,
-        args.trust_checkpoint,
+        model.module if is_model_wrapper(model) else model, args.checkpoint
     )
     check_runner(runner, 'test')
     runner.test()

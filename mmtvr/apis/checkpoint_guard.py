@@ -9,11 +9,11 @@ import torch
 from filelock import FileLock
 from mmengine.runner import CheckpointLoader
 
-from mmtvr.checkpoints import read_checkpoint
+from mmtvr.checkpoints import read_checkpoint, set_trust
 from mmtvr.errors import SetupError
 
 
-def guard_loading(trust: bool = False) -> None:
+def guard_loading(trust: bool | None = None) -> None:
     """Make mmengine read every checkpoint by :func:`read_checkpoint`.
 
     ``load_from``, ``resume``, ``init_cfg`` and ``load_checkpoint`` follow.
@@ -21,14 +21,17 @@ def guard_loading(trust: bool = False) -> None:
     mmengine, whose loaders unpickle, are refused.
 
     Args:
-        trust: See :func:`read_checkpoint`.
+        trust: Whether checkpoints may run code, in this process and from now
+            on; None leaves it as it is. See :func:`read_checkpoint`.
     """
+    if trust is not None:
+        set_trust(trust)
 
     def load_from_file(path: str, map_location: Any = 'cpu') -> dict:
-        return read_checkpoint(path, map_location, trust)
+        return read_checkpoint(path, map_location)
 
     def load_from_web(address: str, map_location: Any = 'cpu') -> dict:
-        return read_checkpoint(download(address), map_location, trust)
+        return read_checkpoint(download(address), map_location)
 
     def load_from_elsewhere(address: str, map_location: Any = None) -> dict:
         del map_location

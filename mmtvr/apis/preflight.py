@@ -101,7 +101,7 @@ def check_file(path: str, what: str) -> None:
         )
 
 
-def check_weights(model: nn.Module, path: str, trust: bool = False) -> None:
+def check_weights(model: nn.Module, path: str) -> None:
     """Check that a checkpoint holds every weight of the model.
 
     mmengine loads what fits and only warns about the rest.
@@ -109,7 +109,6 @@ def check_weights(model: nn.Module, path: str, trust: bool = False) -> None:
     Args:
         model: The model, not wrapped.
         path: The checkpoint.
-        trust: See :func:`mmtvr.checkpoints.read_checkpoint`.
 
     Raises:
         SetupError: It cannot be read, or weights are missing or of another
@@ -117,7 +116,7 @@ def check_weights(model: nn.Module, path: str, trust: bool = False) -> None:
     """
     if '://' in path:
         return
-    found = read_checkpoint(path, trust=trust)['state_dict']
+    found = read_checkpoint(path)['state_dict']
     shapes = {
         name.removeprefix('module.'): getattr(tensor, 'shape', None)
         for name, tensor in found.items()

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmtvr.apis.checkpoint import find_checkpoint
+from mmtvr.apis.checkpoint_guard import guard_loading
 from mmtvr.apis.config import load_config
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import RetrievalEncoder
@@ -67,6 +68,7 @@ class TextVideoSearcher:
         checkpoint: PathLike | None = None,
         device: str | None = None,
     ) -> None:
+        guard_loading()
         if not isinstance(config, Config):
             config = load_config(os.fspath(config))
         if checkpoint is not None:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from mmtvr.apis.checkpoint_guard import guard_loading
+from mmtvr.checkpoints import read_checkpoint, set_trust
 from mmtvr.errors import SetupError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +32,8 @@ def _loaders_put_back(monkeypatch):
     monkeypatch.setattr(
         CheckpointLoader, '_schemes', CheckpointLoader._schemes.copy()
     )
+    yield
+    set_trust(False)
 
 
 @pytest.mark.parametrize('trusted', [False, True])
@@ -47,6 +50,21 @@ def test_load_checkpoint_runs_code_only_when_trusted(tmp_path, trusted):
         with pytest.raises(SetupError, match='would run code'):
             load_checkpoint(model, str(path))
     assert marker.exists() == trusted
+
+
+def test_the_decision_holds_wherever_a_checkpoint_is_read(tmp_path):
+    path, marker = tmp_path / 'a.pth', tmp_path / 'marker'
+    torch.save({'state_dict': {}, 'x': Evil(marker)}, path)
+    guard_loading()
+    with pytest.raises(SetupError, match='would run code'):
+        read_checkpoint(path)
+    guard_loading(True)
+    guard_loading()
+    with pytest.raises(SetupError, match='would run code'):
+        read_checkpoint(path, trust=False)
+    assert not marker.exists()
+    read_checkpoint(path)
+    assert marker.exists()
 
 
 def test_safetensors_load_through_mmengine(tmp_path):
