@@ -34,6 +34,8 @@ class CheckedFiles:
             self._base.execute('PRAGMA synchronous = OFF')
             with self._base:
                 self._base.execute(TABLE)
+                # Fails where the file is there but may only be read.
+                self._base.execute('DELETE FROM checked WHERE 0')
         except sqlite3.Error as error:
             raise OSError(f'{path}: {error}') from error
 

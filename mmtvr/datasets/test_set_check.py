@@ -1,6 +1,7 @@
 """Read each video of a test set once, before anything depends on it."""
 
 import contextlib
+import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,10 @@ def find_unreadable(
         )
         for number, problem in _show(work, len(unknown)):
             place = unknown[number]
-            checked.put(samples[place]['filename'], hows[place], problem or '')
+            # A full disk is no reason to stop.
+            with contextlib.suppress(sqlite3.Error):
+                file = samples[place]['filename']
+                checked.put(file, hows[place], problem or '')
             if problem:
                 found[place] = problem
     return dict(sorted(found.items()))
@@ -66,17 +70,17 @@ def find_unreadable(
 @contextlib.contextmanager
 def _remembered(ann_file: Path) -> Iterator[CheckedFiles]:
     beside = ann_file.resolve().parent / CACHE_FOLDER
-    for folder in (beside, user_cache_path('mmtvr')):
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / 'checked_videos.lock')
-            checked = CheckedFiles(folder / 'checked_videos.sqlite')
-            break
-    else:
-        yield CheckedFiles(Path(':memory:'))
-        return
-    with lock, contextlib.closing(checked):
-        yield checked
+    with contextlib.ExitStack() as held:
+        for folder in (beside, user_cache_path('mmtvr')):
+            # Of a lock, a file system may say that it knows none.
+            with contextlib.suppress(OSError, NotImplementedError):
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(FileLock(folder / 'checked_videos.lock'))
+                checked = CheckedFiles(folder / 'checked_videos.sqlite')
+                break
+        else:
+            checked = CheckedFiles(Path(':memory:'))
+        yield held.enter_context(contextlib.closing(checked))
 
 
 def _describe(loader: Any, sample: dict) -> str:

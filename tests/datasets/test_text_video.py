@@ -173,6 +173,22 @@ def test_a_test_set_with_unreadable_videos_is_refused(
     assert len(build(root, skip_unreadable=True, **options)) == 4
 
 
+def test_a_folder_that_may_only_be_read_is_no_hindrance(
+    tiny_videos, tmp_path, monkeypatch
+):
+    root = tmp_path / 'root'
+    shutil.copytree(tiny_videos, root, ignore=lambda *_: ['.mmtvr_cache'])
+    # In place of the folder of the cache, so that root cannot write either.
+    (root / '.mmtvr_cache').touch()
+    place = 'mmtvr.datasets.test_set_check.user_cache_path'
+    load = dict(type='mmtvr.LoadVideoFrames', num_frames=2, test_mode=True)
+    for name in ('cache', 'train_9k.json'):
+        path = tmp_path / name if name == 'cache' else root / name
+        monkeypatch.setattr(place, lambda _, path=path: path)
+        assert len(build(root, pipeline=[load], test_mode=True)) == 5
+    assert (tmp_path / 'cache' / 'checked_videos.sqlite').is_file()
+
+
 def test_nothing_but_unreadable_videos_ends_soon(tiny_videos, tmp_path):
     root = tmp_path / 'root'
     shutil.copytree(tiny_videos, root)
