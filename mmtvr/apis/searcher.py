@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmtvr.apis.checkpoint import find_checkpoint
 from mmtvr.apis.checkpoint_guard import guard_loading
 from mmtvr.apis.config import load_config
+from mmtvr.apis.plain_config import parse_plain_config
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import RetrievalEncoder
 from mmtvr.search.identity import check_model
@@ -283,7 +284,8 @@ def open_searcher(
         A searcher with the index open.
 
     Raises:
-        SetupError: There is no index, or its model is not to be found.
+        SetupError: There is no index, its model is not to be found, or its
+            config might run code.
 
     Examples:
         >>> open_searcher(where).search('a blue star', top_k=1)[0].rank
@@ -296,7 +298,9 @@ def open_searcher(
             'whose model mmtvr does not have: search it with vectors of that '
             'model (--vectors) or by one of its videos (--video)'
         )
-    config = Config.fromstring(about['config'], '.py')
+    config = parse_plain_config(
+        about['config'], f'the index {os.fspath(index)}'
+    )
     init_default_scope(config.get('default_scope') or 'mmtvr')
     if about['checkpoint'] is None:
         checkpoint = None
