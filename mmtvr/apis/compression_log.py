@@ -6,21 +6,26 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from mmtvr.errors import SetupError
+from mmtvr.video.compression import DRAFT
 
 NAME = 'compressed.jsonl'
+LOCK = '.compressing.lock'
 
 
 class CompressionLog:
     """The list of finished copies beside them, one line each.
 
     Args:
-        folder: Folder of the copies; created.
+        folder: Folder of the copies; created. One process at a time writes
+            to it; drafts that a killed one left are removed.
         options: How they are made; JSON.
 
     Raises:
         SetupError: If the folder holds files that this command did not make,
-            or copies made in another way.
+            or copies made in another way, or another process is at work.
     """
 
     def __init__(self, folder: Path, options: Mapping[str, Any]) -> None:
@@ -41,6 +46,13 @@ class CompressionLog:
                 f'{dict(options)}; name another folder'
             )
         self._done = {line.pop('file'): line for line in lines}
+        self._lock = FileLock(folder / LOCK, timeout=0)
+        try:
+            self._lock.acquire()
+        except Timeout as error:
+            raise SetupError(f'another command fills {folder}') from error
+        for draft in folder.rglob(f'*{DRAFT}'):
+            draft.unlink()
 
     def is_done(self, file: str, source: Path) -> bool:
         """Whether there is a copy of the file as it is now.

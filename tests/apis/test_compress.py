@@ -5,11 +5,13 @@ import json
 import shutil
 
 import pytest
+from filelock import FileLock
 
 from mmtvr.apis import compress as module
 from mmtvr.apis.compress import main
 from mmtvr.apis.video_folder import find_videos
 from mmtvr.errors import SetupError
+from mmtvr.video.compression import DRAFT
 
 
 @pytest.fixture
@@ -46,7 +48,13 @@ def names(folder):
 def test_copies_keep_names_and_sources(run, folder, capsys):
     before = {name: (folder / name).read_bytes() for name in names(folder)}
     output = run()
-    copies = ['a.avi', 'compressed.jsonl', 'deep/b c.', 'not_compressed.csv']
+    copies = [
+        '.compressing.lock',
+        'a.avi',
+        'compressed.jsonl',
+        'deep/b c.',
+        'not_compressed.csv',
+    ]
     assert names(output) == copies
     assert {n: (folder / n).read_bytes() for n in names(folder)} == before
     said = capsys.readouterr().out
@@ -72,6 +80,21 @@ def test_second_run_goes_on_where_the_first_ended(run, monkeypatch, capsys):
     assert (output / 'a.avi').is_file()
     monkeypatch.setattr(module, 'copy_video', stop)
     run()
+
+
+def test_drafts_of_a_killed_command_are_removed(run):
+    output = run()
+    draft = output / 'deep' / f'x.mp4.123{DRAFT}'
+    draft.touch()
+    run()
+    assert not draft.exists()
+
+
+def test_one_command_at_a_time(run):
+    output = run()
+    lock = FileLock(output / '.compressing.lock')
+    with lock, pytest.raises(SetupError, match='another command fills'):
+        run()
 
 
 def test_changed_source_is_compressed_again(run, folder, tiny_videos, capsys):

@@ -18,6 +18,8 @@ from mmtvr.video.reader import UnreadableVideoError, VideoReader
 from mmtvr.video.resizing import reduced_size, resize_frames
 
 OpenReader = Callable[..., VideoReader]
+#: What the name of a copy ends in until it is checked.
+DRAFT = '.mmtvr-draft'
 BLOCK_BYTES = 2**28
 PEAK = 255.0
 
@@ -71,7 +73,7 @@ def compress_video(
         OSError: As when the disk is full.
     """
     Path(target).parent.mkdir(parents=True, exist_ok=True)
-    draft = f'{os.path.abspath(target)}.{os.getpid()}.part'
+    draft = f'{os.path.abspath(target)}.{os.getpid()}{DRAFT}'
     try:
         with open_reader(source, short_side=how.short_side) as reader:
             kept = _choose(reader, how.fps)
