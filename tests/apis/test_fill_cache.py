@@ -38,6 +38,7 @@ test_dataloader = dict(
 def data(tiny_videos, tmp_path, monkeypatch):
     """A data root of its own, and the folder of the cache."""
     monkeypatch.setattr('mmtvr.video.cache.content.SETTLED_AFTER', -1e9)
+    monkeypatch.setattr('tempfile.gettempdir', lambda: str(tmp_path))
     root = shutil.copytree(tiny_videos, tmp_path / 'data')
     config = CONFIG.format(root=str(root), folder=str(tmp_path / 'cache'))
     (tmp_path / 'config.py').write_text(config)

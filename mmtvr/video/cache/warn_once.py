@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+PREFIX = 'mmtvr-warned-'
 EXPIRES_AFTER = 3600.0
 
 
@@ -18,11 +19,12 @@ def may_warn(about: str) -> bool:
     Returns:
         True for one process of the process group, and again after an hour.
     """
-    name = f'mmtvr-warned-{os.getpgrp()}-{about}'
-    path = Path(tempfile.gettempdir(), name)
-    with suppress(OSError):
-        if path.stat().st_mtime + EXPIRES_AFTER < time.time():
-            path.unlink()
+    folder = Path(tempfile.gettempdir())
+    for old in folder.glob(f'{PREFIX}*'):
+        with suppress(OSError):
+            if old.stat().st_mtime + EXPIRES_AFTER < time.time():
+                old.unlink()
+    path = folder / f'{PREFIX}{os.getpgrp()}-{about}'
     try:
         path.touch(exist_ok=False)
     except FileExistsError:

@@ -16,6 +16,8 @@ from mmtvr.video import VideoReader
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr('mmtvr.video.cache.content.SETTLED_AFTER', -1e9)
+    # Where the process group leaves word that it was warned.
+    monkeypatch.setattr('tempfile.gettempdir', lambda: str(tmp_path))
     return str(tmp_path / 'cache')
 
 

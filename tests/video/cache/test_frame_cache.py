@@ -266,3 +266,13 @@ def test_folder_that_cannot_be_written_stops_storing(
 def test_impossible_options_are_refused(make_cache, options, message):
     with pytest.raises(ValueError, match=message):
         make_cache(**options)
+
+
+def test_a_run_is_warned_again_after_an_hour(monkeypatch, tmp_path):
+    monkeypatch.setattr(warn_once.tempfile, 'gettempdir', lambda: tmp_path)
+    answers = [warn_once.may_warn(name) for name in ('a', 'a', 'b')]
+    assert answers == [True, False, True]
+    for path in tmp_path.iterdir():
+        os.utime(path, (0, 0))
+    assert warn_once.may_warn('a')
+    assert len(list(tmp_path.iterdir())) == 1
