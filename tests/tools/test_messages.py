@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 
 from mmtvr.apis.command import run_command
+from mmtvr.checkpoints import read_checkpoint
 from mmtvr.errors import SetupError
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -107,6 +108,47 @@ def test_a_test_without_its_checkpoint_is_one_message(run, tmp_path):
     status, message = run('test', other, '--dump', 'scores.pkl')
     assert status == 1
     assert '.npz' in message
+
+
+def test_code_in_a_checkpoint_is_one_message_of_each_command(run, tmp_path):
+    evil = tmp_path / 'evil.pth'
+    torch.save(dict(state_dict={}, x=print), evil)
+    calls = {
+        'test': [evil],
+        'train': ['--cfg-options', f'load_from={evil}'],
+    }
+    for tool, arguments in calls.items():
+        status, message = run(tool, *arguments)
+        assert status == 1, message
+        assert 'would run code' in message
+        assert '--trust-checkpoint' in message
+        assert len(message.splitlines()) == 1
+    weights = tmp_path / 'weights.safetensors'
+    weights.touch()
+    status, message = run('train', '--resume', weights)
+    assert status == 1
+    assert 'holds weights alone' in message
+
+
+def test_weights_become_safetensors(tmp_path, monkeypatch, capsys):
+    shared = torch.ones(2, 3)
+    content = {'a': shared, 'tied': shared.T}
+    torch.save(dict(state_dict=content, optimizer={}), tmp_path / 'a.pth')
+
+    def convert(*names):
+        command = ['to_safetensors', *(str(tmp_path / name) for name in names)]
+        monkeypatch.setattr(sys, 'argv', command)
+        return run_command(load_tool('to_safetensors').main)
+
+    assert convert('a.pth', 'a.safetensors') == 0
+    read = read_checkpoint(tmp_path / 'a.safetensors')['state_dict']
+    assert {name: value.tolist() for name, value in read.items()} == {
+        name: value.tolist() for name, value in content.items()
+    }
+    assert convert('a.pth', 'a.safetensors') == 1
+    assert 'is there already' in capsys.readouterr().err
+    assert convert('a.pth', 'b.pth') == 1
+    assert 'must end in .safetensors' in capsys.readouterr().err
 
 
 @pytest.fixture
