@@ -102,28 +102,35 @@ class _Server:
 
     def _frames(self, request: dict) -> dict:
         reader = self.readers[request['number']]
-        frames = reader.get_frames(request['indices'])
-        return dict(self._share(frames), original_shape=reader.original_shape)
+        arrays = [reader.get_frames(request['indices'])]
+        if request['with_times']:
+            with contextlib.suppress(UnreadableVideoError):
+                arrays.append(reader.get_times())
+        return dict(
+            arrays=self._share(*arrays), original_shape=reader.original_shape
+        )
 
     def _times(self, request: dict) -> dict:
-        return self._share(self.readers[request['number']].get_times())
+        times = self.readers[request['number']].get_times()
+        return dict(arrays=self._share(times))
 
     def _look_up(self, request: dict) -> dict:
         value = getattr(self.readers[request['number']], request['name'])
         return dict(value=value)
 
-    def _share(self, array: np.ndarray) -> dict:
-        array = np.ascontiguousarray(array)
+    def _share(self, *arrays: np.ndarray) -> list[tuple]:
+        arrays = [np.ascontiguousarray(array) for array in arrays]
+        needed, place = sum(array.nbytes for array in arrays), 0
         # Pages that stay are filled four times as fast as new ones.
         size = os.fstat(self.shared).st_size
-        if not array.nbytes <= size <= max(KEPT_BYTES, array.nbytes):
-            os.ftruncate(self.shared, array.nbytes)
-        left = memoryview(array).cast('B') if array.size else b''
-        place = 0
-        while left:
-            written = os.pwrite(self.shared, left, place)
-            left, place = left[written:], place + written
-        return dict(shape=array.shape, dtype=array.dtype.str)
+        if not needed <= size <= max(KEPT_BYTES, needed):
+            os.ftruncate(self.shared, needed)
+        for array in arrays:
+            left = memoryview(array).cast('B') if array.size else b''
+            while left:
+                written = os.pwrite(self.shared, left, place)
+                left, place = left[written:], place + written
+        return [(array.shape, array.dtype.str) for array in arrays]
 
 
 def _run(request: dict) -> Any:

@@ -113,25 +113,28 @@ class HelperProcess:
             self.kill()
             raise
 
-    def fetch(self, shape: list[int], dtype: str) -> np.ndarray:
-        """Copy an array that the helper has put into the shared file.
+    def fetch(self, layout: list[tuple[list[int], str]]) -> list[np.ndarray]:
+        """Copy arrays that the helper has put into the shared file.
 
         Args:
-            shape: Its shape.
-            dtype: Its type, as numpy writes it.
+            layout: Shape and type of each, as numpy writes it.
 
         Returns:
-            The array.
+            The arrays.
+
+        Raises:
+            HelperEndedError: If the file does not hold so much.
         """
-        array = np.empty(shape, dtype)
-        left = memoryview(array).cast('B') if array.size else b''
         self._shared.seek(0)
-        while left:
-            count = self._shared.readinto(left)
-            if not count:
-                raise HelperEndedError('the shared file is too short')
-            left = left[count:]
-        return array
+        arrays = [np.empty(shape, dtype) for shape, dtype in layout]
+        for array in arrays:
+            left = memoryview(array).cast('B') if array.size else b''
+            while left:
+                count = self._shared.readinto(left)
+                if not count:
+                    raise HelperEndedError('the shared file is too short')
+                left = left[count:]
+        return arrays
 
     def kill(self) -> None:
         """End the process at once, whatever it is doing."""

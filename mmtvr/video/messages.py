@@ -11,7 +11,7 @@ import struct
 import time
 
 LENGTH = struct.Struct('<I')
-LARGEST = 1 << 28
+CHUNK = 1 << 16
 
 
 class HelperEndedError(Exception):
@@ -51,23 +51,22 @@ def read_message(pipe: int, deadline: float | None = None) -> dict:
         HelperEndedError: If the other side has ended.
         TimeoutError: If the message is not there by the deadline.
     """
-    (length,) = LENGTH.unpack(_read(pipe, LENGTH.size, deadline))
-    if length > LARGEST:
-        raise HelperEndedError(f'a message of {length} bytes')
-    return json.loads(_read(pipe, length, deadline))
-
-
-def _read(pipe: int, count: int, deadline: float | None) -> bytes:
-    parts = []
-    while count:
+    content = bytearray()
+    end = LENGTH.size
+    while len(content) < end:
         if deadline is not None:
             _wait(pipe, deadline)
-        part = os.read(pipe, count)
+        # Each side waits for the other, so no second message follows: one
+        # read gets all of a small one.
+        part = os.read(pipe, CHUNK)
         if not part:
             raise HelperEndedError
-        parts.append(part)
-        count -= len(part)
-    return b''.join(parts)
+        content += part
+        if len(content) >= LENGTH.size:
+            end = LENGTH.size + LENGTH.unpack_from(content)[0]
+    if len(content) > end:
+        raise HelperEndedError('it said more than it was asked for')
+    return json.loads(content[LENGTH.size :])
 
 
 def _wait(pipe: int, deadline: float) -> None:

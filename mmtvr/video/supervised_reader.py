@@ -54,6 +54,7 @@ class SupervisedReader(VideoReader):
         super().__init__(path, short_side)
         self.time_limit = self._left = time_limit
         self._known: dict[str, Any] = {}
+        self._times: np.ndarray | None = None
         self._helper: HelperProcess | None = None
         self._helper = get_helper(FILES_PER_HELPER)
         self._number = self._helper.opened = self._helper.opened + 1
@@ -90,14 +91,28 @@ class SupervisedReader(VideoReader):
 
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
         """Decode frames, see :class:`VideoReader`."""
-        answer = self._ask('frames', indices=[int(i) for i in indices])
+        # Mostly wanted too, and each question costs two changes of process.
+        answer = self._ask(
+            'frames',
+            indices=[int(i) for i in indices],
+            with_times=self._times is None,
+        )
         self._known['original_shape'] = answer['original_shape']
-        return self._helper.fetch(answer['shape'], answer['dtype'])
+        frames, *times = self._fetch(answer)
+        self._times = times[0] if times else self._times
+        return frames
 
     def get_times(self) -> np.ndarray:
         """Tell when each frame is shown, see :class:`VideoReader`."""
-        answer = self._ask('times')
-        return self._helper.fetch(answer['shape'], answer['dtype'])
+        if self._times is None:
+            (self._times,) = self._fetch(self._ask('times'))
+        return self._times.copy()
+
+    def _fetch(self, answer: dict) -> list[np.ndarray]:
+        try:
+            return self._helper.fetch(answer['arrays'])
+        except HelperEndedError as error:
+            raise DecoderFailedError(f'{self.path}: {error}') from error
 
     def close(self) -> None:
         """Let go of the file, at the latest when the next one is opened."""
