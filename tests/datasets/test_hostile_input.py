@@ -23,6 +23,8 @@ from mmtvr.datasets.preparation.table import read_pairs
 from mmtvr.errors import SetupError
 
 sys.path.append(str(Path(__file__).parents[2] / 'tools/analysis'))
+import fuzz_annotations  # noqa: E402
+from benchmark_long_captions import main as benchmark  # noqa: E402
 from fuzz_annotations import mutate, try_input  # noqa: E402
 from fuzzed_readers import READERS  # noqa: E402
 
@@ -246,3 +248,22 @@ def test_preparing_a_split_without_any_word_is_one_error(tmp_path):
     videos = [VideoCaptions('a.mp4', ('...', ' '))]
     with pytest.raises(SetupError, match='own, test: none of 1 videos'):
         prepare('own', {'test': videos}, tmp_path)
+
+
+def test_the_fuzzer_counts_and_keeps_what_is_neither(
+    tmp_path, monkeypatch, capsys
+):
+    command = ['--seconds', '0.2', '--reader', 'ours', '--keep', str(tmp_path)]
+    assert fuzz_annotations.main(command) == 0
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(
+        fuzz_annotations, 'try_input', lambda *_: 'KeyError: 3'
+    )
+    assert fuzz_annotations.main(command) == 1
+    assert (tmp_path / 'fuzzed_ours.bin').is_file()
+    assert 'KeyError: 3' in capsys.readouterr().out
+
+
+def test_the_benchmark_of_long_captions_runs(capsys):
+    benchmark(['--rounds', '1', '--most', '80'])
+    assert 'tag key words' in capsys.readouterr().out
