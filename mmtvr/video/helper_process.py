@@ -27,6 +27,8 @@ START = (
     'from mmtvr.video.helper import main; '
     'main(int(sys.argv[1]), int(sys.argv[2]))'
 )
+# Against what a decoder may leak; a new helper takes a few tenths of a second.
+FILES_PER_HELPER = 2000
 # A helper has one core; threads of libraries would only be in the way.
 ONE_THREAD = dict.fromkeys(
     ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'OPENCV_FOR_THREADS_NUM'), '1'
@@ -180,18 +182,19 @@ _all_helpers: 'weakref.WeakSet[HelperProcess]' = weakref.WeakSet()
 _of_thread = threading.local()
 
 
-def get_helper(most_files: int) -> HelperProcess:
+def get_helper(most_files: int | None = None) -> HelperProcess:
     """Find or start the helper of this thread.
 
     Args:
         most_files: A helper that has opened so many files gives way to a new
-            one.
+            one. None: ``FILES_PER_HELPER``.
 
     Returns:
         A helper that runs.
     """
     helper = getattr(_of_thread, 'helper', None)
-    if helper is None or not helper.is_usable or helper.opened >= most_files:
+    most = FILES_PER_HELPER if most_files is None else most_files
+    if helper is None or not helper.is_usable or helper.opened >= most:
         # The old one ends when the last reader that it serves is gone.
         helper = _of_thread.helper = HelperProcess()
     return helper

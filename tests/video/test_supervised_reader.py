@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from mmtvr.errors import SetupError
 from mmtvr.video import DecordReader, UnreadableVideoError
-from mmtvr.video import supervised_reader as module
+from mmtvr.video import helper_process as module
 from mmtvr.video.helper_process import end_helper, get_helper
 from mmtvr.video.supervised_reader import SupervisedReader, supervise
 

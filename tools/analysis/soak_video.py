@@ -19,7 +19,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mmtvr.datasets.transforms import LoadVideoFrames
-from mmtvr.video import supervised_reader
+from mmtvr.video import helper_process
 from mmtvr.video.helper_process import get_helper
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """
     options = parse_args(arguments)
     if options.files_per_helper:
-        supervised_reader.FILES_PER_HELPER = options.files_per_helper
+        helper_process.FILES_PER_HELPER = options.files_per_helper
     with tempfile.TemporaryDirectory() as folder:
         good = [p for each in options.folders for p in list_files(each)]
         good = good or make_good_videos(Path(folder))
