@@ -2,11 +2,12 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -24,6 +25,24 @@ KEYS_PER_FILTER = 500
 LOCK = '.lock'
 KNOWN = {'about.lance', 'videos.lance', 'files.lance', LOCK}
 STALENESS = timedelta(seconds=1)
+NO_TIME = timedelta(microseconds=1)
+PUTS_PER_COMPACTION = 64
+
+Read = TypeVar('Read')
+
+
+def _twice(read: Callable[..., Read]) -> Callable[..., Read]:
+    """Read again if the version that was open has been tidied away."""
+
+    @wraps(read)
+    def reading(store: 'LanceStore', *args: object) -> Read:
+        try:
+            return read(store, *args)
+        except (OSError, RuntimeError, ValueError):
+            store.refresh()
+            return read(store, *args)
+
+    return reading
 
 
 class LanceStore(VideoStore):
@@ -55,6 +74,7 @@ class LanceStore(VideoStore):
         )
         self._tables: dict[str, Any] = {}
         self._about: dict | None = None
+        self._puts = 0
 
     def read_about(self) -> dict | None:
         """See :class:`VideoStore`."""
@@ -103,6 +123,9 @@ class LanceStore(VideoStore):
         merge.when_matched_update_all().when_not_matched_insert_all().execute(
             rows
         )
+        self._puts += 1
+        if self._puts % PUTS_PER_COMPACTION == 0:
+            self._table('files').optimize()
 
     def remove_files(self, keys: Sequence[str]) -> None:
         """See :class:`VideoStore`."""
@@ -116,15 +139,19 @@ class LanceStore(VideoStore):
 
     def list_files(self) -> Iterable[FileEntry]:
         """See :class:`VideoStore`."""
-        found = self._table('files').search().select(['json'])
-        for batch in found.to_batches():
-            for row in batch.to_pylist():
-                yield FileEntry.from_json(row['json'])
+        return map(FileEntry.from_json, self._list_json())
 
+    @_twice
+    def _list_json(self) -> list[str]:
+        found = self._table('files').search().select(['json'])
+        return found.to_arrow()['json'].to_pylist()
+
+    @_twice
     def list_contents(self) -> set[str]:
         """See :class:`VideoStore`."""
         return set(self._contents())
 
+    @_twice
     def find_files(self, contents: Sequence[str]) -> list[FileEntry]:
         """See :class:`VideoStore`."""
         table = self._table('files')
@@ -134,12 +161,14 @@ class LanceStore(VideoStore):
             rows += found.to_arrow()['json'].to_pylist()
         return [FileEntry.from_json(row) for row in rows]
 
+    @_twice
     def find_entry(self, key: str) -> FileEntry | None:
         """See :class:`VideoStore`."""
         found = self._table('files').search().where(f"key = '{key}'")
         rows = found.select(['json']).to_arrow()['json'].to_pylist()
         return FileEntry.from_json(rows[0]) if rows else None
 
+    @_twice
     def nearest(
         self, query: np.ndarray, count: int
     ) -> list[tuple[str, float]]:
@@ -162,6 +191,7 @@ class LanceStore(VideoStore):
             best[content] = max(cosine, best.get(content, -1.0))
         return sorted(best.items(), key=lambda pair: -pair[1])[:count]
 
+    @_twice
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
         """See :class:`VideoStore`."""
         import pyarrow as pa
@@ -178,6 +208,7 @@ class LanceStore(VideoStore):
         rows = {content: row for row, content in enumerate(found.contents)}
         return found.select([rows[each] for each in contents if each in rows])
 
+    @_twice
     def count_videos(self) -> int:
         """See :class:`VideoStore`."""
         return self._table('videos').count_rows('part = 0')
@@ -211,7 +242,8 @@ class LanceStore(VideoStore):
             self.remove_videos([content])
             self.add_videos(videos)
         for name in ('files', 'videos'):
-            self._table(name).optimize()
+            # Old versions go at once: they hold a copy of every feature.
+            self._table(name).optimize(cleanup_older_than=NO_TIME)
             add_indices(self._table(name))
 
     def _contents(self) -> list[str]:

@@ -1,10 +1,12 @@
 """An index that follows its files."""
 
 import os
+from datetime import timedelta
 
 import pytest
 
 from mmtvr.errors import SetupError
+from mmtvr.search import lance_store
 from mmtvr.search.indexing import find_named, remove_files
 from mmtvr.search.stores import open_store
 
@@ -141,3 +143,18 @@ def test_a_folder_of_something_else_is_no_index(tmp_path):
     (tmp_path / 'thesis.txt').write_text('precious')
     with pytest.raises(SetupError, match=r"holds 'thesis\.txt'"):
         open_store(tmp_path)
+
+
+def test_a_reader_outlives_the_version_that_it_has_open(
+    videos, index_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(lance_store, 'STALENESS', timedelta(hours=1))
+    _, _, store = index_folder([videos], tmp_path / 'index')
+    reader = open_store(tmp_path / 'index')
+    contents = sorted(reader.list_contents())
+    for name in ('four.mp4', 'five.mp4'):
+        (videos / name).write_bytes(name.encode())
+        index_folder([videos], tmp_path / 'index')
+    query = store.read_videos(contents).pooled[0]
+    assert reader.nearest(query, 1)[0][0] == contents[0]
+    assert len(reader.read_videos(contents).contents) == 3
