@@ -15,7 +15,8 @@ from mmtvr.apis.index_command import PRETRAINED
 from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.errors import SetupError
 from mmtvr.search.feature_files import export_features, import_features
-from mmtvr.search.indexing import find_named, remove_files
+from mmtvr.search.file_changes import find_named
+from mmtvr.search.indexing import remove_files
 from mmtvr.search.results import IndexReport
 from mmtvr.search.store import VideoStore
 from mmtvr.search.stores import open_store, require_index

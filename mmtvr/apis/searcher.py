@@ -15,8 +15,9 @@ from mmtvr.apis.config import load_config
 from mmtvr.apis.plain_config import parse_plain_config
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import RetrievalEncoder
+from mmtvr.search.file_changes import describe_file
 from mmtvr.search.identity import check_model
-from mmtvr.search.indexing import Indexer, describe_file, prepare_index
+from mmtvr.search.indexing import Indexer, prepare_index
 from mmtvr.search.results import IndexReport, SearchResult, VideoExplanation
 from mmtvr.search.store import StoredVideos, VideoStore
 from mmtvr.search.stores import open_store, require_index

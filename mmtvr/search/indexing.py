@@ -1,8 +1,7 @@
 """Bring an index up to date with the files."""
 
-import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -11,8 +10,12 @@ import torch
 from mmengine.dist import all_reduce, barrier, get_rank, get_world_size
 from tqdm import tqdm
 
-from mmtvr.errors import SetupError
 from mmtvr.search.encoder import EncodedVideo, RetrievalEncoder
+from mmtvr.search.file_changes import (
+    describe_file,
+    find_gone,
+    is_unchanged,
+)
 from mmtvr.search.identity import check_model
 from mmtvr.search.results import IndexReport
 from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
@@ -117,7 +120,7 @@ class Indexer:
             if int(entry.key, 16) % get_world_size() != get_rank():
                 continue
             before = entries.get(entry.key)
-            if before is not None and _is_unchanged(before, entry):
+            if before is not None and is_unchanged(before, entry):
                 unchanged += 1
             else:
                 pending.append((video, entry))
@@ -192,106 +195,6 @@ class _Batch:
         self.encoded += len(self.results)
         self.entries, self.results = [], []
         self.last = time.monotonic()
-
-
-def describe_file(video: FoundVideo) -> FileEntry:
-    """Say what the file system tells of a file without reading it.
-
-    Args:
-        video: The file.
-
-    Returns:
-        Its entry, with the content still open.
-    """
-    entry = FileEntry(
-        video.path, '', source=video.source, start=video.start, end=video.end
-    )
-    try:
-        about = os.stat(video.path)
-    except OSError:
-        return entry
-    changed = (about.st_mtime_ns, about.st_ctime_ns)
-    return FileEntry(
-        **{**vars(entry), 'size': about.st_size, 'changed': changed}
-    )
-
-
-def _is_unchanged(before: FileEntry, now: FileEntry) -> bool:
-    # What could not be read is tried again: it may be readable now.
-    same = (before.size, before.changed) == (now.size, now.changed)
-    return same and before.error is None
-
-
-def find_gone(
-    entries: Iterable[FileEntry], sources: Sources
-) -> list[FileEntry]:
-    """Find entries whose file is no longer there.
-
-    Args:
-        entries: The entries of the index.
-        sources: What was looked through now.
-
-    Returns:
-        Entries below one of the folders, or of one of the annotations, that
-        were not found again. What lies below a folder that cannot be read
-        now stays.
-
-    Raises:
-        SetupError: A folder has no video now but had some.
-    """
-    found = {(v.path, v.start, v.end) for v in sources.videos}
-    gone = []
-    below = {folder: 0 for folder in sources.folders}
-    for entry in entries:
-        named = entry.source in sources.annotations
-        tops = [f for f in sources.folders if _is_below(entry.path, f)]
-        for top in tops:
-            below[top] += 1
-        is_listed = named or (tops and not _is_annotation(entry.source))
-        is_closed = any(_is_below(entry.path, f) for f in sources.closed)
-        key = (entry.path, entry.start, entry.end)
-        if is_listed and key not in found and not is_closed:
-            gone.append(entry)
-    for folder, count in below.items():
-        if count and not any(
-            _is_below(v.path, folder) for v in sources.videos
-        ):
-            raise SetupError(
-                f'{folder} has no video now, but {count} of the index are '
-                'from there: is a disk not mounted? If they are really gone, '
-                'remove them with `mmtvr index --into INDEX --remove FOLDER`'
-            )
-    return gone
-
-
-def find_named(
-    entries: Iterable[FileEntry], paths: Sequence[str]
-) -> list[FileEntry]:
-    """Find entries by what a user calls them.
-
-    Args:
-        entries: Entries of the index.
-        paths: Files, folders or annotations.
-
-    Returns:
-        Entries of these files, below these folders or of these annotations.
-    """
-    names = {*paths, *map(os.path.abspath, paths)}
-    return [
-        entry
-        for entry in entries
-        if entry.path in names
-        or entry.source in names
-        or any(_is_below(entry.path, name) for name in names)
-    ]
-
-
-def _is_below(path: str, folder: str) -> bool:
-    return path.startswith(folder.rstrip(os.sep) + os.sep)
-
-
-def _is_annotation(source: str) -> bool:
-    return source.endswith('.json')
 
 
 def _stack(results: Sequence[EncodedVideo]) -> StoredVideos:

@@ -25,7 +25,7 @@ KEYS_PER_FILTER = 500
 LOCK = '.lock'
 KNOWN = {'about.lance', 'videos.lance', 'files.lance', LOCK}
 STALENESS = timedelta(seconds=1)
-NO_TIME = timedelta(microseconds=1)
+NO_TIME = timedelta(milliseconds=1)
 PUTS_PER_COMPACTION = 64
 
 Read = TypeVar('Read')

@@ -1,6 +1,5 @@
 """An index in Milvus: a cluster at an address, or Milvus Lite in a file."""
 
-import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -10,13 +9,11 @@ from urllib.parse import parse_qs, urlsplit, urlunsplit
 import numpy as np
 
 from mmtvr.errors import SetupError
+from mmtvr.search.milvus_rows import LONGEST, decode, encode
 from mmtvr.search.parts import part_vectors
 from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
-from mmtvr.search.token_bytes import pack_tokens, unpack_tokens
 
 KEY_LENGTH = 64
-# What a string field of Milvus holds at most.
-LONGEST = 65535
 ROWS_PER_CALL = 200
 CONTENTS_PER_FILTER = 100
 DEFAULT_NAME = 'mmtvr'
@@ -67,7 +64,7 @@ class MilvusStore(VideoStore):
         about = self.read_about()
         rows = []
         for content, pooled, tokens, times in zip(*videos, strict=True):
-            features = _encode(pooled, tokens, times, about['precision'])
+            features = encode(pooled, tokens, times, about['precision'])
             vectors = part_vectors(pooled, tokens, about['parts'])
             for number, vector in enumerate(vectors):
                 rows.append(
@@ -152,7 +149,7 @@ class MilvusStore(VideoStore):
         for group in _groups(unique):
             rows = self._get('videos', [f'{each}-0' for each in group])
             for row in rows:
-                found[row['content']] = _decode(row['json'], about)
+                found[row['content']] = decode(row['json'], about)
         there = [content for content in contents if content in found]
         features = [found[content] for content in there]
         empty = np.zeros((0, about['width']), np.float32)
@@ -246,38 +243,6 @@ def _groups(values: Sequence[str]) -> Iterator[list[str]]:
 
 def _among(contents: Sequence[str]) -> str:
     return f'content in {json.dumps(list(contents))}'
-
-
-def _encode(
-    pooled: np.ndarray, tokens: np.ndarray, times: np.ndarray, precision: str
-) -> str:
-    """Write features as text: Milvus Lite has no field of bytes."""
-    parts = dict(
-        pooled=pooled.astype('<f2').tobytes(),
-        tokens=pack_tokens(tokens, precision),
-        times=np.asarray(times, '<f4').tobytes(),
-    )
-    text = json.dumps(
-        {key: base64.b64encode(part).decode() for key, part in parts.items()}
-    )
-    if len(text) > LONGEST:
-        raise SetupError(
-            f'the features of a video take {len(text)} bytes as text, Milvus '
-            f'takes {LONGEST}: make the index with --precision int8, or read '
-            'fewer frames'
-        )
-    return text
-
-
-def _decode(
-    text: str, about: dict
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    parts = {k: base64.b64decode(part) for k, part in json.loads(text).items()}
-    return (
-        np.frombuffer(parts['pooled'], '<f2').astype(np.float32),
-        unpack_tokens(parts['tokens'], about['width'], about['precision']),
-        np.frombuffer(parts['times'], '<f4'),
-    )
 
 
 def _take_apart(url: str) -> tuple[str, str, dict[str, str]]:

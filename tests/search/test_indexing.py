@@ -7,7 +7,8 @@ import pytest
 
 from mmtvr.errors import SetupError
 from mmtvr.search import lance_store
-from mmtvr.search.indexing import find_named, remove_files
+from mmtvr.search.file_changes import find_named
+from mmtvr.search.indexing import remove_files
 from mmtvr.search.stores import open_store
 
 
