@@ -42,3 +42,36 @@ def segment_bounds(total: int, num_frames: int) -> np.ndarray:
     """
     # Rounded up, in integers.
     return -(np.arange(num_frames + 1) * -total // num_frames)
+
+
+def sample_per_second(
+    times: np.ndarray, num_frames: int, fps: float = 1.0
+) -> np.ndarray:
+    """Choose one frame per tick of a clock, then thin them out.
+
+    Tick k is at k / fps seconds from the first of ``times``; its frame is the
+    one shown then, that is, the last whose time is not behind the tick. Ticks
+    go on while they are before the end: the last time plus the median step. A
+    tick that shows the frame of the tick before adds nothing. If more than
+    ``num_frames`` are left, those at the positions ``linspace(0, n - 1,
+    num_frames)``, rounded down, stay: the first and the last are among them.
+
+    Args:
+        times: Shape (total,), seconds, ascending, at least one.
+        num_frames: Largest number of frames.
+        fps: Ticks per second; 1 is what CLIP4Clip takes, 0.5 every other
+            second.
+
+    Returns:
+        Shape (at most num_frames,), int64, ascending, positions in ``times``.
+    """
+    since = times - times[0]
+    step = float(np.median(np.diff(since))) if len(since) > 1 else 0.0
+    # A tick on the very time of a frame shows it, whatever was rounded.
+    ticks = np.arange(max(1, np.ceil((since[-1] + step) * fps - 1e-6)))
+    shown = np.searchsorted(since, ticks / fps + 1e-6, side='right') - 1
+    shown = np.unique(shown)
+    if len(shown) <= num_frames:
+        return shown
+    kept = np.linspace(0, len(shown) - 1, num_frames).astype(np.int64)
+    return shown[kept]
