@@ -75,3 +75,26 @@ def sample_per_second(
         return shown
     kept = np.linspace(0, len(shown) - 1, num_frames).astype(np.int64)
     return shown[kept]
+
+
+def fill_up(
+    indices: np.ndarray, num_frames: int, short_videos: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make as many frames as asked out of fewer.
+
+    Args:
+        indices: Shape (n,), different positions, 1 <= n <= ``num_frames``.
+        num_frames: How many there shall be.
+        short_videos: ``'repeat'`` spreads repeats evenly, as
+            :func:`sample_uniformly` does; ``'mask'`` puts padding behind.
+
+    Returns:
+        Shape (num_frames,), int64, the positions, that of the last frame for
+        padding; and shape (num_frames,), bool, False for padding.
+    """
+    count = len(indices)
+    if short_videos == 'repeat':
+        chosen = indices[sample_uniformly(count, num_frames)]
+        return chosen, np.ones(num_frames, dtype=bool)
+    places = np.arange(num_frames)
+    return indices[np.minimum(places, count - 1)], places < count

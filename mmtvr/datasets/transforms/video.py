@@ -1,6 +1,7 @@
 """From a file name to the frames that the model sees."""
 
 from copy import copy
+from typing import Literal
 
 import numpy as np
 from mmcv.transforms import BaseTransform
@@ -12,7 +13,13 @@ from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
 from mmtvr.video import UnreadableVideoError, VideoReader
 from mmtvr.video.cache import CachedReader
-from mmtvr.video.sampling import sample_uniformly, segment_bounds
+from mmtvr.video.sampling import (
+    fill_up,
+    sample_per_second,
+    sample_uniformly,
+    segment_bounds,
+)
+from mmtvr.video.spans import find_span
 from mmtvr.video.supervised_reader import supervise
 
 
@@ -35,7 +42,7 @@ class LoadVideoFrames(BaseTransform):
     - frame_inds: (T,) int64, positions in the file, see
       :func:`sample_uniformly`
     - frame_times: (T,) seconds from the first frame of the file
-    - frame_mask: (T,) bool, all True: short videos repeat frames
+    - frame_mask: (T,) bool, False for padding, see ``short_videos``
     - total_frames: number of frames in the file
     - original_shape, img_shape: (H, W) as stored, and as decoded
     - num_clips (1), clip_len (T), modality ('RGB'): for mmaction2
@@ -61,6 +68,14 @@ class LoadVideoFrames(BaseTransform):
             :class:`mmtvr.video.supervised_reader.SupervisedReader`. A video
             that took too long twice, or killed the decoder twice, is not
             tried again. Defaults to 60; None: read in the process itself.
+        sampling (str): ``'uniform'``, one frame of each segment, see
+            :func:`sample_uniformly`; or ``'fps'``, ``fps`` frames per second,
+            then thinned to T, see :func:`sample_per_second`, which draws
+            nothing.
+        fps (float): Frames per second of the latter.
+        short_videos (str): What fewer frames than T become: ``'repeat'``,
+            as in mmaction2, or ``'mask'``, black frames behind that count
+            nowhere, as in CLIP4Clip.
 
     Raises:
         SetupError: In test mode, if the video cannot be read.
@@ -74,11 +89,26 @@ class LoadVideoFrames(BaseTransform):
         reader: str | dict = 'auto',
         cache: dict | None = None,
         time_limit: float | None = 60.0,
+        sampling: Literal['uniform', 'fps'] = 'uniform',
+        fps: float = 1.0,
+        short_videos: Literal['repeat', 'mask'] = 'repeat',
     ) -> None:
         if num_frames < 1:
             raise ValueError(f'num_frames must be positive, got {num_frames}')
         if short_side is not None and short_side < 1:
             raise ValueError(f'short_side must be positive, got {short_side}')
+        if fps <= 0:
+            raise ValueError(f'fps must be positive, got {fps}')
+        if sampling not in ('uniform', 'fps'):
+            raise ValueError(
+                f"sampling is 'uniform' or 'fps', not {sampling!r}"
+            )
+        if short_videos not in ('repeat', 'mask'):
+            raise ValueError(
+                f"short_videos is 'repeat' or 'mask', not {short_videos!r}"
+            )
+        self.sampling, self.fps = sampling, fps
+        self.short_videos = short_videos
         self.num_frames = num_frames
         self.test_mode = test_mode
         self.short_side = short_side
@@ -196,22 +226,15 @@ class LoadVideoFrames(BaseTransform):
         )
 
     def _read(self, reader: VideoReader, results: dict) -> dict:
-        first, count = 0, len(reader)
-        if 'start' in results or 'end' in results:
-            first, count = self._find_span(reader, results)
-        indices = first + sample_uniformly(
-            count, self.num_frames, random=not self.test_mode
-        )
-        random = not self.test_mode and count >= self.num_frames
-        if random and self.frame_cache is not None:
-            bounds = first + segment_bounds(count, self.num_frames)
-            indices = reader.move_to_kept(indices, bounds)
-        imgs = list(reader.get_frames(indices))
+        indices, mask = self._choose(reader, results)
+        frames = reader.get_frames(indices[mask])
+        padding = [np.zeros_like(frames[0])] * (self.num_frames - len(frames))
+        imgs = [*frames, *padding]
         return dict(
             imgs=imgs,
             frame_inds=indices,
             frame_times=reader.get_times()[indices],
-            frame_mask=np.ones(self.num_frames, dtype=bool),
+            frame_mask=mask,
             total_frames=len(reader),
             original_shape=reader.original_shape,
             img_shape=imgs[0].shape[:2],
@@ -220,31 +243,41 @@ class LoadVideoFrames(BaseTransform):
             modality='RGB',
         )
 
-    @staticmethod
-    def _find_span(reader: VideoReader, results: dict) -> tuple[int, int]:
-        """Find the frames shown from ``start`` to before ``end``.
-
-        Returns:
-            The first frame, and the number of frames, at least one: a span
-            between two frames gets the frame shown at its beginning.
-        """
-        times = reader.get_times()
-        start, end = results.get('start') or 0.0, results.get('end')
-        first = int(np.searchsorted(times, start))
-        after = len(times) if end is None else int(np.searchsorted(times, end))
-        if first < after:
-            return first, after - first
-        if first == len(times) and start > times[-1] + 1:
-            raise UnreadableVideoError(
-                f'{results["filename"]}: the span begins at {start} s, the '
-                f'last frame is at {times[-1]:.2f} s'
-            )
-        return max(first - 1, 0), 1
+    def _choose(
+        self, reader: VideoReader, results: dict
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Choose positions; the second array is False where there is none."""
+        first, count = 0, len(reader)
+        if 'start' in results or 'end' in results:
+            try:
+                first, count = find_span(
+                    reader.get_times(),
+                    results.get('start'),
+                    results.get('end'),
+                )
+            except ValueError as error:
+                raise UnreadableVideoError(
+                    f'{results["filename"]}: {error}'
+                ) from error
+        if self.sampling == 'fps':
+            times = reader.get_times()[first : first + count]
+            chosen = sample_per_second(times, self.num_frames, self.fps)
+            return fill_up(first + chosen, self.num_frames, self.short_videos)
+        if count < self.num_frames:
+            every = first + np.arange(count)
+            return fill_up(every, self.num_frames, self.short_videos)
+        random = not self.test_mode
+        indices = first + sample_uniformly(count, self.num_frames, random)
+        if random and self.frame_cache is not None:
+            bounds = first + segment_bounds(count, self.num_frames)
+            indices = reader.move_to_kept(indices, bounds)
+        return indices, np.ones(self.num_frames, dtype=bool)
 
     def __repr__(self) -> str:
         return (
             f'{type(self).__name__}(num_frames={self.num_frames}, '
             f'test_mode={self.test_mode}, short_side={self.short_side}, '
             f'reader={self.reader!r}, cache={self.cache!r}, '
-            f'time_limit={self.time_limit})'
+            f'time_limit={self.time_limit}, sampling={self.sampling!r}, '
+            f'fps={self.fps}, short_videos={self.short_videos!r})'
         )

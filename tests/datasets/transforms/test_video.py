@@ -90,6 +90,36 @@ def test_short_video_repeats_frames(tiny_videos, read_stamp):
     assert results['frame_mask'].all()
 
 
+def test_short_video_is_padded_with_a_mask(tiny_videos, read_stamp):
+    path = tiny_videos / 'videos' / 'video3.mp4'
+    results = load(path, num_frames=7, short_videos='mask')
+    assert results['frame_mask'].tolist() == [True] * 5 + [False] * 2
+    assert [read_stamp(frame) for frame in results['imgs'][:5]] == [*range(5)]
+    assert not np.any(results['imgs'][5:])
+    packed = TRANSFORMS.build(dict(type='mmtvr.PackTextVideo'))(results)
+    assert packed['inputs']['frame_mask'].tolist() == [True] * 5 + [False] * 2
+
+
+@pytest.mark.parametrize(
+    ('options', 'span', 'expected', 'mask'),
+    [
+        (dict(num_frames=6), {}, [0, 10, 20, 30], 4),
+        (dict(num_frames=3), {}, [0, 10, 30], 3),
+        (dict(num_frames=6, fps=2.5), {}, [0, 4, 12, 20, 28, 36], 6),
+        (dict(num_frames=6), dict(start=1.5, end=3.5), [15, 25], 2),
+    ],
+)
+def test_frames_per_second(
+    tiny_videos, read_stamp, options, span, expected, mask
+):
+    path = tiny_videos / 'videos' / 'video0.mp4'
+    results = load(path, span, sampling='fps', short_videos='mask', **options)
+    assert results['frame_mask'].sum() == mask
+    stamps = [read_stamp(frame) for frame in results['imgs'][:mask]]
+    assert stamps == expected
+    assert results['frame_inds'][:mask].tolist() == expected
+
+
 @pytest.mark.parametrize(
     ('span', 'expected'),
     [
@@ -155,7 +185,9 @@ def test_a_video_that_takes_too_long_is_tried_twice(tiny_videos, monkeypatch):
     assert transform.take_unreadable() == [(path, reason)] * 3
 
 
-@pytest.mark.parametrize('options', [dict(num_frames=0), dict(short_side=0)])
+@pytest.mark.parametrize(
+    'options', [dict(num_frames=0), dict(short_side=0), dict(fps=0)]
+)
 def test_impossible_options_are_refused(options):
     with pytest.raises(ValueError, match='must be positive'):
         build(**options)

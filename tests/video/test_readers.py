@@ -1,0 +1,206 @@
+"""The right frames of every kind of file, by the number that each shows."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mmtvr.errors import SetupError
+from mmtvr.video import (
+    AutoReader,
+    OpenCVReader,
+    PyAVReader,
+    TorchCodecReader,
+    UnreadableVideoError,
+)
+from mmtvr.video.selective_reader import SelectiveReader
+
+TOOLS = Path(__file__).resolve().parents[2] / 'tools/analysis'
+HERE = [
+    'h264.mp4',
+    'h264_open.mp4',
+    'h264_refresh.mp4',
+    'h264_90.mp4',
+    'h264_48.mp4',
+    'h264_vfr.mkv',
+    'h264_five.mp4',
+    'h264_edit.mp4',
+    'h264_tail.ts',
+    'h264_size.ts',
+    'two_streams.mp4',
+    'cover.mp4',
+    'vp8.webm',
+    'vp9.webm',
+    'mpeg4_b.avi',
+    'mpeg2.mpg',
+    'wmv2.wmv',
+]
+
+
+@pytest.fixture(scope='module')
+def tools():
+    """The scripts that make and judge stamped videos."""
+    sys.path.insert(0, str(TOOLS))
+    try:
+        import compare_readers
+        import stamped_videos
+        import video_kinds
+    finally:
+        sys.path.remove(str(TOOLS))
+    kinds = {kind.file: kind for kind in video_kinds.KINDS}
+    return kinds, compare_readers, stamped_videos
+
+
+@pytest.mark.parametrize('reader', [AutoReader, PyAVReader])
+@pytest.mark.parametrize('name', HERE)
+def test_frames_are_right(tools, tmp_path, name, reader):
+    kinds, compare, _ = tools
+    path = tmp_path / name
+    numbers = kinds[name].make(path)
+    assert numbers
+    assert compare.judge(reader, path, numbers, kinds[name].turn) == 'right'
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'empty.mp4',
+        'page.mp4',
+        'sound.m4a',
+        'song.mp4',
+        'cut.mp4',
+        'cut_index_first.mp4',
+    ],
+)
+def test_what_cannot_be_decoded_is_named(tools, tmp_path, name):
+    path = tmp_path / name
+    assert tools[0][name].make(path) == []
+    with pytest.raises(UnreadableVideoError, match=f'{name}: .+'):
+        AutoReader(path).get_frames([0, 30, 59])
+
+
+def test_opencv_reads_in_order(tools, tmp_path):
+    kinds, compare, _ = tools
+    path = tmp_path / 'mpeg2.mpg'
+    numbers = kinds[path.name].make(path)
+    assert compare.judge(OpenCVReader, path, numbers) == 'right'
+
+
+def test_judging_finds_wrong_frames(tools, tmp_path):
+    kinds, compare, _ = tools
+    path = tmp_path / 'h264.mp4'
+    numbers = kinds[path.name].make(path)
+    verdict = compare.judge(AutoReader, path, numbers[::-1])
+    assert verdict.endswith('of 30 frames')
+    assert compare.judge(AutoReader, path, numbers[:-1]) != 'right'
+
+
+def test_torchcodec_is_optional(tiny_videos, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'torchcodec.decoders', None)
+    with pytest.raises(SetupError, match="reader='auto'"):
+        TorchCodecReader(tiny_videos / 'videos/video0.mp4')
+
+
+def test_auto_needs_no_decord(tiny_videos, read_stamp, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'decord', None)
+    with AutoReader(tiny_videos / 'videos/video0.mp4') as reader:
+        assert [read_stamp(f) for f in reader.get_frames([39, 4])] == [39, 4]
+        assert reader.codec == 'h264'
+        assert reader.fps == 10
+        assert reader.rotation == 0
+        assert not reader.in_order
+
+
+def test_decision_is_remembered_until_the_file_changes(
+    tools, tmp_path, monkeypatch
+):
+    kinds, _, _ = tools
+    path = tmp_path / 'mpeg4_b.avi'
+    kinds[path.name].make(path)
+    assert AutoReader(path).in_order == 'container avi'
+    looks = []
+    monkeypatch.setattr(
+        PyAVReader, '_look_through', lambda self: looks.append(1)
+    )
+    assert len(AutoReader(path)) == 60
+    assert not looks
+    path.write_bytes(path.read_bytes() + b'\0')
+    with pytest.raises(TypeError):
+        len(AutoReader(path))
+    assert looks
+
+
+def test_packets_are_fetched_again_from_large_files(
+    tiny_videos, read_stamp, monkeypatch
+):
+    monkeypatch.setattr('mmtvr.video.selective_reader.KEPT_BYTES', 0)
+    reader = SelectiveReader(tiny_videos / 'videos/video0.mp4')
+    indices = [39, 0, 13, 13, 25]
+    assert [read_stamp(f) for f in reader.get_frames(indices)] == indices
+
+
+def test_decoder_that_breaks_its_promise_is_read_in_order(
+    tiny_videos, read_stamp, tmp_path, monkeypatch
+):
+    path = tmp_path / 'copy.mp4'
+    path.write_bytes((tiny_videos / 'videos/video0.mp4').read_bytes())
+    reader = AutoReader(path)
+    monkeypatch.setattr(
+        SelectiveReader, '_feed', lambda self, packets: iter(())
+    )
+    assert [read_stamp(f) for f in reader.get_frames([7, 30])] == [7, 30]
+    assert reader.in_order == 'frames that were not expected'
+
+
+@pytest.mark.parametrize('indices', [[40], [-1]])
+def test_positions_outside_are_refused(tiny_videos, indices):
+    for reader in (AutoReader, PyAVReader):
+        with pytest.raises(IndexError, match='40 frames'):
+            reader(tiny_videos / 'videos/video0.mp4').get_frames(indices)
+
+
+def read_stress_stamp(frame):
+    height, width = frame.shape[:2]
+    row = frame[round(8 * height / 240)].mean(axis=-1)
+    places = [int((16 * bit + 8) * width / 320) for bit in range(16)]
+    return int(''.join('1' if row[i] > 127 else '0' for i in places), 2)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize('short_side', [None, 120])
+def test_all_stress_clips_are_right(shared_dir, short_side):
+    folder = shared_dir / 'clips' / 'stress'
+    expected = json.loads((folder / 'expected.json').read_text())
+    for name, numbers in expected.items():
+        if numbers == []:
+            with pytest.raises(UnreadableVideoError):
+                AutoReader(folder / name)
+        elif numbers is not None:
+            reader = AutoReader(folder / name, short_side)
+            count = len(reader)
+            assert count == len(numbers), name
+            indices = [(2 * i + 1) * count // 24 for i in range(12)]
+            indices = [*indices, count - 1, 0, 0]
+            frames = reader.get_frames(indices)
+            stamps = [read_stress_stamp(frame) for frame in frames]
+            assert stamps == [numbers[i] for i in indices], name
+
+
+@pytest.mark.shared
+def test_published_frames_are_met(shared_dir):
+    clips = shared_dir / 'clips'
+    published = np.load(clips / 'torchcodec_reference_frames.npz')
+    met = 0
+    for prefix, name in (
+        ('nasa_stream3_', 'torchcodec__nasa_13013.mp4'),
+        ('h265_', 'torchcodec__h265_video.mp4'),
+    ):
+        for key in published:
+            if key.startswith(prefix):
+                index = int(key.removeprefix(prefix))
+                frame = AutoReader(clips / name).get_frames([index])[0]
+                np.testing.assert_array_equal(frame, published[key])
+                met += 1
+    assert met == 6
