@@ -36,6 +36,7 @@ INSTALL_REQUIRES = [
     'filelock>=4.1',
     'packaging',
     'platformdirs',
+    'psutil',
     'rich',
     'tqdm',
     # Checks cached frames faster than they are copied.

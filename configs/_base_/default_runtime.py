@@ -15,6 +15,7 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'))
 
 custom_hooks = [
+    dict(type='mmtvr.NonFiniteHook', on_nonfinite='stop'),
     dict(type='mmtvr.TrainingStatsHook'),
     dict(type='mmtvr.UnreadableVideosHook', max_share=0.01),
     dict(type='mmtvr.ResultTableHook'),
@@ -23,7 +24,8 @@ custom_hooks = [
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'))
+    # Several processes stop after so many seconds without progress.
+    dist_cfg=dict(backend='nccl', timeout=600))
 
 log_processor = dict(window_size=20, by_epoch=True)
 visualizer = dict(

@@ -3,8 +3,11 @@
 import logging
 import multiprocessing
 import os
+import signal
+import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -12,11 +15,15 @@ from torch import distributed as dist
 
 from mmtvr.apis.launch import launched_rank
 from mmtvr.atomic_file import FULL
-from mmtvr.errors import SetupError
+from mmtvr.errors import NonFiniteError, SetupError
 from mmtvr.foreign_text import for_terminal
+from mmtvr.processes import Watchdog, activity, current_watchdog
+from mmtvr.processes.report import DONE
+from mmtvr.processes.signals import ignore_signals
 
 # The launcher ends all processes when the first one fails.
 SECONDS_FOR_LAUNCHER = 10
+SECONDS_FOR_SIGNAL = 0.2
 STOPPED = 130
 RESUME = '--resume goes on from the last checkpoint'
 
@@ -29,30 +36,97 @@ def run_command(work: Callable[[], None], when_stopped: str = RESUME) -> int:
         when_stopped: What to say when it is stopped from the keyboard.
 
     Returns:
-        0; 1 after a :class:`SetupError` or on a full disk, with the message
-        alone on stderr;
-        130 when stopped from the keyboard. One of several processes that is
-        done does not return, it ends.
+        0; 1 after a :class:`SetupError`, a :class:`NonFiniteError` or on a
+        full disk, with the message alone on stderr; 130 when stopped from
+        the keyboard. One of several processes that is done does not return,
+        it ends.
     """
     try:
         work()
-    except SetupError as error:
-        _announce(error)
-        return 1
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        full = f'the disk is full: {error}. Make room; then {when_stopped}'
-        _announce(SetupError(full))
-        return 1
-    except KeyboardInterrupt:
-        if launched_rank() == 0:
-            print(f'stopped; {when_stopped}', file=sys.stderr)
-        return STOPPED
+    except (KeyboardInterrupt, Exception) as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            full = f'the disk is full: {error}. Make room; then {when_stopped}'
+            error = SetupError(full)
+        if current_watchdog():
+            _end_of_several(current_watchdog(), error)
+        if isinstance(error, NonFiniteError | SetupError):
+            _announce(error)
+            return 1
+        if isinstance(error, KeyboardInterrupt):
+            if launched_rank() == 0:
+                print(f'stopped; {when_stopped}', file=sys.stderr)
+            return STOPPED
+        raise
     if dist.is_initialized():
         dist.destroy_process_group()
+        if current_watchdog():
+            current_watchdog().finish(DONE)
         _end_process()
     return 0
+
+
+def _end_of_several(watchdog: Watchdog, error: BaseException) -> NoReturn:
+    """End together with the other processes, and say why once."""
+    try:
+        ignore_signals()
+    except (KeyboardInterrupt, RuntimeError):
+        ignore_signals()
+    # The thread sees a signal at once, if there was one. A launcher ends the
+    # loading workers too, and PyTorch makes an error of that.
+    time.sleep(SECONDS_FOR_SIGNAL)
+    if isinstance(error, NonFiniteError | SetupError):
+        _announce(error)
+    if watchdog.signals or isinstance(error, KeyboardInterrupt):
+        watchdog.stop()
+        verdict = None
+        if signal.SIGINT not in watchdog.signals:
+            verdict = watchdog.explain()
+        watchdog.end(*watchdog.last_words(verdict))
+    if is_news_of_others(error):
+        watchdog.stop()
+        verdict = watchdog.explain()
+        if verdict is not None:
+            watchdog.end(*watchdog.last_words(verdict))
+    _fail(watchdog, error)
+
+
+def _fail(watchdog: Watchdog, error: BaseException) -> NoReturn:
+    """End with an error of this process, and with its traceback."""
+    traceback.print_exception(error)
+    kind = f'{type(error).__name__}: {first_line(error)}'
+    watchdog.fail(kind)
+    message = (
+        f'error: process {watchdog.rank} (machine {socket.gethostname()}) '
+        f'failed {activity.doing}: {kind}; all processes were stopped'
+    )
+    watchdog.end(message, 1)
+
+
+def is_news_of_others(error: BaseException) -> bool:
+    """Whether an error may come from the loss of another process.
+
+    Args:
+        error: What was raised.
+
+    Returns:
+        True for errors of torch's process groups and stores.
+    """
+    text = str(error).lower()
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and ('gloo' in text or 'nccl' in text)
+    )
+
+
+def first_line(error: BaseException) -> str:
+    """First line of the message of an error, empty if it has none.
+
+    Args:
+        error: The error.
+
+    Returns:
+        The line.
+    """
+    return next(iter(str(error).strip().splitlines()), '')
 
 
 def _end_process() -> NoReturn:
@@ -71,7 +145,7 @@ def _end_process() -> NoReturn:
     os._exit(0)
 
 
-def _announce(error: SetupError) -> None:
+def _announce(error: Exception) -> None:
     """Print once for all processes, unless only this one has the error."""
     rank = launched_rank()
     if rank:
@@ -79,6 +153,7 @@ def _announce(error: SetupError) -> None:
     where = f' (process {rank})' if rank else ''
     # From a worker of a loader it comes with the traceback in its text.
     message = str(error).rpartition(f'{SetupError.__name__}: ')[2].strip()
-    print(
-        f'error{where}: {for_terminal(message)}', file=sys.stderr, flush=True
-    )
+    text = f'error{where}: {for_terminal(message)}'
+    if current_watchdog():
+        current_watchdog().end(text, 1)
+    print(text, file=sys.stderr, flush=True)

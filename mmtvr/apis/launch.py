@@ -1,8 +1,8 @@
 """Start several processes on GPUs (nccl) or on CPUs (gloo) alike.
 
-mmengine's own start selects a GPU whatever the backend, and its default DDP
-wrapper names a GPU too. On a machine without one the process group is
-therefore opened here, before the runner, which then finds it open.
+The process group is opened here, before the runner, which then finds it open:
+mmengine's own start selects a GPU whatever the backend, and watches over
+nothing. Its default DDP wrapper names a GPU too.
 """
 
 import os
@@ -12,6 +12,8 @@ import torch
 from mmengine.config import Config
 from torch import distributed as dist
 
+from mmtvr.apis.process_group import TIMEOUT, open_process_group
+from mmtvr.apis.same_start import check_same_start
 from mmtvr.errors import SetupError
 
 # What each launcher calls rank, number of processes and rank on this machine.
@@ -68,10 +70,21 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
             f'it by {STARTED_BY[launcher]}, or leave --launcher out for one '
             'process'
         )
+    follow_launcher(cfg, launcher)
+    local_rank = int(os.environ['LOCAL_RANK'])
     if torch.cuda.is_available():
-        check_gpus(int(os.environ[VARIABLES[launcher][2]]))
+        check_gpus(local_rank)
+        torch.cuda.set_device(local_rank)
+        backend = dist_cfg_of(cfg).get('backend', 'nccl')
     else:
-        start_on_cpu(cfg, launcher)
+        backend = 'gloo'
+        wrap_for_cpu(cfg)
+    if not dist.is_initialized():
+        timeout = dist_cfg_of(cfg).get('timeout', TIMEOUT)
+        store = open_process_group(backend, check_timeout(timeout))
+        check_same_start(cfg, store, timeout)
+    hooks = list(cfg.get('custom_hooks') or [])
+    cfg.custom_hooks = [*hooks, dict(type='mmtvr.ActivityHook')]
 
 
 def leave_cores_to_workers(cfg: Config) -> None:
@@ -110,11 +123,44 @@ def check_gpus(local_rank: int) -> None:
         )
 
 
-def start_on_cpu(cfg: Config, launcher: str) -> None:
-    """Open a gloo process group and wrap the model for the CPU.
+def dist_cfg_of(cfg: Config) -> dict:
+    """Settings of the process group.
 
     Args:
-        cfg: Changed in place.
+        cfg: The config.
+
+    Returns:
+        ``env_cfg.dist_cfg``, empty if it has none.
+    """
+    return (cfg.get('env_cfg') or {}).get('dist_cfg') or {}
+
+
+def check_timeout(timeout: object) -> float:
+    """Check the time-out of several processes.
+
+    Args:
+        timeout: What the config says.
+
+    Returns:
+        Seconds.
+
+    Raises:
+        SetupError: It is no positive number.
+    """
+    is_number = isinstance(timeout, int | float) and timeout is not True
+    if not is_number or not timeout > 0:
+        raise SetupError(
+            f'env_cfg.dist_cfg.timeout={timeout!r} must be seconds, more '
+            'than 0: the time without progress after which the processes stop'
+        )
+    return float(timeout)
+
+
+def follow_launcher(cfg: Config, launcher: str) -> None:
+    """Set the variables that torch reads to what the launcher says.
+
+    Args:
+        cfg: Read for ``env_cfg.dist_cfg.port``, as mmengine does.
         launcher: Who started this process.
     """
     names = zip(VARIABLES['pytorch'], VARIABLES[launcher], strict=True)
@@ -122,9 +168,16 @@ def start_on_cpu(cfg: Config, launcher: str) -> None:
         os.environ[ours] = os.environ[theirs]
     if 'MASTER_ADDR' not in os.environ:
         os.environ['MASTER_ADDR'] = first_machine(launcher)
-    os.environ.setdefault('MASTER_PORT', '29500')
-    if not dist.is_initialized():
-        dist.init_process_group('gloo')
+    port = dist_cfg_of(cfg).get('port', 29500)
+    os.environ.setdefault('MASTER_PORT', str(port))
+
+
+def wrap_for_cpu(cfg: Config) -> None:
+    """Have the model wrapped for gloo on the CPU.
+
+    Args:
+        cfg: Changed in place.
+    """
     cfg.merge_from_dict({'env_cfg.dist_cfg.backend': 'gloo'})
     cfg.model_wrapper_cfg = {
         'type': 'MMDistributedDataParallel',

@@ -4,12 +4,13 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import InfiniteSampler, pseudo_collate
+from mmengine.dist import all_gather_object
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
 from mmtvr.checkpoints import read_checkpoint
 from mmtvr.errors import SetupError
@@ -50,7 +51,42 @@ def check_runner(runner: Runner, *stages: str) -> None:
     for stage in stages:
         loop = getattr(runner, f'{stage}_loop')
         if loop is not None:
+            if stage == 'train':
+                check_batches(loop.dataloader)
             try_sample(model or runner.model, loop.dataloader.dataset)
+
+
+def check_batches(loader: DataLoader) -> None:
+    """Check that every process has batches to train on, and as many.
+
+    Args:
+        loader: The loader of the training set.
+
+    Raises:
+        SetupError: There is no batch, or processes have different numbers of
+            them, so that one would wait for ever.
+    """
+    if isinstance(loader.sampler, InfiniteSampler):
+        return
+    counts = all_gather_object(len(loader))
+    if min(counts) == max(counts) > 0:
+        return
+    size, processes = len(loader.dataset), len(counts)
+    setting = (
+        f'{size} samples, {processes} processes, '
+        f'batch_size={loader.batch_size}, drop_last={loader.drop_last}'
+    )
+    if min(counts) == 0:
+        raise SetupError(
+            f'process {counts.index(0)} has no training batch ({setting}): '
+            'take a smaller train_dataloader.batch_size, fewer processes, or '
+            'drop_last=False'
+        )
+    raise SetupError(
+        f'processes have different numbers of training batches, {counts} '
+        f'({setting}): take a sampler that gives all as many, such as '
+        "dict(type='DefaultSampler', round_up=True)"
+    )
 
 
 @torch.no_grad()

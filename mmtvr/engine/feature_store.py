@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mmtvr.distributed import gather_features, gather_rows
+from mmtvr.engine.finite_features import check_features
 from mmtvr.structures import TokenFeatures
 
 
@@ -118,21 +119,35 @@ class FeatureStore:
                 ``video_features`` (1 video) and the metainfo ``video_id``,
                 ``sample_idx``, ``text`` (n strings) and, if there are any,
                 ``filename`` and ``cut_captions``.
+
+        Raises:
+            NonFiniteError: Features are NaN or infinite; names whose.
         """
         counts = torch.tensor([len(s.text_features.mask) for s in samples])
         ids = torch.tensor([int(s.video_id) for s in samples])
         row = torch.arange(len(samples)) + len(self.rows)
+        names = [str(s.get('filename', s.video_id)) for s in samples]
+        text = _to_float_cpu(join([s.text_features for s in samples]))
+        video = _to_float_cpu(join([s.video_features for s in samples]))
+        check_features(video, 'videos', names)
+        check_features(
+            text,
+            'captions',
+            [
+                f'{caption!r} of {name}'
+                for name, s in zip(names, samples, strict=True)
+                for caption in s.text
+            ],
+        )
         self.text_batches.append(
             TextBatch(
-                _to_float_cpu(join([s.text_features for s in samples])),
+                text,
                 video_ids=ids.repeat_interleave(counts),
                 row=row.repeat_interleave(counts),
                 texts=[text for s in samples for text in s.text],
             )
         )
-        self.videos.append(
-            _to_float_cpu(join([s.video_features for s in samples]))
-        )
+        self.videos.append(video)
         self.rows += [(int(s.sample_idx), int(s.video_id)) for s in samples]
         self.names += [str(s.get('filename', '')) for s in samples]
         self.cut_captions += [int(s.get('cut_captions', 0)) for s in samples]

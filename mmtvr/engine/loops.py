@@ -22,6 +22,7 @@ from mmtvr.engine.whole_batches import (
     check_same_everywhere,
     in_whole_batches,
 )
+from mmtvr.processes import LONG, activity
 from mmtvr.registry import LOOPS
 
 
@@ -89,7 +90,9 @@ class RetrievalMixin:
         self.store = FeatureStore()
         for index, batch in enumerate(self.dataloader):
             self.run_iter(index, batch)
+        activity.note('comparing all texts with all videos', LONG)
         self.sizes = self.score()
+        activity.note('computing metrics', LONG)
         self.store = FeatureStore()
         metrics = self.evaluator.evaluate(self.sizes[0])
         runner.call_hook(f'after_{stage}_epoch', metrics=metrics)

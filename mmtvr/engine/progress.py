@@ -4,6 +4,8 @@ import time
 
 from mmengine.logging import print_log
 
+from mmtvr.processes import LONG, activity
+
 
 class Progress:
     """Log done, total and time left, not more often than every interval.
@@ -28,6 +30,7 @@ class Progress:
             count: How many more are done.
         """
         self.done += count
+        activity.note(f'at {self.done} of {self.total} {self.what}', LONG)
         now = time.monotonic()
         if now - self.last < self.interval or self.done >= self.total:
             return

@@ -1,7 +1,6 @@
 import pytest
 import torch
 from mmengine.config import Config
-from torch import distributed as dist
 from torch.utils.data import DataLoader, Dataset
 
 from mmtvr.apis import command, launch
@@ -23,7 +22,12 @@ def no_launcher(monkeypatch):
 def opened(no_launcher):
     """Pretend to open a process group; returns the backends asked for."""
     backends = []
-    no_launcher.setattr(dist, 'init_process_group', backends.append)
+
+    def open_process_group(backend, timeout):
+        backends.append((backend, timeout))
+
+    no_launcher.setattr(launch, 'open_process_group', open_process_group)
+    no_launcher.setattr(launch, 'check_same_start', lambda *arguments: None)
     no_launcher.setattr(torch.cuda, 'is_available', lambda: False)
     no_launcher.setenv('MASTER_ADDR', 'first')
     no_launcher.setenv('MASTER_PORT', '29999')
@@ -45,7 +49,8 @@ def test_cpu_processes_of_every_launcher_meet_by_gloo(
         monkeypatch.setenv('WORLD_SIZE', '4')
     cfg = Config(GPU_CONFIG)
     prepare_launch(cfg, launcher)
-    assert opened == ['gloo']
+    assert opened == [('gloo', 600)]
+    assert cfg.custom_hooks == [dict(type='mmtvr.ActivityHook')]
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'
     assert cfg.model_wrapper_cfg.device_ids is None
     assert cfg.launcher == launcher
@@ -94,6 +99,15 @@ def test_a_wrapper_of_the_user_keeps_its_settings(opened, monkeypatch):
 def test_a_launcher_that_did_not_start_us_is_an_error(no_launcher):
     with pytest.raises(SetupError, match='RANK.*dist_train.sh'):
         prepare_launch(Config(GPU_CONFIG), 'pytorch')
+
+
+@pytest.mark.parametrize('timeout', [0, -1, '1h', True, None])
+def test_a_timeout_that_is_none_is_an_error(opened, monkeypatch, timeout):
+    for name in launch.VARIABLES['pytorch']:
+        monkeypatch.setenv(name, '0')
+    cfg = Config(dict(env_cfg=dict(dist_cfg=dict(timeout=timeout))))
+    with pytest.raises(SetupError, match='env_cfg.dist_cfg.timeout'):
+        prepare_launch(cfg, 'pytorch')
 
 
 def test_more_processes_than_gpus_is_an_error(no_launcher):

@@ -3,9 +3,17 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.model import BaseModel
+from torch.utils.data import DataLoader
 
-from mmtvr.apis.preflight import check_file, check_weights, try_sample
+from mmtvr.apis import preflight
+from mmtvr.apis.preflight import (
+    check_batches,
+    check_file,
+    check_weights,
+    try_sample,
+)
 from mmtvr.errors import SetupError
 
 
@@ -80,3 +88,34 @@ def test_an_unreadable_checkpoint_is_refused(tmp_path):
     path.write_bytes(b'not a checkpoint')
     with pytest.raises(SetupError, match='cannot be read'):
         check_weights(Model(), str(path))
+
+
+class Numbers(torch.utils.data.Dataset):
+    def __len__(self):
+        return 5
+
+    def __getitem__(self, index):
+        return index
+
+
+def test_training_without_a_batch_is_an_error():
+    loader = DataLoader(Numbers(), batch_size=8, drop_last=True)
+    with pytest.raises(SetupError, match=r'batch_size=8, drop_last=True'):
+        check_batches(loader)
+    check_batches(DataLoader(Numbers(), batch_size=8))
+
+
+def test_a_sampler_without_end_always_has_a_batch():
+    loader = DataLoader(
+        Numbers(), 8, drop_last=True, sampler=InfiniteSampler(Numbers())
+    )
+    check_batches(loader)
+
+
+def test_processes_with_other_numbers_of_batches_are_an_error(monkeypatch):
+    monkeypatch.setattr(preflight, 'all_gather_object', lambda n: [n, 2])
+    with pytest.raises(SetupError, match=r'\[3, 2\].*round_up=True'):
+        check_batches(DataLoader(Numbers(), batch_size=2))
+    monkeypatch.setattr(preflight, 'all_gather_object', lambda n: [n, 0])
+    with pytest.raises(SetupError, match='process 1 has no training batch'):
+        check_batches(DataLoader(Numbers(), batch_size=2))

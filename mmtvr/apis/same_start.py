@@ -1,0 +1,229 @@
+"""Check that all processes start from the same: versions, config and data."""
+
+import hashlib
+import json
+import os
+import platform
+import socket
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import try_to_load_from_cache
+from mmengine.config import Config
+from torch import distributed as dist
+
+import mmtvr
+from mmtvr.apis.config_check import walk
+from mmtvr.errors import SetupError
+from mmtvr.pretrained import resolve_pretrained
+
+PACKAGES = (
+    'torch',
+    'mmengine',
+    'mmcv-lite',
+    'mmcv',
+    'mmaction2',
+    'transformers',
+    'tokenizers',
+    'numpy',
+    'av',
+    'decord',
+)
+# A machine may keep its data in another place; what is in it must be equal.
+WEIGHTS = ('checkpoint', 'clip', 'load_from', 'pretrained', 'tokenizer')
+PLACES = ('ann_file', 'data_root', 'video', 'work_dir', *WEIGHTS)
+WEIGHT_FILES = (
+    '*.safetensors',
+    'pytorch_model*.bin',
+    'tokenizer.json',
+    'vocab.json',
+)
+SAMPLE_BYTES = 2**20
+BLOCK_BYTES = 2**22
+CONFIG_CHARACTERS = 60
+SHOWN = 8
+
+Facts = Mapping[str, str]
+
+
+def check_same_start(cfg: Config, store: dist.Store, timeout: float) -> None:
+    """Compare what this process starts from with what the others do.
+
+    Otherwise they would train on as if nothing were wrong, and diverge or
+    wait for one another for ever.
+
+    Args:
+        cfg: The config with all options.
+        store: A store that all processes share.
+        timeout: Seconds to wait for the others.
+
+    Raises:
+        SetupError: Something differs; names what, and on which processes.
+    """
+    rank, world_size = dist.get_rank(), dist.get_world_size()
+    store = dist.PrefixStore('start', store)
+    store.set_timeout(timedelta(seconds=timeout))
+    own = dict(machine=socket.gethostname(), facts=gather_facts(cfg))
+    store.set(str(rank), json.dumps(own))
+    everyone = [
+        json.loads(store.get(str(number))) for number in range(world_size)
+    ]
+    found = find_differences([each['facts'] for each in everyone])
+    if found:
+        machines = [each['machine'] for each in everyone]
+        raise SetupError(describe(found, machines))
+
+
+def gather_facts(cfg: Config) -> dict[str, str]:
+    """What must be the same on every process.
+
+    Args:
+        cfg: The config.
+
+    Returns:
+        Versions, values of the config, and digests of the annotation files
+        and weights that it names, by a name that says what each is.
+    """
+    facts = {'Python': platform.python_version()}
+    for package in PACKAGES:
+        try:
+            facts[f'the version of {package}'] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            facts[f'the version of {package}'] = 'none'
+    facts['the version of mmtvr'] = mmtvr.__version__
+    facts['the code of mmtvr'] = digest_code(Path(mmtvr.__file__).parent)
+    for place, node in walk(cfg.to_dict()):
+        for key, value in node.items():
+            name = f'{place}.{key}' if place else str(key)
+            if key in WEIGHTS and isinstance(value, str):
+                facts[f'the weights of {name}'] = sample_weights(value)
+            if key == 'ann_file' and isinstance(value, str):
+                path = Path(str(node.get('data_root') or ''), value)
+                facts[f'the content of {name}'] = digest_file(path)
+            if key not in PLACES and not any(walk(value)):
+                facts[name] = _short(value)
+    return facts
+
+
+def find_differences(
+    everyone: Sequence[Facts],
+) -> dict[str, dict[str, list[int]]]:
+    """Compare facts.
+
+    Args:
+        everyone: The facts of each process, by rank.
+
+    Returns:
+        For each fact that is not the same everywhere, the ranks by value.
+    """
+    names = dict.fromkeys(name for facts in everyone for name in facts)
+    found = {}
+    for name in names:
+        ranks = defaultdict(list)
+        for rank, facts in enumerate(everyone):
+            ranks[facts.get(name, 'absent')].append(rank)
+        if len(ranks) > 1:
+            found[name] = dict(ranks)
+    return found
+
+
+def describe(
+    found: Mapping[str, Mapping[str, Sequence[int]]], machines: Sequence[str]
+) -> str:
+    """Say what differs where.
+
+    Args:
+        found: From :func:`find_differences`.
+        machines: Name of the machine of each process.
+
+    Returns:
+        The message.
+    """
+    lines = ['the processes do not start from the same:']
+    for name, ranks in list(found.items())[:SHOWN]:
+        values = '; '.join(
+            f'{value} on process {", ".join(map(str, those))} '
+            f'({", ".join(sorted({machines[rank] for rank in those}))})'
+            for value, those in ranks.items()
+        )
+        lines.append(f'  {name}: {values}')
+    if len(found) > SHOWN:
+        lines.append(f'  and {len(found) - SHOWN} more')
+    return '\n'.join(lines)
+
+
+def digest_code(folder: Path) -> str:
+    """Digest of the Python files of a folder.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        Twelve hexadecimal digits.
+    """
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob('*.py')):
+        total.update(path.relative_to(folder).as_posix().encode())
+        total.update(path.read_bytes())
+    return total.hexdigest()[:12]
+
+
+def digest_file(path: Path) -> str:
+    """Digest of a whole file.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Its size and twelve hexadecimal digits, or ``no file``.
+    """
+    if not path.is_file():
+        return 'no file'
+    total = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(BLOCK_BYTES):
+            total.update(block)
+    return f'{path.stat().st_size:,} bytes {total.hexdigest()[:12]}'
+
+
+def sample_weights(name: str) -> str:
+    """Digest of the sizes, the beginnings and the ends of weight files.
+
+    A whole file would take seconds per gigabyte on every process; processes
+    with other weights than the first get its weights from it anyhow.
+
+    Args:
+        name: A file, a folder in the layout of Hugging Face, or a repository
+            of its hub, of which the cached file is looked at.
+
+    Returns:
+        Twelve hexadecimal digits, or ``none here``.
+    """
+    location = Path(resolve_pretrained(name))
+    files = [location] if location.is_file() else []
+    for pattern in WEIGHT_FILES if location.is_dir() else ():
+        files += sorted(location.glob(pattern))
+    if not files and name.count('/') == 1 and not location.exists():
+        cached = try_to_load_from_cache(name, 'model.safetensors')
+        files = [Path(cached)] if isinstance(cached, str) else []
+    total = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        total.update(str(size).encode())
+        with path.open('rb') as file:
+            total.update(file.read(SAMPLE_BYTES))
+            file.seek(max(0, size - SAMPLE_BYTES), os.SEEK_SET)
+            total.update(file.read(SAMPLE_BYTES))
+    return total.hexdigest()[:12] if files else 'none here'
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    if len(text) <= CONFIG_CHARACTERS:
+        return text
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return f'{text[:CONFIG_CHARACTERS]}... ({digest})'
