@@ -204,12 +204,9 @@ def sample_weights(name: str) -> str:
         Twelve hexadecimal digits, or ``none here``.
     """
     location = Path(resolve_pretrained(name))
-    files = [location] if location.is_file() else []
+    files = [location] if location.is_file() else _cached(name)
     for pattern in WEIGHT_FILES if location.is_dir() else ():
         files += sorted(location.glob(pattern))
-    if not files and name.count('/') == 1 and not location.exists():
-        cached = try_to_load_from_cache(name, 'model.safetensors')
-        files = [Path(cached)] if isinstance(cached, str) else []
     total = hashlib.sha256()
     for path in files:
         size = path.stat().st_size
@@ -219,6 +216,14 @@ def sample_weights(name: str) -> str:
             file.seek(max(0, size - SAMPLE_BYTES), os.SEEK_SET)
             total.update(file.read(SAMPLE_BYTES))
     return total.hexdigest()[:12] if files else 'none here'
+
+
+def _cached(name: str) -> list[Path]:
+    try:
+        path = try_to_load_from_cache(name, 'model.safetensors')
+    except ValueError:
+        return []
+    return [Path(path)] if isinstance(path, str) else []
 
 
 def _short(value: Any) -> str:

@@ -203,7 +203,11 @@ class Watchdog(threading.Thread):
         if verdict is None:
             name = 'SIGINT' if signal.SIGINT in self.signals else 'SIGTERM'
             status = 128 + int(signal.Signals[name])
-            return f'stopped by {name}; {GO_ON}', status, ()
+            others = [v for v in self.views if v.report.rank != self.rank]
+            # A launcher stops all of them; who stops one means that one.
+            alone = any(view.report.state == RUNNING for view in others)
+            who = f'process {self.rank} was ' if alone else ''
+            return f'{who}stopped by {name}; {GO_ON}', status, ()
         lost = [view for view in verdict.culprits if view.silent > SILENCE]
         states = {v.report.rank: state_here(v.report) for v in lost}
         known = [f'process {rank}: {s}' for rank, s in states.items() if s]

@@ -52,7 +52,7 @@ FAULTS = (
     Fault('kill', NAMED + 'gave no sign of life'),
     Fault('exit', NAMED + 'gave no sign of life'),
     Fault('exception', r'process 1 \(.*\) failed .*ValueError: a made-up'),
-    Fault('term', 'stopped by SIGTERM'),
+    Fault('term', 'process 1 was stopped by SIGTERM'),
     Fault('stop', NAMED + 'gave no sign of life', waits=True),
     Fault('loop', NAMED + 'made no progress', waits=True),
     Fault('sleep', NAMED + 'made no progress', waits=True),
@@ -73,7 +73,7 @@ class Outcome(NamedTuple):
     Attributes:
         seconds: From the fault to the end of the last process.
         named: Whether the message was the right one.
-        messages: Lines on stderr that begin with ``error`` or ``stopped``.
+        messages: Lines on stderr that say why the run ended.
         left: Processes that had to be killed.
         port_free: Whether nothing listened on the port at the end.
         status: Exit status of the launcher.
@@ -199,7 +199,7 @@ def run(
             process.kill()
         status = launcher.wait()
     text = log.read_text()
-    messages = re.findall(r'^(?:error|stopped|launcher).*', text, re.M)
+    messages = re.findall(r'^(?:error|stopped|process|launcher).*', text, re.M)
     named = re.search(fault.message, text) is not None
     outcome = Outcome(
         round(seconds, 1),
