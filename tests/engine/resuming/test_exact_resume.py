@@ -56,7 +56,7 @@ def test_the_number_of_workers_changes_nothing(
                 type=torch.utils.data.BatchSampler, drop_last=True
             )
         ),
-        dict(accumulate=4),
+        dict(accumulate=3),
     ],
     ids=['drop_last', 'in_order', 'batch_sampler', 'accumulate'],
 )
