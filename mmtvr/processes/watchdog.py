@@ -205,7 +205,9 @@ class Watchdog(threading.Thread):
             status = 128 + int(signal.Signals[name])
             others = [v for v in self.views if v.report.rank != self.rank]
             # A launcher stops all of them; who stops one means that one.
-            alone = any(view.report.state == RUNNING for view in others)
+            alone = name == 'SIGTERM' and any(
+                view.report.state == RUNNING for view in others
+            )
             who = f'process {self.rank} was ' if alone else ''
             return f'{who}stopped by {name}; {GO_ON}', status, ()
         lost = [view for view in verdict.culprits if view.silent > SILENCE]
