@@ -5,7 +5,8 @@ One run is left alone. Then the same training is started, killed by ``kill
 enough kills were made; whenever a training comes to its end, it is compared
 bit for bit with the one left alone, and another one begins. Every third kill
 hits the writing of a checkpoint, which is slowed down in the process to be
-killed, and only there.
+killed, and only there. The run left alone is a process of its own; the others
+fork from this one, which has imported what they need.
 
     python tools/analysis/inject_kills.py --kills 50 --out kills.json
 """
@@ -13,6 +14,7 @@ killed, and only there.
 import argparse
 import itertools
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -24,24 +26,28 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
+from compare_checkpoints import differences, read_parts
 
+import mmtvr.datasets
+import mmtvr.engine
+import mmtvr.evaluation
+import mmtvr.models  # noqa: F401
 from mmtvr import atomic_file
 
 ROOT = Path(__file__).resolve().parents[2]
+TRAIN = str(ROOT / 'tools/train.py')
 CONFIG = ROOT / 'configs/tpmcl_moving_shapes.py'
 OPTIONS = {
     'train_cfg.max_epochs': 2,
     'train_cfg.val_interval': 1,
     'train_dataloader.batch_size': 4,
     'train_dataloader.num_workers': 1,
-    'train_dataloader.dataset.num_videos': 48,
+    'train_dataloader.dataset.num_videos': 32,
     'val_dataloader.num_workers': 1,
-    'val_dataloader.dataset.num_videos': 12,
+    'val_dataloader.dataset.num_videos': 6,
     'default_hooks.checkpoint.every_n_iters': 2,
     'default_hooks.logger.interval': 1,
 }
@@ -57,11 +63,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--kills', type=int, default=50)
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--out', type=Path, help='JSON file of all kills')
-    parser.add_argument('--slow', nargs=argparse.REMAINDER, help=SLOW_HELP)
     return parser.parse_args()
-
-
-SLOW_HELP = 'used by this script for the process whose writing it hits'
 
 
 def write_slowly(path: Path, content: bytes) -> None:
@@ -74,41 +76,73 @@ def write_slowly(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def train_slowly(arguments: list[str]) -> None:
-    """Run ``tools/train.py`` with slow writing of checkpoints."""
-    atomic_file.write_through = write_slowly
-    sys.argv = [str(ROOT / 'tools/train.py'), *arguments]
-    runpy.run_path(sys.argv[0], run_name='__main__')
-
-
-def start(folder: Path, work: Path, slow: bool) -> subprocess.Popen:
-    """Start a training, or go on with it, in a session of its own."""
-    command = [sys.executable, str(ROOT / 'tools/train.py')]
-    if slow:
-        command = [sys.executable, __file__, '--slow']
+def arguments(folder: Path, work: Path) -> list[str]:
+    """Command line of a training, or of going on with it."""
     data = {
         f'{name}_dataloader.dataset.data_root': folder / 'data'
         for name in ('train', 'val')
     }
     options = [f'{k}={v}' for k, v in {**OPTIONS, **data}.items()]
-    command += [str(CONFIG), '--work-dir', str(work), '--resume']
-    with work.with_suffix('.log').open('a') as log:
-        return subprocess.Popen(
-            [*command, '--cfg-options', *options],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    where = ['--work-dir', str(work), '--resume']
+    return [TRAIN, str(CONFIG), *where, '--cfg-options', *options]
+
+
+def train_alone(folder: Path, work: Path) -> float:
+    """Train in a process of its own; returns the seconds without imports."""
+    command = [sys.executable, *arguments(folder, work)]
+    with log_of(work).open('w') as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    wait_to_begin(process, work, 0)
+    begun = time.monotonic()
+    if process.wait(SECONDS_PER_RUN):
+        raise RuntimeError(f'training failed:\n{logged(work)[-2000:]}')
+    return time.monotonic() - begun
+
+
+class Forked(multiprocessing.get_context('fork').Process):
+    """A training in a fork, with the interface of a ``Popen``."""
+
+    def __init__(self, folder: Path, work: Path, slow: bool) -> None:
+        super().__init__()
+        self.work, self.slow = work, slow
+        self.arguments = arguments(folder, work)
+        self.start()
+
+    def run(self) -> None:
+        """Run ``tools/train.py``, perhaps with slow writing."""
+        os.setsid()
+        log = os.open(
+            log_of(self.work), os.O_WRONLY | os.O_APPEND | os.O_CREAT
         )
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if self.slow:
+            atomic_file.write_through = write_slowly
+        sys.argv = self.arguments
+        runpy.run_path(TRAIN, run_name='__main__')
+
+    def poll(self) -> int | None:
+        """Exit status, None while it runs."""
+        return self.exitcode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the end; returns the exit status."""
+        self.join(timeout)
+        return self.exitcode
+
+
+def log_of(work: Path) -> Path:
+    """Where the processes of a training write what they print."""
+    return work.with_suffix('.log')
 
 
 def logged(work: Path) -> str:
     """What all processes of a training have logged."""
-    log = work.with_suffix('.log')
+    log = log_of(work)
     return log.read_text() if log.exists() else ''
 
 
-def wait_to_begin(process: subprocess.Popen, work: Path, seen: int) -> None:
+def wait_to_begin(process: Any, work: Path, seen: int) -> None:
     """Wait until a process trains, or ends."""
     end = time.monotonic() + SECONDS_PER_RUN
     while process.poll() is None and BEGUN not in logged(work)[seen:]:
@@ -117,7 +151,7 @@ def wait_to_begin(process: subprocess.Popen, work: Path, seen: int) -> None:
         time.sleep(0.01)
 
 
-def wait_to_write(process: subprocess.Popen, work: Path, which: int) -> None:
+def wait_to_write(process: Any, work: Path, which: int) -> None:
     """Wait until a checkpoint is half written, or the training has ended."""
     pattern = f'*.pth{atomic_file.PARTIAL}'
     for number in range(which + 1):
@@ -147,7 +181,7 @@ def train_and_kill(
         What was going on; None if the training ended before.
     """
     seen = len(logged(work))
-    process = start(folder, work, writing)
+    process = Forked(folder, work, writing)
     wait_to_begin(process, work, seen)
     if writing:
         wait_to_write(process, work, draw.randrange(3))
@@ -155,7 +189,7 @@ def train_and_kill(
     else:
         time.sleep(draw.uniform(0, seconds / 3))
     if process.poll() is not None:
-        if process.returncode:
+        if process.poll():
             raise RuntimeError(f'training failed, see {work}.log')
         return None
     os.killpg(process.pid, signal.SIGKILL)
@@ -165,61 +199,12 @@ def train_and_kill(
     return dict(writing=writing, after=' '.join(places[-1]), half_written=half)
 
 
-def differences(one: Path, other: Path) -> list[str]:
-    """What is not the same, bit for bit, in two last checkpoints."""
-    first, second = (
-        dict(parts(torch.load(work / LAST, weights_only=True)))
-        for work in (one, other)
-    )
-    return sorted(
-        name
-        for name in first.keys() | second.keys()
-        if name not in first
-        or name not in second
-        or not same(first[name], second[name])
-    )
-
-
-def parts(checkpoint: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Weights, optimiser, schedules, metrics and losses of a checkpoint."""
-    for name in ('state_dict', 'optimizer', 'param_schedulers'):
-        yield from flat(checkpoint[name], name)
-    hub = checkpoint['message_hub']
-    for name, history in hub['log_scalars'].items():
-        if not any(word in name for word in ('time', 'memory', 'per_second')):
-            yield name, history['values']
-    for name in ('best_score', 'mmtvr_best', 'mmtvr_last'):
-        yield name, hub['runtime_info'].get(name)
-
-
-def flat(node: Any, place: str) -> Iterator[tuple[str, Any]]:
-    """Tensors and values of nested dicts and lists by their places."""
-    if isinstance(node, dict | list | tuple):
-        pairs = node.items() if isinstance(node, dict) else enumerate(node)
-        for key, value in pairs:
-            yield from flat(value, f'{place}.{key}')
-    else:
-        yield place, node
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same in every bit."""
-    if torch.is_tensor(one):
-        return one.numpy().tobytes() == other.numpy().tobytes()
-    return one == other
-
-
 def kill_often(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     """Make all kills and compare each training that came to its end."""
     draw = random.Random(seed)
     begun = time.monotonic()
     alone = folder / 'alone'
-    process = start(folder, alone, slow=False)
-    wait_to_begin(process, alone, 0)
-    training = time.monotonic()
-    if process.wait(SECONDS_PER_RUN):
-        raise RuntimeError(f'training failed:\n{logged(alone)[-2000:]}')
-    seconds = time.monotonic() - training
+    seconds = train_alone(folder, alone)
     made: list[dict] = []
     ends: list[list[str]] = []
     for number in itertools.count():
@@ -232,9 +217,9 @@ def kill_often(folder: Path, kills: int, seed: int) -> dict[str, Any]:
             made.append({'training': number, **kill})
             print(f'kill {len(made)}: {made[-1]}', flush=True)
         else:
-            if start(folder, work, slow=False).wait(SECONDS_PER_RUN):
+            if Forked(folder, work, False).wait(SECONDS_PER_RUN):
                 raise RuntimeError(f'failed:\n{logged(work)[-2000:]}')
-        ends.append(differences(alone, work))
+        ends.append(differences(alone / LAST, work / LAST))
         print(f'training {number}: {len(ends[-1])} differences', flush=True)
         if len(made) >= kills:
             break
@@ -247,7 +232,7 @@ def kill_often(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         half_written_removed=log.count('left half written'),
         trainings=len(ends),
         trainings_that_differ=sum(map(bool, ends)),
-        compared=len(list(parts(torch.load(alone / LAST, weights_only=True)))),
+        compared=len(read_parts(alone / LAST)),
         differences=dict(Counter(itertools.chain(*ends))),
         seconds=round(time.monotonic() - begun),
         moments=made,
@@ -257,9 +242,6 @@ def kill_often(folder: Path, kills: int, seed: int) -> dict[str, Any]:
 def main() -> int:
     """Kill, compare, report; 1 if any training ended in another way."""
     args = parse_args()
-    if args.slow is not None:
-        train_slowly(args.slow)
-        return 0
     folder = Path(tempfile.mkdtemp(prefix='kills_'))
     try:
         report = kill_often(folder, args.kills, args.seed)
