@@ -26,7 +26,8 @@ The same command again brings the index up to date: only files that are new or
 have another content are encoded, renamed ones are recognised, and those that
 are gone leave the index. It may be stopped at any time, and goes on where it
 was. Files that cannot be read are listed and stop nothing; they are tried
-again the next time. What counts as a video, and all else: docs/search.md.
+again when they change, or with --retry. What counts as a video, and all else:
+docs/search.md.
 """
 
 
@@ -46,6 +47,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_sources(parser)
+    add_encoding(parser)
+    add_settings(parser)
+    add_tasks(parser)
+    parser.add_argument(
+        '--json', action='store_true', help='print the report as JSON'
+    )
+    args = parser.parse_args(argv)
+    without_model = args.remove or args.export or args.import_
+    if not without_model and not (args.config and args.videos):
+        parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
+    if without_model and args.config:
+        parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
+    return args
+
+
+def add_sources(parser: argparse.ArgumentParser) -> None:
+    """Add what is indexed, and where the index is.
+
+    Args:
+        parser: Gets the arguments.
+    """
     parser.add_argument('config', nargs='?', help='config file of the model')
     parser.add_argument(
         'videos',
@@ -59,6 +82,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='the index: a folder, made if need be, or the address of an '
         'engine',
     )
+
+
+def add_encoding(parser: argparse.ArgumentParser) -> None:
+    """Add how videos are read and encoded.
+
+    Args:
+        parser: Gets the arguments.
+    """
     parser.add_argument(
         '--checkpoint',
         metavar='PATH',
@@ -78,35 +109,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=0,
         help='processes that read videos (default: 0, this one)',
     )
-    parser.add_argument('--device', help='cpu, cuda or cuda:1')
-    add_settings(parser)
-    tasks = parser.add_mutually_exclusive_group()
-    tasks.add_argument(
-        '--remove',
-        nargs='+',
-        metavar='PATH',
-        help='take files, or all files of folders or annotations, out of the '
-        'index; the files themselves stay',
-    )
-    tasks.add_argument(
-        '--export', metavar='NPZ', help='write the features of the index'
-    )
-    tasks.add_argument(
-        '--import',
-        dest='import_',
-        metavar='NPZ',
-        help='fill a new index with features that any encoder made',
-    )
     parser.add_argument(
-        '--json', action='store_true', help='print the report as JSON'
+        '--retry',
+        action='store_true',
+        help='try again what could not be read before, though it is as it was',
     )
-    args = parser.parse_args(argv)
-    without_model = args.remove or args.export or args.import_
-    if not without_model and not (args.config and args.videos):
-        parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
-    if without_model and args.config:
-        parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
-    return args
+    parser.add_argument('--device', help='cpu, cuda or cuda:1')
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:
@@ -128,6 +136,31 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         help='vectors that the first stage has of each video, of as many '
         'parts of it in time (default: 4, or 1 for a head that compares '
         'pooled vectors)',
+    )
+
+
+def add_tasks(parser: argparse.ArgumentParser) -> None:
+    """Add what is done in place of indexing.
+
+    Args:
+        parser: Gets the arguments.
+    """
+    tasks = parser.add_mutually_exclusive_group()
+    tasks.add_argument(
+        '--remove',
+        nargs='+',
+        metavar='PATH',
+        help='take files, or all files of folders or annotations, out of the '
+        'index; the files themselves stay',
+    )
+    tasks.add_argument(
+        '--export', metavar='NPZ', help='write the features of the index'
+    )
+    tasks.add_argument(
+        '--import',
+        dest='import_',
+        metavar='NPZ',
+        help='fill a new index with features that any encoder made',
     )
 
 

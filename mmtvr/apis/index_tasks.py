@@ -105,6 +105,7 @@ def index(args: argparse.Namespace) -> None:
         parts=args.parts,
         workers=args.workers,
         progress=not args.json,
+        retry=args.retry,
     )
     if get_rank() > 0:
         return
@@ -155,7 +156,8 @@ def describe(report: IndexReport, into: str) -> str:
         f'unchanged, {report.removed} removed; {report.seconds:.1f} s'
     ]
     if report.unreadable:
-        lines.append(f'{len(report.unreadable)} could not be read:')
+        count = len(report.unreadable)
+        lines.append(f'{count} could not be read{_skipped(report)}:')
         listed = list(report.unreadable.items())
         lines += [f'  {path!r}: {why}' for path, why in listed[:SHOWN]]
         if len(listed) > SHOWN:
@@ -163,3 +165,9 @@ def describe(report: IndexReport, into: str) -> str:
             lines.append(f'  and {more} more (--json names all)')
     lines.append(f'search it: mmtvr search {into} "a text"')
     return '\n'.join(lines)
+
+
+def _skipped(report: IndexReport) -> str:
+    if not report.skipped:
+        return ''
+    return f' ({report.skipped} not tried again; --retry does)'

@@ -1,9 +1,12 @@
 """The command ``mmtvr``: its sub-commands, each imported when it is asked."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+# 128 + SIGPIPE, the status of what the signal ends.
+READER_GONE = 141
 # name: (module with main(argv) -> exit status, what it does)
 COMMANDS = {
     'index': ('mmtvr.apis.index_command', 'make or update an index'),
@@ -43,8 +46,30 @@ def main(argv: Sequence[str] | None = None) -> int:
             None.
 
     Returns:
-        The exit status: 2 where the command is unknown.
+        The exit status: 2 where the command is unknown, 141 where the reader
+        of the output is gone, as with ``| head``.
     """
+    try:
+        status = _run(argv)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        if not _is_reader_gone():
+            raise
+        # What is still buffered must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+
+
+def _is_reader_gone() -> bool:
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return True
+    return False
+
+
+def _run(argv: Sequence[str] | None) -> int:
     name, *rest = (sys.argv[1:] if argv is None else list(argv)) or ['--help']
     if name in ('-h', '--help'):
         print(describe())

@@ -76,7 +76,7 @@ def search(args: argparse.Namespace) -> None:
     Args:
         args: The arguments.
     """
-    from mmtvr.apis.searcher import open_searcher
+    from mmtvr.apis.open_searcher import open_searcher
     from mmtvr.apis.vector_search import (
         is_imported,
         search_by_name,

@@ -2,24 +2,21 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import overload
 
-import numpy as np
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
 
 from mmtvr.apis.checkpoint import find_checkpoint
 from mmtvr.apis.checkpoint_guard import guard_loading
 from mmtvr.apis.config import load_config
-from mmtvr.apis.plain_config import parse_plain_config
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import RetrievalEncoder
-from mmtvr.search.file_changes import describe_file
+from mmtvr.search.file_features import find_features
 from mmtvr.search.identity import check_model
 from mmtvr.search.indexing import Indexer, prepare_index
+from mmtvr.search.records import StoredVideos
 from mmtvr.search.results import IndexReport, SearchResult, VideoExplanation
-from mmtvr.search.store import StoredVideos, VideoStore
+from mmtvr.search.store import VideoStore
 from mmtvr.search.stores import open_store, require_index
 from mmtvr.search.two_stages import (
     search_similar,
@@ -27,10 +24,9 @@ from mmtvr.search.two_stages import (
     to_features,
     without,
 )
-from mmtvr.search.video_files import FoundVideo, find_videos
+from mmtvr.search.video_files import find_videos
 
 PathLike = str | os.PathLike[str]
-PRECISION = 'float16'
 
 
 class TextVideoSearcher:
@@ -99,10 +95,11 @@ class TextVideoSearcher:
         into: PathLike,
         *,
         videos_folder: PathLike | None = None,
-        precision: str = PRECISION,
+        precision: str = 'float16',
         parts: int | None = None,
         workers: int = 0,
         progress: bool = True,
+        retry: bool = False,
     ) -> IndexReport:
         """Make an index of videos, or bring one up to date, and open it.
 
@@ -118,6 +115,7 @@ class TextVideoSearcher:
                 1, the whole video, for a head that compares pooled vectors.
             workers: Processes that read videos; 0 for this one.
             progress: Whether to show a bar.
+            retry: Whether to try again what could not be decoded before.
 
         Returns:
             What was done; unreadable videos are named in it.
@@ -126,9 +124,8 @@ class TextVideoSearcher:
             SetupError: A source is missing, or another model filled the
                 index.
         """
-        if isinstance(videos, str | os.PathLike):
-            videos = [videos]
-        found = find_videos(videos, videos_folder)
+        one = isinstance(videos, str | os.PathLike)
+        found = find_videos([videos] if one else videos, videos_folder)
         store = open_store(into)
         facts = dict(
             width=self.encoder.width,
@@ -137,7 +134,8 @@ class TextVideoSearcher:
         )
         prepare_index(store, {**self.encoder.about, **facts})
         self._store = store
-        return Indexer(store, self.encoder, workers, progress).run(found)
+        indexer = Indexer(store, self.encoder, workers, progress, retry)
+        return indexer.run(found)
 
     def open(self, index: PathLike) -> 'TextVideoSearcher':
         """Open an index.
@@ -201,7 +199,9 @@ class TextVideoSearcher:
         if top_k < 1:
             raise SetupError(f'top_k must be at least 1, got {top_k}')
         if video is not None:
-            return self._search_similar(video, top_k, candidates)
+            features = self._features_of(video)
+            found = search_similar(self.store, features, top_k + 1, candidates)
+            return without(found, os.path.abspath(video))[:top_k]
         texts = [text] if isinstance(text, str) else list(text)
         found = search_texts(
             self.store, self.encoder, texts, top_k, candidates
@@ -246,72 +246,5 @@ class TextVideoSearcher:
             explanation=self.encoder.explain(text, to_features(video)),
         )
 
-    def _search_similar(
-        self, video: PathLike, top_k: int, candidates: int
-    ) -> list[SearchResult]:
-        path = os.path.abspath(video)
-        features = self._features_of(path)
-        found = search_similar(self.store, features, top_k + 1, candidates)
-        return without(found, path)[:top_k]
-
     def _features_of(self, video: PathLike) -> StoredVideos:
-        """Features of a file: from the index if it is as it was there."""
-        path = os.path.abspath(video)
-        known = StoredVideos([], np.zeros((0, 0)), [], [])
-        if self._store is not None:
-            known = self._store.read_file(describe_file(FoundVideo(path)))
-        if known.contents:
-            return known
-        (encoded,) = self.encoder.encode_videos([FoundVideo(path)])
-        if encoded.error is not None:
-            raise SetupError(f'{path} cannot be read: {encoded.error}')
-        pooled, tokens, times = encoded.features
-        return StoredVideos([encoded.content], pooled[None], [tokens], [times])
-
-
-def open_searcher(
-    index: PathLike,
-    checkpoint: PathLike | None = None,
-    device: str | None = None,
-) -> TextVideoSearcher:
-    """Open an index with the model that it names itself.
-
-    Args:
-        index: The folder or the address of an index.
-        checkpoint: Where the checkpoint is now, if it has moved.
-        device: Where to compute; None for a GPU if there is one.
-
-    Returns:
-        A searcher with the index open.
-
-    Raises:
-        SetupError: There is no index, its model is not to be found, or its
-            config might run code.
-
-    Examples:
-        >>> open_searcher(where).search('a blue star', top_k=1)[0].rank
-        1
-    """
-    about = require_index(open_store(index))
-    if about.get('imported'):
-        raise SetupError(
-            f'{os.fspath(index)} holds imported features ({about["name"]}), '
-            'whose model mmtvr does not have: search it with vectors of that '
-            'model (--vectors) or by one of its videos (--video)'
-        )
-    config = parse_plain_config(
-        about['config'], f'the index {os.fspath(index)}'
-    )
-    init_default_scope(config.get('default_scope') or 'mmtvr')
-    if about['checkpoint'] is None:
-        checkpoint = None
-    elif checkpoint is None:
-        checkpoint = about['checkpoint_path']
-        if not Path(checkpoint).is_file():
-            raise SetupError(
-                f'the checkpoint of the index {os.fspath(index)} is no longer '
-                f'{checkpoint}: say where it is with --checkpoint PATH'
-            )
-    searcher = TextVideoSearcher(config, checkpoint, device)
-    searcher.encoder.about['name'] = about['name']
-    return searcher.open(index)
+        return find_features(self._store, self.encoder, os.fspath(video))

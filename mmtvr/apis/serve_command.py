@@ -78,7 +78,8 @@ def serve(args: argparse.Namespace) -> None:
     # Before the model is loaded, which takes its time.
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]
-    from mmtvr.apis.searcher import TextVideoSearcher, open_searcher
+    from mmtvr.apis.open_searcher import open_searcher
+    from mmtvr.apis.searcher import TextVideoSearcher
     from mmtvr.serve.app import create_app
 
     if args.config:

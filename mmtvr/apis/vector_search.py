@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from mmtvr.errors import SetupError
+from mmtvr.search.records import FileEntry, StoredVideos
 from mmtvr.search.results import SearchResult
-from mmtvr.search.store import FileEntry, StoredVideos
 from mmtvr.search.stores import open_store, require_index
 from mmtvr.search.two_stages import search_similar, without
 

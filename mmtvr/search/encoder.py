@@ -57,7 +57,7 @@ class EncodedVideo(NamedTuple):
     """A video that was read, or why it was not.
 
     Attributes:
-        content: Names its features; empty if it is unreadable.
+        content: Names its features; empty if the file cannot be opened.
         features: None if they are known already, or it is unreadable.
         error: Why it cannot be read.
     """

@@ -10,7 +10,8 @@ import numpy as np
 
 from mmtvr.errors import SetupError
 from mmtvr.search.identity import FORMAT
-from mmtvr.search.store import KEY_BYTES, FileEntry, StoredVideos, VideoStore
+from mmtvr.search.records import KEY_BYTES, FileEntry, StoredVideos
+from mmtvr.search.store import VideoStore
 
 BATCH = 1024
 EXPECTED = (

@@ -1,10 +1,10 @@
 """What has changed among files, by what the file system tells of them."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from mmtvr.errors import SetupError
-from mmtvr.search.store import FileEntry
+from mmtvr.search.records import FileEntry
 from mmtvr.search.video_files import FoundVideo, Sources
 
 
@@ -30,19 +30,42 @@ def describe_file(video: FoundVideo) -> FileEntry:
     )
 
 
-def is_unchanged(before: FileEntry, now: FileEntry) -> bool:
+def is_unchanged(
+    before: FileEntry, now: FileEntry, broken: Container[str]
+) -> bool:
     """Say whether a file is as it was when it was indexed.
 
     Args:
         before: Its entry in the index.
         now: What the file system tells of it.
+        broken: Contents that are known to be unreadable.
 
     Returns:
-        Whether size and times are the same and it could be read.
+        Whether size and times are the same and it could be read, or is known
+        not to be readable. A file that could not even be opened is tried
+        again: that takes no time, and another right or mount may mend it.
     """
-    # What could not be read is tried again: it may be readable now.
     same = (before.size, before.changed) == (now.size, now.changed)
-    return same and before.error is None
+    return same and (before.error is None or before.broken in broken)
+
+
+def find_broken(
+    entries: Iterable[FileEntry], readable: Container[str]
+) -> dict[str, str]:
+    """Find the contents that could not be decoded.
+
+    Args:
+        entries: The entries of the index.
+        readable: Contents that have features.
+
+    Returns:
+        The reason by content.
+    """
+    return {
+        entry.broken: entry.error or ''
+        for entry in entries
+        if entry.broken and entry.broken not in readable
+    }
 
 
 def find_gone(

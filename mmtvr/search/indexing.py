@@ -1,28 +1,27 @@
 """Bring an index up to date with the files."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.dist import all_reduce, barrier, get_rank, get_world_size
 from tqdm import tqdm
 
-from mmtvr.search.encoder import EncodedVideo, RetrievalEncoder
+from mmtvr.search.encoder import RetrievalEncoder
 from mmtvr.search.file_changes import (
     describe_file,
+    find_broken,
     find_gone,
     is_unchanged,
 )
 from mmtvr.search.identity import check_model
+from mmtvr.search.pending_batch import PendingBatch
+from mmtvr.search.records import FileEntry
 from mmtvr.search.results import IndexReport
-from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
+from mmtvr.search.store import VideoStore
 from mmtvr.search.video_files import FoundVideo, Sources
-
-VIDEOS_PER_COMMIT = 512
-SECONDS_PER_COMMIT = 10.0
 
 
 def prepare_index(store: VideoStore, about: dict[str, Any]) -> None:
@@ -55,6 +54,7 @@ class Indexer:
         encoder: The model.
         workers: Processes that read videos; 0 for this one.
         progress: Whether to show a bar.
+        retry: Whether to try again what could not be decoded before.
     """
 
     def __init__(
@@ -63,11 +63,13 @@ class Indexer:
         encoder: RetrievalEncoder,
         workers: int = 0,
         progress: bool = True,
+        retry: bool = False,
     ) -> None:
         self.store = store
         self.encoder = encoder
         self.workers = workers
         self.progress = progress
+        self.retry = retry
 
     def run(self, sources: Sources) -> IndexReport:
         """Index the files of some sources.
@@ -87,9 +89,22 @@ class Indexer:
             barrier()
             entries = {each.key: each for each in self.store.list_files()}
             gone = find_gone(entries.values(), sources)
-            pending, unchanged = self._find_pending(entries, sources.videos)
-            batch = self._encode(pending)
-            counts = torch.tensor([batch.encoded, batch.reused, unchanged])
+            known = self.store.list_contents()
+            broken = {} if self.retry else find_broken(entries.values(), known)
+            batch = PendingBatch(self.store, known, broken)
+            pending, as_before = self._find_pending(
+                entries, sources.videos, broken
+            )
+            self._encode(pending, batch)
+            skipped = sum(entry.error is not None for entry in as_before)
+            counts = torch.tensor(
+                [
+                    batch.encoded,
+                    batch.reused,
+                    len(as_before) - skipped,
+                    skipped + batch.skipped,
+                ]
+            )
             all_reduce(counts)
             if get_rank() == 0:
                 self.store.refresh()
@@ -98,38 +113,47 @@ class Indexer:
             barrier()
         self.store.refresh()
         files = list(self.store.list_files())
-        broken = {e.path: e.error for e in files if e.error is not None}
-        encoded, reused, unchanged = counts.tolist()
+        unreadable = {e.path: e.error for e in files if e.error is not None}
+        encoded, reused, unchanged, skipped = counts.tolist()
         return IndexReport(
-            videos=len(files) - sum(e.error is not None for e in files),
+            videos=sum(e.error is None for e in files),
             encoded=encoded,
             reused=reused,
             unchanged=unchanged,
             removed=len(gone),
-            unreadable={**sources.closed, **broken},
+            unreadable={**sources.closed, **unreadable},
+            skipped=skipped,
             seconds=time.monotonic() - start,
         )
 
     def _find_pending(
-        self, entries: dict[str, FileEntry], videos: Sequence[FoundVideo]
-    ) -> tuple[list[tuple[FoundVideo, FileEntry]], int]:
-        """Find the share of this process that is not as it was."""
-        pending, unchanged = [], 0
+        self,
+        entries: Mapping[str, FileEntry],
+        videos: Sequence[FoundVideo],
+        broken: Mapping[str, str],
+    ) -> tuple[list[tuple[FoundVideo, FileEntry]], list[FileEntry]]:
+        """Split the share of this process into what is new and as before."""
+        pending, as_before = [], []
         for video in videos:
             entry = describe_file(video)
             if int(entry.key, 16) % get_world_size() != get_rank():
                 continue
             before = entries.get(entry.key)
-            if before is not None and is_unchanged(before, entry):
-                unchanged += 1
+            if before is not None and is_unchanged(before, entry, broken):
+                as_before.append(before)
             else:
                 pending.append((video, entry))
-        return pending, unchanged
+        return pending, as_before
 
-    def _encode(self, pending: list[tuple[FoundVideo, FileEntry]]) -> '_Batch':
-        known = self.store.list_contents()
+    def _encode(
+        self,
+        pending: Sequence[tuple[FoundVideo, FileEntry]],
+        batch: PendingBatch,
+    ) -> None:
         results = self.encoder.encode_videos(
-            [video for video, _ in pending], self.workers, frozenset(known)
+            [video for video, _ in pending],
+            self.workers,
+            batch.known | batch.broken.keys(),
         )
         title = 'Indexing'
         if get_world_size() > 1:
@@ -141,14 +165,12 @@ class Indexer:
             unit='video',
             disable=not self.progress or get_rank() > 0,
         )
-        batch = _Batch(self.store, known)
         try:
             for (_, entry), result in bar:
                 batch.add(entry, result)
         finally:
             # Also when stopped from the keyboard.
             batch.commit()
-        return batch
 
 
 def remove_files(store: VideoStore, entries: Sequence[FileEntry]) -> None:
@@ -161,47 +183,3 @@ def remove_files(store: VideoStore, entries: Sequence[FileEntry]) -> None:
     store.remove_files([entry.key for entry in entries])
     named = {entry.content for entry in store.list_files()}
     store.remove_videos(sorted(store.list_contents() - named))
-
-
-class _Batch:
-    """Results that are not yet committed."""
-
-    def __init__(self, store: VideoStore, known: set[str]) -> None:
-        self.store = store
-        self.known = known
-        self.entries: list[FileEntry] = []
-        self.results: list[EncodedVideo] = []
-        self.encoded = self.reused = 0
-        self.last = time.monotonic()
-
-    def add(self, entry: FileEntry, result: EncodedVideo) -> None:
-        changes = dict(content=result.content, error=result.error)
-        self.entries.append(FileEntry(**{**vars(entry), **changes}))
-        if result.content in self.known:
-            self.reused += 1
-        elif result.features is not None:
-            self.known.add(result.content)
-            self.results.append(result)
-        waited = time.monotonic() - self.last > SECONDS_PER_COMMIT
-        if waited or len(self.entries) >= VIDEOS_PER_COMMIT:
-            self.commit()
-
-    def commit(self) -> None:
-        """Features first: a file in the index always has features."""
-        if self.results:
-            self.store.add_videos(_stack(self.results))
-        if self.entries:
-            self.store.put_files(self.entries)
-        self.encoded += len(self.results)
-        self.entries, self.results = [], []
-        self.last = time.monotonic()
-
-
-def _stack(results: Sequence[EncodedVideo]) -> StoredVideos:
-    features = [result.features for result in results]
-    return StoredVideos(
-        [result.content for result in results],
-        np.stack([each.pooled for each in features]),
-        [each.tokens for each in features],
-        [each.times for each in features],
-    )

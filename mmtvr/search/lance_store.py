@@ -13,18 +13,14 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from mmtvr.errors import SetupError
+from mmtvr.search.lance_folder import LOCK, connect
 from mmtvr.search.lance_indices import add_indices
-from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
+from mmtvr.search.lance_neighbours import find_neighbours
+from mmtvr.search.records import FileEntry, StoredVideos
+from mmtvr.search.store import VideoStore
 from mmtvr.search.video_rows import from_rows, to_rows, video_schema
 
-# Of the vector index: lists that are looked into, and how many times the
-# wanted number of codes are compared exactly.
-PROBES = 50
-REFINING = 10
 KEYS_PER_FILTER = 500
-LOCK = '.lock'
-KNOWN = {'about.lance', 'videos.lance', 'files.lance', LOCK}
-STALENESS = timedelta(seconds=1)
 NO_TIME = timedelta(milliseconds=1)
 PUTS_PER_COMPACTION = 64
 
@@ -61,17 +57,7 @@ class LanceStore(VideoStore):
 
     def __init__(self, url: str) -> None:
         self.url = url
-        folder = Path(url)
-        if '://' not in url and folder.is_dir():
-            strangers = {p.name for p in folder.iterdir()} - KNOWN
-            if strangers:
-                raise SetupError(
-                    f'{url} is no index: it holds {sorted(strangers)[0]!r}. '
-                    'Give a folder that does not exist yet, or an index.'
-                )
-        self._database = _lancedb().connect(
-            url, read_consistency_interval=STALENESS
-        )
+        self._database = connect(url)
         self._tables: dict[str, Any] = {}
         self._about: dict | None = None
         self._puts = 0
@@ -173,23 +159,8 @@ class LanceStore(VideoStore):
         self, query: np.ndarray, count: int
     ) -> list[tuple[str, float]]:
         """See :class:`VideoStore`."""
-        rows = (
-            self._table('videos')
-            .search(query.astype(np.float32), 'vector')
-            .distance_type('dot')
-            .limit(count * self.read_about()['parts'])
-            .nprobes(PROBES)
-            .refine_factor(REFINING)
-            .select(['content', '_distance'])
-            .to_arrow()
-        )
-        best: dict[str, float] = {}
-        cosines = 1 - rows['_distance'].to_numpy()
-        for content, cosine in zip(
-            rows['content'].to_pylist(), cosines.tolist(), strict=True
-        ):
-            best[content] = max(cosine, best.get(content, -1.0))
-        return sorted(best.items(), key=lambda pair: -pair[1])[:count]
+        parts = self.read_about()['parts']
+        return find_neighbours(self._table('videos'), query, count, parts)
 
     @_twice
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -262,14 +233,3 @@ def _among(column: str, values: Sequence[str]) -> list[str]:
     starts = range(0, len(values), KEYS_PER_FILTER)
     groups = ["', '".join(values[i : i + KEYS_PER_FILTER]) for i in starts]
     return [f"{column} IN ('{group}')" for group in groups]
-
-
-def _lancedb() -> Any:
-    try:
-        import lancedb
-    except ImportError as error:
-        raise SetupError(
-            'An index in a folder needs LanceDB, which is not installed: '
-            'pip install lancedb'
-        ) from error
-    return lancedb

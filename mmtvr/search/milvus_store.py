@@ -3,20 +3,18 @@
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import numpy as np
 
-from mmtvr.errors import SetupError
+from mmtvr.search.milvus_address import connect, take_apart
 from mmtvr.search.milvus_rows import LONGEST, decode, encode
 from mmtvr.search.parts import part_vectors
-from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
+from mmtvr.search.records import FileEntry, StoredVideos
+from mmtvr.search.store import VideoStore
 
 KEY_LENGTH = 64
 ROWS_PER_CALL = 200
 CONTENTS_PER_FILTER = 100
-DEFAULT_NAME = 'mmtvr'
 FIRST = 'part == 0'
 
 
@@ -37,9 +35,9 @@ class MilvusStore(VideoStore):
     """
 
     def __init__(self, url: str) -> None:
-        uri, self._name, options = _take_apart(url)
+        uri, self._name, options = take_apart(url)
         self.url = uri
-        self._client = _connect(uri, options)
+        self._client = connect(uri, options)
         self._about: dict | None = None
 
     def read_about(self) -> dict | None:
@@ -243,40 +241,3 @@ def _groups(values: Sequence[str]) -> Iterator[list[str]]:
 
 def _among(contents: Sequence[str]) -> str:
     return f'content in {json.dumps(list(contents))}'
-
-
-def _take_apart(url: str) -> tuple[str, str, dict[str, str]]:
-    """Address without secrets, name of the index, and how to log in."""
-    if url.startswith('milvus:') and not url.startswith('milvus://'):
-        return url.removeprefix('milvus:'), DEFAULT_NAME, {}
-    parts = urlsplit(url)
-    options = {}
-    if parts.username:
-        options = dict(user=parts.username, password=parts.password or '')
-    if token := parse_qs(parts.query).get('token'):
-        options = dict(token=token[0])
-    host = parts.netloc.rpartition('@')[2]
-    name = parts.path.strip('/') or DEFAULT_NAME
-    if not name.replace('_', 'a').isalnum() or not name.isascii():
-        raise SetupError(
-            f'the index of {url} is named {name!r}; Milvus takes letters, '
-            'digits and underscores'
-        )
-    return urlunsplit((parts.scheme, host, '', '', '')), name, options
-
-
-def _connect(uri: str, options: dict[str, str]) -> Any:
-    try:
-        from pymilvus import MilvusClient
-        from pymilvus.exceptions import MilvusException
-    except ImportError as error:
-        raise SetupError(
-            f'an index at {uri} needs pymilvus, which is not installed: '
-            "pip install 'mmtvr[milvus]'"
-        ) from error
-    try:
-        return MilvusClient(uri, **options)
-    except MilvusException as error:
-        raise SetupError(
-            f'Milvus at {uri} does not answer: {error}'
-        ) from error

@@ -107,6 +107,8 @@ class IndexReport:
         unchanged: Files that were there before and are as they were.
         removed: Files that are gone and were taken out of the index.
         unreadable: Path and reason of each file that could not be read.
+        skipped: How many of these were not tried again, since they are as
+            they were.
         seconds: How long it took.
     """
 
@@ -116,6 +118,7 @@ class IndexReport:
     unchanged: int
     removed: int
     unreadable: dict[str, str]
+    skipped: int
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:

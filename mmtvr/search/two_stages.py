@@ -11,8 +11,9 @@ from mmtvr.search.encoder import RetrievalEncoder
 from mmtvr.search.moments import find_moment, find_word_moments
 from mmtvr.search.parts import part_vectors
 from mmtvr.search.query_words import QueryWord
+from mmtvr.search.records import FileEntry, StoredVideos
 from mmtvr.search.results import SearchResult
-from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
+from mmtvr.search.store import VideoStore
 from mmtvr.structures import TokenFeatures
 
 

@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from mmtvr.errors import SetupError
 from mmtvr.search.identity import hash_file
-from mmtvr.search.store import KEY_BYTES
+from mmtvr.search.records import KEY_BYTES
 from mmtvr.search.video_files import FoundVideo
 from mmtvr.video import AutoReader, UnreadableVideoError
 
@@ -18,7 +18,8 @@ class ReadVideo(NamedTuple):
     """A video as a worker hands it over.
 
     Attributes:
-        content: Hash of the bytes and the span; empty if unreadable.
+        content: Hash of the bytes and the span; empty if the file cannot be
+            opened.
         packed: Its frames; None if unreadable, or if its features are known.
         error: Why it cannot be read.
     """
@@ -52,6 +53,7 @@ class VideosToRead(Dataset):
 
     def __getitem__(self, index: int) -> ReadVideo:
         video = self.videos[index]
+        content = ''
         try:
             content = name_content(video)
             if content in self.known:
@@ -60,7 +62,7 @@ class VideosToRead(Dataset):
         except Exception as error:
             if _is_about_setup(error):
                 raise
-            return ReadVideo('', error=_reason(error, video.path))
+            return ReadVideo(content, error=_reason(error, video.path))
 
     def _read(self, video: FoundVideo) -> dict[str, Any]:
         sample: dict[str, Any] = dict(

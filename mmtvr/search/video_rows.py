@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmtvr.search.parts import part_vectors
-from mmtvr.search.store import StoredVideos
+from mmtvr.search.records import StoredVideos
 from mmtvr.search.token_bytes import pack_tokens, unpack_tokens
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mmtvr.explanation import Explanation
+from mmtvr.search.records import FileEntry
 from mmtvr.search.results import SearchResult, WordMoment
-from mmtvr.search.store import FileEntry
 from mmtvr.search.two_stages import search_similar, to_features
 from mmtvr.serve.errors import NotIndexedError, PageError
 from mmtvr.serve.library import Library, display_name

@@ -11,7 +11,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mmtvr.search.store import FileEntry, StoredVideos, VideoStore
+from mmtvr.search.records import FileEntry, StoredVideos
+from mmtvr.search.store import VideoStore
 from mmtvr.serve.errors import ChangedFileError, NotIndexedError
 
 KEY = re.compile('[0-9a-f]{32}')

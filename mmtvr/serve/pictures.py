@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmtvr.search.store import FileEntry
+from mmtvr.search.records import FileEntry
 from mmtvr.serve.disk_cache import DiskCache
 from mmtvr.serve.library import Library
 from mmtvr.serve.preview import choose_preview, write_preview

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmtvr.apis import searcher, serve_command
+from mmtvr.apis import open_searcher, serve_command
 from mmtvr.apis.main import main
 from mmtvr.apis.serve_command import find_cache, is_loopback, listen
 from mmtvr.errors import SetupError
@@ -30,7 +30,7 @@ def served(monkeypatch, tmp_path):
         return searcher
 
     monkeypatch.setattr(
-        searcher,
+        open_searcher,
         'open_searcher',
         lambda *arguments: SimpleNamespace(store=store, asked=arguments),
     )

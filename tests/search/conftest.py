@@ -21,22 +21,22 @@ def draw(content):
 
 
 class ContentEncoder:
-    """Stands for a model; counts what it encodes."""
+    """Stands for a model; lists what it tries to encode."""
 
     def __init__(self):
         self.encoded = []
 
     def encode_videos(self, videos, workers=0, known=frozenset()):
         for video in videos:
-            with open(video.path, 'rb') as file:
-                if file.read() == b'broken':
-                    yield EncodedVideo('', error='broken')
-                    continue
             content = name_content(video)
             if content in known:
                 yield EncodedVideo(content)
                 continue
             self.encoded.append(video.path)
+            with open(video.path, 'rb') as file:
+                if file.read() == b'broken':
+                    yield EncodedVideo(content, error='broken')
+                    continue
             yield EncodedVideo(content, draw(content))
 
 
@@ -60,12 +60,14 @@ def about():
 def index_folder(about):
     """Function that indexes folders or files into a place."""
 
-    def run(sources, into, **changes):
+    def run(sources, into, retry=False, **changes):
         store = open_store(into)
         prepare_index(store, {**about, **changes})
         encoder = ContentEncoder()
         found = find_videos(sources)
-        report = Indexer(store, encoder, progress=False).run(found)
+        report = Indexer(store, encoder, progress=False, retry=retry).run(
+            found
+        )
         return report, encoder.encoded, store
 
     return run

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from mmtvr.search.store import FileEntry
+from mmtvr.search.records import FileEntry
 from mmtvr.search.two_stages import search_similar
 from mmtvr.search.video_files import find_videos
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from mmtvr.errors import SetupError
-from mmtvr.search import lance_store
+from mmtvr.search import lance_folder
 from mmtvr.search.file_changes import find_named
 from mmtvr.search.indexing import remove_files
 from mmtvr.search.stores import open_store
@@ -65,15 +65,27 @@ def test_copies_are_entries_that_share_features(videos, index_folder, place):
     assert (store.count_videos(), len(paths(store))) == (3, 3)
 
 
-def test_unreadable_files_are_listed_and_tried_again(
+def test_unreadable_files_are_listed_and_not_tried_until_they_change(
     videos, index_folder, place
 ):
     bad = videos / 'bad.mp4'
     bad.write_bytes(b'broken')
-    report, _, _ = index_folder([videos], place)
+    report, encoded, _ = index_folder([videos], place)
+    assert str(bad) in encoded
     assert report.unreadable == {str(bad): 'broken'}
-    assert report.videos == 3
-    report, _, _ = index_folder([videos], place)
+    assert (report.videos, report.encoded, report.skipped) == (3, 3, 0)
+    report, encoded, _ = index_folder([videos], place)
+    assert encoded == []
+    assert report.unreadable == {str(bad): 'broken'}
+    assert (report.videos, report.unchanged, report.skipped) == (3, 3, 1)
+    # Also under another name, by its content.
+    bad = bad.rename(videos / 'worse.mp4')
+    report, encoded, _ = index_folder([videos], place)
+    assert encoded == []
+    assert report.unreadable == {str(bad): 'broken'}
+    assert (report.skipped, report.removed) == (1, 1)
+    report, encoded, _ = index_folder([videos], place, retry=True)
+    assert encoded == [str(bad)]
     assert report.unreadable == {str(bad): 'broken'}
     bad.write_bytes(b'mended')
     report, encoded, _ = index_folder([videos], place)
@@ -149,7 +161,7 @@ def test_a_folder_of_something_else_is_no_index(tmp_path):
 def test_a_reader_outlives_the_version_that_it_has_open(
     videos, index_folder, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(lance_store, 'STALENESS', timedelta(hours=1))
+    monkeypatch.setattr(lance_folder, 'STALENESS', timedelta(hours=1))
     _, _, store = index_folder([videos], tmp_path / 'index')
     reader = open_store(tmp_path / 'index')
     contents = sorted(reader.list_contents())

@@ -1,6 +1,6 @@
 from mmtvr.search import lance_indices
 from mmtvr.search.lance_store import LanceStore
-from mmtvr.search.store import FileEntry
+from mmtvr.search.records import FileEntry
 
 
 def test_entries_are_found_by_key_through_an_index(tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ import av
 import pytest
 from PIL import Image
 
-from mmtvr.search.store import FileEntry
+from mmtvr.search.records import FileEntry
 from mmtvr.serve.disk_cache import DiskCache
 from mmtvr.serve.errors import ChangedFileError
 from mmtvr.serve.library import Library, display_name

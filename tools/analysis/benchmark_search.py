@@ -24,7 +24,7 @@ from torch.nn.functional import normalize
 
 from mmtvr.models.heads import DMAEHead
 from mmtvr.search.lance_store import LanceStore
-from mmtvr.search.store import FileEntry, StoredVideos
+from mmtvr.search.records import FileEntry, StoredVideos
 from mmtvr.search.two_stages import to_features
 from mmtvr.structures import TokenFeatures
 

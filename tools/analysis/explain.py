@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmtvr.apis.command import run_command
-from mmtvr.apis.searcher import TextVideoSearcher, open_searcher
+from mmtvr.apis.open_searcher import open_searcher
+from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.engine.explaining import ExplainedSample, explain_sample
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Scene, find_piece_names

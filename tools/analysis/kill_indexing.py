@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from mmtvr.search import indexing
+from mmtvr.search import pending_batch
 from mmtvr.search.encoder import EncodedVideo, VideoFeatures
 from mmtvr.search.indexing import Indexer, prepare_index
 from mmtvr.search.stores import open_store
@@ -58,12 +58,13 @@ class HashEncoder:
         """See :class:`mmtvr.search.encoder.RetrievalEncoder`."""
         for video in videos:
             time.sleep(SECONDS_PER_VIDEO)
-            if Path(video.path).read_bytes().startswith(BROKEN):
-                yield EncodedVideo('', error='broken')
-                continue
             content = name_content(video)
-            features = None if content in known else draw(content)
-            yield EncodedVideo(content, features)
+            if content in known:
+                yield EncodedVideo(content)
+            elif Path(video.path).read_bytes().startswith(BROKEN):
+                yield EncodedVideo(content, error='broken')
+            else:
+                yield EncodedVideo(content, draw(content))
 
 
 def draw(content: str) -> VideoFeatures:
@@ -91,7 +92,7 @@ def index(folder: Path, into: Path, begun: Any = None) -> None:
         into: The index.
         begun: An event to set when all is imported.
     """
-    indexing.VIDEOS_PER_COMMIT = VIDEOS_PER_COMMIT
+    pending_batch.VIDEOS_PER_COMMIT = VIDEOS_PER_COMMIT
     store = open_store(into)
     if begun is not None:
         begun.set()
@@ -131,7 +132,8 @@ def look(into: Path) -> dict[str, Any]:
     """
     store = open_store(into)
     files = {
-        each.path: (each.content, each.error) for each in store.list_files()
+        each.path: (each.content, each.error, each.broken)
+        for each in store.list_files()
     }
     contents = sorted(store.list_contents())
     videos = store.read_videos(contents)

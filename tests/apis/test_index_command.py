@@ -1,0 +1,181 @@
+"""``mmtvr index`` and ``mmtvr search`` as commands, on moving shapes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmtvr.apis.main import main
+from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
+from mmtvr.search.encoder import RetrievalEncoder
+from mmtvr.search.stores import open_store
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = str(ROOT / 'configs/clip4clip_moving_shapes.py')
+ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+VIDEOS = 6
+
+
+@pytest.fixture(scope='module')
+def shapes(tmp_path_factory):
+    root = tmp_path_factory.mktemp('shapes')
+    return str(ensure_moving_shapes(root, 'test', VIDEOS, 0))
+
+
+@pytest.fixture
+def command(capsys):
+    """Function that runs a command and returns its status and JSON."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = main([str(each) for each in (*arguments, '--json')])
+        return status, json.loads(capsys.readouterr().out or 'null')
+
+    return run
+
+
+@pytest.fixture
+def index(command, shapes):
+    """Function that indexes the shapes into a place."""
+
+    def run(into, *options):
+        model = (CONFIG, shapes, '--checkpoint', 'none')
+        return command('index', *model, '--into', into, *options)
+
+    return run
+
+
+def test_reports_and_results_are_json_also_in_8_bits(
+    index, command, shapes, tmp_path
+):
+    answers = {}
+    for precision in ('float16', 'int8'):
+        into = tmp_path / precision
+        status, report = index(into, '--precision', precision)
+        assert status == 0
+        assert (report['videos'], report['encoded']) == (VIDEOS, VIDEOS)
+        assert report['unreadable'] == {}
+        assert open_store(into).read_about()['precision'] == precision
+        status, (answer,) = command('search', into, 'a red circle rising')
+        assert status == 0
+        assert answer['query'] == 'a red circle rising'
+        answers[precision] = answer['results']
+    for one, other in zip(*answers.values(), strict=True):
+        assert one['score'] == pytest.approx(other['score'], abs=2e-3)
+    ranks = [each['rank'] for each in answers['int8']]
+    assert ranks == list(range(1, VIDEOS + 1))
+    paths = {each['path'] for each in answers['int8']}
+    assert paths == {str(p) for p in Path(shapes, 'videos').glob('*.mp4')}
+    bits = [
+        sum(f.stat().st_size for f in (tmp_path / p).rglob('*.lance'))
+        for p in answers
+    ]
+    assert bits[1] < bits[0]
+
+
+def test_remove_takes_files_out_and_leaves_them_where_they_are(
+    index, command, shapes, tmp_path, capsys
+):
+    into = tmp_path / 'index'
+    index(into)
+    video = Path(shapes, 'videos/video2.mp4')
+    removal = ('index', '--into', into, '--remove', video)
+    assert command(*removal) == (0, {'removed': 1})
+    assert video.is_file()
+    assert open_store(into).count_videos() == VIDEOS - 1
+    assert main([str(each) for each in removal]) == 1
+    assert 'none of' in capsys.readouterr().err
+
+
+def test_stopped_from_the_keyboard_leaves_an_index_that_goes_on(
+    index, command, tmp_path, monkeypatch, capsys
+):
+    encode = RetrievalEncoder.encode_videos
+
+    def stopped(self, *arguments):
+        for number, video in enumerate(encode(self, *arguments)):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield video
+
+    into = tmp_path / 'index'
+    with monkeypatch.context() as patch:
+        patch.setattr(RetrievalEncoder, 'encode_videos', stopped)
+        assert index(into) == (130, None)
+    _, (answer,) = command('search', into, 'a red circle rising')
+    assert len(answer['results']) == 2
+    _, report = index(into)
+    assert (report['unchanged'], report['encoded']) == (2, VIDEOS - 2)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_encoding_of_one_index(
+    index, command, shapes, tmp_path
+):
+    alone, shared = tmp_path / 'alone', tmp_path / 'shared'
+    index(alone)
+    launcher = (
+        [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+        + ['--nproc_per_node', '2', '-m', 'mmtvr']
+        + ['index', CONFIG, shapes, '--checkpoint', 'none', '--json']
+    )
+    done = subprocess.run(
+        [*launcher, '--into', shared],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report['videos'], report['encoded']) == (VIDEOS, VIDEOS)
+    one, other = map(open_store, (alone, shared))
+    assert set(one.list_files()) == set(other.list_files())
+    contents = sorted(one.list_contents())
+    assert sorted(other.list_contents()) == contents
+    first, second = one.read_videos(contents), other.read_videos(contents)
+    assert first.pooled == pytest.approx(second.pooled, abs=2e-3)
+
+
+def test_a_reader_that_is_gone_is_no_error():
+    code = (
+        'import sys; from mmtvr.apis import main, search_command\n'
+        'def search(argv):\n'
+        '    for number in range(100_000): print(number)\n'
+        '    return 0\n'
+        'search_command.main = search\n'
+        'sys.exit(main.main(["search"]))\n'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', code],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout.readline() == b'0\n'
+        process.stdout.close()
+        assert process.stderr.read() == b''
+    assert process.returncode == 141
+
+
+def test_a_reader_that_leaves_before_the_end_is_no_error():
+    code = (
+        'import sys; from mmtvr.apis import main, search_command\n'
+        'search_command.main = lambda argv: print("a line") or 0\n'
+        'sys.stdin.read()\n'
+        'sys.exit(main.main(["search"]))\n'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', code],
+        env=ENVIRONMENT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == b''
+    assert process.returncode == 141
