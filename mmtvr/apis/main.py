@@ -62,8 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _is_reader_gone() -> bool:
+    """Tell a broken output from a broken pipe to another process."""
     try:
-        sys.stdout.flush()
+        # Without a buffer, nothing is left of what could not be written.
+        print(flush=True)
     except BrokenPipeError:
         return True
     return False

@@ -140,7 +140,8 @@ def test_two_processes_share_the_encoding_of_one_index(
     assert first.pooled == pytest.approx(second.pooled, abs=2e-3)
 
 
-def test_a_reader_that_is_gone_is_no_error():
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_a_reader_that_is_gone_is_no_error(unbuffered):
     code = (
         'import sys; from mmtvr.apis import main, search_command\n'
         'def search(argv):\n'
@@ -151,7 +152,7 @@ def test_a_reader_that_is_gone_is_no_error():
     )
     with subprocess.Popen(
         [sys.executable, '-c', code],
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, 'PYTHONUNBUFFERED': unbuffered},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
@@ -161,7 +162,8 @@ def test_a_reader_that_is_gone_is_no_error():
     assert process.returncode == 141
 
 
-def test_a_reader_that_leaves_before_the_end_is_no_error():
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_a_reader_that_leaves_before_the_end_is_no_error(unbuffered):
     code = (
         'import sys; from mmtvr.apis import main, search_command\n'
         'search_command.main = lambda argv: print("a line") or 0\n'
@@ -170,7 +172,7 @@ def test_a_reader_that_leaves_before_the_end_is_no_error():
     )
     with subprocess.Popen(
         [sys.executable, '-c', code],
-        env=ENVIRONMENT,
+        env={**ENVIRONMENT, 'PYTHONUNBUFFERED': unbuffered},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
