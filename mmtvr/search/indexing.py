@@ -96,16 +96,7 @@ class Indexer:
                 entries, sources.videos, broken
             )
             self._encode(pending, batch)
-            skipped = sum(entry.error is not None for entry in as_before)
-            counts = torch.tensor(
-                [
-                    batch.encoded,
-                    batch.reused,
-                    len(as_before) - skipped,
-                    skipped + batch.skipped,
-                ]
-            )
-            all_reduce(counts)
+            counts = _count(batch, as_before)
             if get_rank() == 0:
                 self.store.refresh()
                 remove_files(self.store, gone)
@@ -114,7 +105,7 @@ class Indexer:
         self.store.refresh()
         files = list(self.store.list_files())
         unreadable = {e.path: e.error for e in files if e.error is not None}
-        encoded, reused, unchanged, skipped = counts.tolist()
+        encoded, reused, unchanged, skipped = counts
         return IndexReport(
             videos=sum(e.error is None for e in files),
             encoded=encoded,
@@ -171,6 +162,16 @@ class Indexer:
         finally:
             # Also when stopped from the keyboard.
             batch.commit()
+
+
+def _count(batch: PendingBatch, as_before: Sequence[FileEntry]) -> list[int]:
+    """What all processes encoded, reused, left unchanged, and skipped."""
+    skipped = sum(entry.error is not None for entry in as_before)
+    unchanged = len(as_before) - skipped
+    skipped += batch.skipped
+    counts = torch.tensor([batch.encoded, batch.reused, unchanged, skipped])
+    all_reduce(counts)
+    return counts.tolist()
 
 
 def remove_files(store: VideoStore, entries: Sequence[FileEntry]) -> None:

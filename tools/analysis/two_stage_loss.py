@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 import numpy as np
 from measuring import report
@@ -81,8 +82,84 @@ def first(results: Sequence[SearchResult]) -> tuple:
     return Path(best.path).name, best.start, best.end
 
 
-def main() -> None:
-    """Measure and print the table."""
+def list_queries(
+    records: Sequence[VideoCaptions],
+) -> tuple[list[str], list[tuple]]:
+    """List the captions and the video that each belongs to.
+
+    Args:
+        records: Videos or spans.
+
+    Returns:
+        Texts, and for each what :func:`first` gives for the right answer.
+    """
+    texts = [text for record in records for text in record.captions]
+    right = [
+        (Path(record.file).name, record.start, record.end)
+        for record in records
+        for _ in record.captions
+    ]
+    return texts, right
+
+
+def measure(
+    searcher: TextVideoSearcher,
+    records: Sequence[VideoCaptions],
+    folder: Path,
+    parts: int,
+    args: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    """Index with a number of vectors, and search with each K.
+
+    Args:
+        searcher: The model.
+        records: Videos or spans.
+        folder: Where they are.
+        parts: Vectors of a video.
+        args: The command line.
+
+    Returns:
+        Rows of the table.
+    """
+    texts, right = list_queries(records)
+    with tempfile.TemporaryDirectory() as top:
+        source = Path(top, 'videos.json')
+        write(records, source)
+        searcher.index(
+            source,
+            Path(top, 'index'),
+            videos_folder=folder,
+            parts=parts,
+            precision=args.precision,
+            progress=False,
+        )
+        count = searcher.store.count_videos()
+        best = {
+            candidates: list(
+                map(first, searcher.search(texts, 1, candidates=candidates))
+            )
+            for candidates in [*args.candidates, count]
+        }
+    return [
+        {
+            'videos': count,
+            'queries': len(texts),
+            'vectors/video': parts,
+            'K': candidates,
+            'R@1': 100 * mean(map(tuple.__eq__, found, right)),
+            'first as exact, %': 100
+            * mean(map(tuple.__eq__, found, best[count])),
+        }
+        for candidates, found in best.items()
+    ]
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line.
+
+    Returns:
+        The arguments.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -97,51 +174,23 @@ def main() -> None:
         '--candidates', type=int, nargs='+', default=[10, 30, 50, 100]
     )
     parser.add_argument('--out', type=Path, help='write the table as JSON')
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and print the table."""
+    args = parse_args()
     folder = args.videos_folder or args.annotation.parent / 'videos'
     records = read_annotations(args.annotation)
     if args.spans:
         records = cut(records, folder, args.spans)
-    texts = [text for record in records for text in record.captions]
-    right = [
-        (Path(record.file).name, record.start, record.end)
-        for record in records
-        for _ in record.captions
-    ]
     checkpoint = None if args.checkpoint == 'none' else args.checkpoint
     searcher = TextVideoSearcher(args.config, checkpoint)
     rows = []
     for parts in args.parts:
-        with tempfile.TemporaryDirectory() as top:
-            source = Path(top, 'videos.json')
-            write(records, source)
-            searcher.index(
-                source,
-                Path(top, 'index'),
-                videos_folder=folder,
-                parts=parts,
-                precision=args.precision,
-                progress=False,
-            )
-            count = searcher.store.count_videos()
-            exact = list(
-                map(first, searcher.search(texts, 1, candidates=count))
-            )
-            for candidates in [*args.candidates, count]:
-                found = searcher.search(texts, 1, candidates=candidates)
-                best = list(map(first, found))
-                rows.append(
-                    {
-                        'videos': count,
-                        'queries': len(texts),
-                        'vectors/video': parts,
-                        'K': candidates,
-                        'R@1': 100 * mean(map(tuple.__eq__, best, right)),
-                        'first as exact, %': 100
-                        * mean(map(tuple.__eq__, best, exact)),
-                    }
-                )
-                print(rows[-1], flush=True)
+        new = measure(searcher, records, folder, parts, args)
+        print(*new, sep='\n', flush=True)
+        rows += new
     report('Loss of the first stage', rows, 'cpu', args.out)
 
 
