@@ -50,7 +50,7 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     'tests': [
         'pytest>=8',
-        'pytest-xdist>=3',
+        'pytest-xdist>=3.8',
         'hypothesis',
         'setuptools>=77',
         'wheel',
