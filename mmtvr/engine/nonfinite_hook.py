@@ -1,6 +1,7 @@
 """Keep a NaN or infinite loss from reaching the weights."""
 
 import logging
+from functools import wraps
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,8 +90,14 @@ class NonFiniteHook(Hook):
         bare_model(runner.model).register_forward_hook(self._keep_terms)
         self.runner = runner
         self.guard = StepGuard(wrapper, lambda: self.terms, self._found)
-        # mmengine has no hook between backward and step.
-        wrapper.step = self._step
+
+        # mmengine has no hook between backward and step; its schedulers look
+        # for the counter that they put on the step.
+        @wraps(wrapper.step)
+        def step(**kwargs: Any) -> None:
+            self._step(**kwargs)
+
+        wrapper.step = step
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None

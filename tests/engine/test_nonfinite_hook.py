@@ -3,6 +3,7 @@
 import functools
 import json
 import logging
+import warnings
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +11,7 @@ import torch
 from mmaction.structures import ActionDataSample
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.optim import AmpOptimWrapper, LinearLR, OptimWrapper
 from mmengine.optim.optimizer import amp_optimizer_wrapper
 from torch import distributed as dist
 
@@ -218,3 +219,17 @@ def test_processes_stop_together_and_name_the_one(train, in_processes):
         assert 'loss_bad.0 is nan on process 1' in failed
         assert 'process 0' not in failed
         assert after == [1, 1]
+
+
+def test_schedulers_still_see_the_steps(train):
+    schedulers = []
+
+    def wrapper(optimizer):
+        made = OptimWrapper(optimizer=optimizer)
+        schedulers.append(LinearLR(made, start_factor=0.5, end=2))
+        return made
+
+    train([1], wrapper=wrapper)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        schedulers[0].step()
