@@ -33,6 +33,13 @@ FILES_PER_HELPER = 2000
 ONE_THREAD = dict.fromkeys(
     ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'OPENCV_FOR_THREADS_NUM'), '1'
 )
+# The frames of each file are as large as those of the one before: glibc is to
+# keep the memory (MALLOC_* of mallopt(3)) rather than to fault it in anew.
+KEEP_MEMORY = dict(
+    MALLOC_MMAP_THRESHOLD_=str(2**25),
+    MALLOC_TRIM_THRESHOLD_=str(2**27),
+    MALLOC_TOP_PAD_=str(2**24),
+)
 
 
 class HelperProcess:
@@ -72,7 +79,7 @@ class HelperProcess:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=(number,),
-            env={**os.environ, **ONE_THREAD},
+            env={**KEEP_MEMORY, **os.environ, **ONE_THREAD},
         )
         _all_helpers.add(self)
         self._requests = self._process.stdin.fileno()

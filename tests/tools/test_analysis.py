@@ -296,3 +296,38 @@ def test_supervised_and_direct_reading_are_compared(load_script, tmp_path):
     rows = script['compare'](paths[:1], 'auto', 48, 2)
     assert rows[0]['file'] == 'a.mp4'
     assert rows[0]['helper_ms'] > 0
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='counts in /proc')
+def test_ways_to_read_videos_are_compared(load_script, tmp_path, capsys):
+    pytest.importorskip('decord')
+    make = load_script('video_clips')['make_clips']
+    (clip,) = make(tmp_path, seconds=1, sizes=[(120, 160)])
+    out = tmp_path / 'table.json'
+    options = '--num-frames 3 --size 32 --num-workers 1 --rounds 1 --samples 2'
+
+    load_script('benchmark_video')['main'](
+        [str(clip), '--out', str(out), *options.split()]
+    )
+
+    end_helper()
+    rows = json.loads(out.read_text(encoding='utf-8'))['rows']
+    assert [row['kind'] for row in rows] == [
+        '160x120, original',
+        '160x120, 3 fps',
+        'mean',
+    ]
+    assert 'hand_over' in capsys.readouterr().out
+
+
+def test_all_ways_give_frames_of_the_asked_size(load_script, tmp_path):
+    pytest.importorskip('decord')
+    make = load_script('video_clips')['make_clips']
+    (clip,) = make(tmp_path, seconds=1, sizes=[(120, 160)])
+    ways = load_script('video_ways')['make_ways'](3, 32)
+    frames = {name: way(str(clip)) for name, way in ways.items()}
+    end_helper()
+    assert all(found.shape == (3, 3, 32, 32) for found in frames.values())
+    middle = np.abs(frames['test'].astype(int) - frames['decord']).mean()
+    assert middle < 8
+    assert not frames['opencv'][1:].any()

@@ -10,6 +10,7 @@ import pytest
 from mmtvr.errors import SetupError
 from mmtvr.video import (
     AutoReader,
+    DecordReader,
     OpenCVReader,
     PyAVReader,
     TorchCodecReader,
@@ -36,6 +37,16 @@ HERE = [
     'mpeg4_b.avi',
     'mpeg2.mpg',
     'wmv2.wmv',
+]
+
+# Left edge and colour, in the second-last 16 rows of a picture 320 wide.
+STRESS_PATCHES = [
+    (0, (255, 0, 0)),
+    (32, (0, 255, 0)),
+    (64, (0, 0, 255)),
+    (96, (255, 255, 255)),
+    (128, (128, 128, 128)),
+    (160, (0, 0, 0)),
 ]
 
 
@@ -186,6 +197,44 @@ def test_all_stress_clips_are_right(shared_dir, short_side):
             frames = reader.get_frames(indices)
             stamps = [read_stress_stamp(frame) for frame in frames]
             assert stamps == [numbers[i] for i in indices], name
+
+
+@pytest.mark.shared
+def test_colours_of_stress_clips_are_kept(shared_dir):
+    folder = shared_dir / 'clips' / 'stress'
+    expected = json.loads((folder / 'expected.json').read_text())
+    files = [name for name, numbers in expected.items() if numbers]
+    assert len(files) > 30
+    for name in files:
+        reader = AutoReader(folder / name)
+        frames = reader.get_frames([0, len(reader) // 2, len(reader) - 1])
+        patches = STRESS_PATCHES
+        if 'gray' in name:
+            patches = patches[3:]
+        height, width = frames.shape[1:3]
+        rows = slice(height * 211 // 240, height * 221 // 240)
+        for left, colour in patches:
+            columns = slice(
+                width * (left + 6) // 320, width * (left + 26) // 320
+            )
+            found = frames[:, rows, columns].mean(axis=(1, 2))
+            assert np.abs(found - colour).max() <= 5, (name, colour)
+
+
+@pytest.mark.parametrize(
+    'name', ['h264.mp4', 'h264_gop12.mp4', 'h264_intra.mp4']
+)
+def test_decord_gives_equal_pixels_on_closed_groups(tools, tmp_path, name):
+    pytest.importorskip('decord')
+    kinds, *_ = tools
+    path = tmp_path / name
+    kinds[name].make(path)
+    indices = [2, 17, 30, 31, 59]
+    with AutoReader(path) as auto, DecordReader(path) as decord:
+        assert not auto.in_order
+        np.testing.assert_array_equal(
+            auto.get_frames(indices), decord.get_frames(indices)
+        )
 
 
 @pytest.mark.shared

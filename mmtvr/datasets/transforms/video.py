@@ -7,19 +7,13 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 
 from mmtvr.datasets.frame_cache import describe_loading, open_cache
+from mmtvr.datasets.frame_choice import FrameChoice
 from mmtvr.datasets.readers import get_reader
 from mmtvr.datasets.unreadable_videos import UnreadableVideos
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
 from mmtvr.video import UnreadableVideoError, VideoReader
 from mmtvr.video.cache import CachedReader
-from mmtvr.video.sampling import (
-    fill_up,
-    sample_per_second,
-    sample_uniformly,
-    segment_bounds,
-)
-from mmtvr.video.spans import find_span
 from mmtvr.video.supervised_reader import supervise
 
 
@@ -93,20 +87,9 @@ class LoadVideoFrames(BaseTransform):
         fps: float = 1.0,
         short_videos: Literal['repeat', 'mask'] = 'repeat',
     ) -> None:
-        if num_frames < 1:
-            raise ValueError(f'num_frames must be positive, got {num_frames}')
         if short_side is not None and short_side < 1:
             raise ValueError(f'short_side must be positive, got {short_side}')
-        if fps <= 0:
-            raise ValueError(f'fps must be positive, got {fps}')
-        if sampling not in ('uniform', 'fps'):
-            raise ValueError(
-                f"sampling is 'uniform' or 'fps', not {sampling!r}"
-            )
-        if short_videos not in ('repeat', 'mask'):
-            raise ValueError(
-                f"short_videos is 'repeat' or 'mask', not {short_videos!r}"
-            )
+        self._choice = FrameChoice(num_frames, sampling, fps, short_videos)
         self.sampling, self.fps = sampling, fps
         self.short_videos = short_videos
         self.num_frames = num_frames
@@ -226,7 +209,8 @@ class LoadVideoFrames(BaseTransform):
         )
 
     def _read(self, reader: VideoReader, results: dict) -> dict:
-        indices, mask = self._choose(reader, results)
+        random = not self.test_mode
+        indices, mask = self._choice.choose(reader, results, random)
         frames = reader.get_frames(indices[mask])
         padding = [np.zeros_like(frames[0])] * (self.num_frames - len(frames))
         imgs = [*frames, *padding]
@@ -242,36 +226,6 @@ class LoadVideoFrames(BaseTransform):
             clip_len=self.num_frames,
             modality='RGB',
         )
-
-    def _choose(
-        self, reader: VideoReader, results: dict
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Choose positions; the second array is False where there is none."""
-        first, count = 0, len(reader)
-        if 'start' in results or 'end' in results:
-            try:
-                first, count = find_span(
-                    reader.get_times(),
-                    results.get('start'),
-                    results.get('end'),
-                )
-            except ValueError as error:
-                raise UnreadableVideoError(
-                    f'{results["filename"]}: {error}'
-                ) from error
-        if self.sampling == 'fps':
-            times = reader.get_times()[first : first + count]
-            chosen = sample_per_second(times, self.num_frames, self.fps)
-            return fill_up(first + chosen, self.num_frames, self.short_videos)
-        if count < self.num_frames:
-            every = first + np.arange(count)
-            return fill_up(every, self.num_frames, self.short_videos)
-        random = not self.test_mode
-        indices = first + sample_uniformly(count, self.num_frames, random)
-        if random and self.frame_cache is not None:
-            bounds = first + segment_bounds(count, self.num_frames)
-            indices = reader.move_to_kept(indices, bounds)
-        return indices, np.ones(self.num_frames, dtype=bool)
 
     def __repr__(self) -> str:
         return (

@@ -8,6 +8,9 @@ import numpy as np
 #: Fine enough for any frame rate, and exact for the usual ones.
 TICKS = 90000
 
+SKIPPABLE = {'bf': '3', 'x264-params': 'b-adapt=0:b-pyramid=none:open-gop=0'}
+IN_ORDER = {'bf': '0'}
+
 
 def write_h264(
     path: str,
@@ -19,8 +22,9 @@ def write_h264(
 ) -> None:
     """Encode frames as H.264 in mp4, without sound.
 
-    There are no frames that refer to later ones, so the file is read right
-    also by decoders that lose count of these when they jump.
+    At a steady rate, to three of four frames no other refers as long as a
+    scene lasts: who reads single frames can leave these out. Groups of
+    pictures are closed, so jumping decoders do not lose count.
 
     Args:
         path: The file, whatever its name ends in.
@@ -34,13 +38,18 @@ def write_h264(
 
     ticks = np.round(times * TICKS).astype(int).tolist()
     ends = np.round((times + durations) * TICKS).astype(int).tolist()
-    lasting = {at: end - at for at, end in zip(ticks, ends, strict=True)}
+    lasting = [end - at for at, end in zip(ticks, ends, strict=True)]
+    # In mp4 a frame lasts until the next one is decoded, so that the order
+    # must not change where that matters.
+    steady = max(lasting[:-1], default=0) - min(lasting[:-1], default=0) <= 1
+    order = SKIPPABLE if steady else IN_ORDER
+    spans = iter(lasting)
     options = dict(movflags='faststart')
     with av.open(path, 'w', format='mp4', options=options) as container:
         stream = container.add_stream('libx264', rate=25)
         stream.height, stream.width = size
         stream.pix_fmt = 'yuv420p'
-        stream.options = dict(crf=str(crf), bf='0')
+        stream.options = {'crf': str(crf), **order}
         context = stream.codec_context
         context.time_base = Fraction(1, TICKS)
         context.thread_count = 1
@@ -49,7 +58,7 @@ def write_h264(
             for packet in stream.encode(frame):
                 # Only the encoder knows the time base, and it forgets how
                 # long the last frame lasts.
-                packet.duration = lasting[packet.pts]
+                packet.duration = next(spans)
                 container.mux(packet)
 
         for array, at in zip(frames, ticks, strict=True):
