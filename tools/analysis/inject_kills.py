@@ -228,7 +228,9 @@ def kill_often(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         kills=len(made),
         during_a_write=sum(bool(kill['half_written']) for kill in made),
         in_validation=sum(kill['after'].startswith('val') for kill in made),
-        resumed_in_mid_epoch=len(re.findall('Load checkpoint from .*/iter_', log)),
+        resumed_in_mid_epoch=len(
+            re.findall('Load checkpoint from .*/iter_', log)
+        ),
         half_written_removed=log.count('left half written'),
         trainings=len(ends),
         trainings_that_differ=sum(map(bool, ends)),
