@@ -6,6 +6,8 @@ from mmtvr.errors import SetupError
 
 LAST = 'last_checkpoint'
 BEST = 'best_*.pth'
+# In place of a checkpoint: the encoders as they were pretrained.
+PRETRAINED = 'none'
 
 
 def find_checkpoint(path: str | Path) -> Path:

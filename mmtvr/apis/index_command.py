@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Sequence
 
-PRETRAINED = 'none'
 STOPPED = 'what is indexed can be searched, and the same command goes on'
 EXAMPLES = """
 examples:

@@ -11,7 +11,7 @@ import torch
 from mmengine.dist import get_rank
 from torch import distributed as dist
 
-from mmtvr.apis.index_command import PRETRAINED
+from mmtvr.apis.checkpoint import PRETRAINED
 from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.errors import SetupError
 from mmtvr.search.feature_files import export_features, import_features
