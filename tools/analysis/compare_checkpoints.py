@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from mmtvr.checkpoints import read_checkpoint
+
 
 def differences(one: Path, other: Path) -> list[str]:
     """What is not the same, bit for bit, in two checkpoints.
@@ -36,7 +38,7 @@ def read_parts(path: Path) -> dict[str, Any]:
     Returns:
         Tensors and values by their places.
     """
-    return dict(parts(torch.load(path, weights_only=True)))
+    return dict(parts(read_checkpoint(path)))
 
 
 def parts(checkpoint: dict[str, Any]) -> Iterator[tuple[str, Any]]:
