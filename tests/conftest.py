@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-# Tests run in one process per core; more threads would only get in their way.
+# Tests run in several processes; more threads would only get in their way.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import torch
