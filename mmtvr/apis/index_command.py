@@ -20,6 +20,8 @@ examples:
     mmtvr index --into INDEX --remove DIR_OR_FILE
     mmtvr index --into INDEX --export features.npz
     mmtvr index --into NEW_INDEX --import features.npz
+  features with those of captions, which tools/evaluate.py reads:
+    mmtvr index --into INDEX --export features.npz --captions test.json
 
 The same command again brings the index up to date: only files that are new or
 have another content are encoded, renamed ones are recognised, and those that
@@ -57,6 +59,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     without_model = args.remove or args.export or args.import_
     if not without_model and not (args.config and args.videos):
         parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
+    if args.captions and not args.export:
+        parser.error('--captions goes with --export')
     if without_model and args.config:
         parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
     return args
@@ -154,6 +158,12 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
     )
     tasks.add_argument(
         '--export', metavar='NPZ', help='write the features of the index'
+    )
+    parser.add_argument(
+        '--captions',
+        metavar='JSON',
+        help='with --export: an annotation file, whose captions the model of '
+        'the index encodes too',
     )
     tasks.add_argument(
         '--import',

@@ -12,9 +12,10 @@ from mmengine.dist import get_rank
 from torch import distributed as dist
 
 from mmtvr.apis.checkpoint import PRETRAINED
+from mmtvr.apis.export_index import export_index
 from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.errors import SetupError
-from mmtvr.search.feature_files import export_features, import_features
+from mmtvr.search.feature_import import import_features
 from mmtvr.search.file_changes import find_named
 from mmtvr.search.indexing import remove_files
 from mmtvr.search.results import IndexReport
@@ -39,9 +40,14 @@ def run_task(args: argparse.Namespace) -> None:
         count = remove(open_store(args.into), args.remove)
         report = dict(removed=count)
     elif args.export:
-        store = open_store(args.into)
-        require_index(store)
-        report = dict(exported=export_features(store, Path(args.export)))
+        report = export_index(
+            args.into,
+            args.export,
+            args.captions,
+            videos_folder=args.videos_folder,
+            checkpoint=args.checkpoint,
+            device=args.device,
+        )
     elif args.import_:
         source, store = Path(args.import_), open_store(args.into)
         parts = args.parts or 1
@@ -53,8 +59,11 @@ def run_task(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(report))
     else:
-        ((what, count),) = report.items()
-        print(f'{count} videos {what}')
+        what, *rest = report
+        print(
+            f'{report[what]} videos {what}'
+            + ''.join(f', with {report[each]} {each}' for each in rest)
+        )
 
 
 def remove(store: VideoStore, paths: Sequence[str]) -> int:

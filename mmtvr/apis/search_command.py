@@ -44,8 +44,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--vectors',
-        metavar='NPY',
-        help='queries (Q, D) that the encoder of imported features made',
+        metavar='FILE',
+        help='queries that the encoder of imported features made: a .npy (Q, '
+        'D), or a .npz with them as "text"',
     )
     parser.add_argument(
         '--top-k', type=int, default=10, help='results of a query (default 10)'
@@ -79,14 +80,15 @@ def search(args: argparse.Namespace) -> None:
     from mmtvr.apis.open_searcher import open_searcher
     from mmtvr.apis.vector_search import (
         is_imported,
+        read_queries,
         search_by_name,
         search_by_vectors,
     )
 
     options = (args.top_k, args.candidates)
     if args.vectors:
-        found = search_by_vectors(args.index, args.vectors, *options)
-        queries = [f'vector {number}' for number in range(len(found))]
+        vectors, queries = read_queries(args.vectors)
+        found = search_by_vectors(args.index, vectors, *options)
     elif args.video and is_imported(args.index):
         queries = [args.video]
         found = [search_by_name(args.index, args.video, *options)]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmtvr.apis.score_files import load_arrays
 from mmtvr.errors import SetupError
 from mmtvr.search.records import FileEntry, StoredVideos
 from mmtvr.search.results import SearchResult
@@ -26,9 +27,38 @@ def is_imported(index: PathLike) -> bool:
     return bool(require_index(open_store(index)).get('imported'))
 
 
+def read_queries(path: PathLike) -> tuple[np.ndarray, list[str]]:
+    """Read queries that the encoder of imported features made.
+
+    Args:
+        path: A ``.npy`` with vectors (Q, D), or a ``.npz`` with ``text``
+            (Q, D) and, optionally, ``texts`` (Q,), strings.
+
+    Returns:
+        The vectors, and a name for each.
+
+    Raises:
+        SetupError: There is no file, or it is neither.
+    """
+    content = load_arrays(Path(path))
+    if isinstance(content, np.ndarray):
+        content = dict(text=content)
+    if 'text' not in content:
+        raise SetupError(
+            f'{path} holds {sorted(content)}; expected text (Q, D), the '
+            'vectors of the queries, and optionally texts (Q,)'
+        )
+    vectors = content['text']
+    names = [f'vector {number}' for number in range(len(vectors))]
+    texts = content.get('texts')
+    if texts is not None and texts.shape == (len(vectors),):
+        names = list(map(str, texts.tolist()))
+    return vectors, names
+
+
 def search_by_vectors(
     index: PathLike,
-    vectors: PathLike | np.ndarray,
+    vectors: np.ndarray,
     top_k: int = 10,
     candidates: int = 100,
 ) -> list[list[SearchResult]]:
@@ -36,8 +66,8 @@ def search_by_vectors(
 
     Args:
         index: The folder or the address of an index.
-        vectors: Shape (Q, D), floating point, or a .npy file with them, made
-            by the encoder that made the features of the index.
+        vectors: Shape (Q, D), floating point, made by the encoder that made
+            the features of the index.
         top_k: How many results for each.
         candidates: How many neighbours are compared as whole videos.
 
@@ -45,12 +75,10 @@ def search_by_vectors(
         For each vector its results by cosine, the best first.
 
     Raises:
-        SetupError: There is no index or no file, or the vectors do not fit.
+        SetupError: There is no index, or the vectors do not fit.
     """
     store = open_store(index)
     width = require_index(store)['width']
-    if not isinstance(vectors, np.ndarray):
-        vectors = _read(Path(vectors))
     lengths = _lengths(vectors, width)
     unit = vectors.astype(np.float32) / lengths[:, None]
     nothing = np.zeros((0, width), np.float32)
@@ -86,27 +114,23 @@ def search_by_name(
     require_index(store)
     entry = store.find_entry(FileEntry(name, '').key)
     if entry is None:
-        raise SetupError(f'{os.fspath(index)} has no video named {name!r}')
+        spans = sum(each.path == name for each in store.list_files())
+        why = f'{spans} spans of it; search with a vector of one of them'
+        raise SetupError(
+            f'{os.fspath(index)} has no video named {name!r}'
+            + (f', but {why}' if spans else '')
+        )
     video = store.read_videos([entry.content])
     found = search_similar(store, video, top_k + 1, candidates)
     return without(found, name)[:top_k]
 
 
-def _read(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise SetupError(f'there is no file {path} (looked from {Path.cwd()})')
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise SetupError(f'{path} cannot be read as .npy: {error}') from error
-
-
 def _lengths(vectors: np.ndarray, width: int) -> np.ndarray:
-    shape = getattr(vectors, 'shape', None)
-    if shape is None or len(shape) != 2 or shape[1] != width:
+    shape, kind = vectors.shape, vectors.dtype
+    if len(shape) != 2 or shape[1] != width or kind.kind != 'f':
         raise SetupError(
-            f'queries have shape {shape}, the features of the index have '
-            f'{width} dimensions: expected (Q, {width})'
+            f'queries are {kind} of shape {shape}, the features of the index '
+            f'have {width} dimensions: expected floating point (Q, {width})'
         )
     lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
     if not (np.isfinite(lengths) & (lengths > 0)).all():

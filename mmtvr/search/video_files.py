@@ -36,6 +36,18 @@ class FoundVideo(NamedTuple):
     end: float | None = None
 
 
+class CaptionedVideo(NamedTuple):
+    """A video of an annotation file with what is said about it.
+
+    Attributes:
+        video: The file and its span.
+        captions: At least one.
+    """
+
+    video: FoundVideo
+    captions: tuple[str, ...]
+
+
 class Sources(NamedTuple):
     """What was asked to be indexed.
 
@@ -91,13 +103,48 @@ def find_videos(
             )
         elif path.endswith(ANNOTATION):
             annotations.append(path)
-            found = _read(path, videos_folder)
+            found = [
+                each.video for each in read_captioned(path, videos_folder)
+            ]
         else:
             found = [FoundVideo(path)]
         for video in found:
             videos.setdefault((video.path, video.start, video.end), video)
     ordered = sorted(videos.values(), key=_order)
     return Sources(ordered, folders, annotations, closed)
+
+
+def read_captioned(
+    annotation: str | os.PathLike[str],
+    videos_folder: str | os.PathLike[str] | None = None,
+) -> list[CaptionedVideo]:
+    """Read which videos an annotation file names, with their captions.
+
+    Args:
+        annotation: The file.
+        videos_folder: Folder of its videos. Defaults to ``videos`` beside it.
+
+    Returns:
+        The videos, in the order of the file.
+
+    Raises:
+        SetupError: The file or the folder is missing, or it has another
+            layout.
+    """
+    annotation = os.path.abspath(annotation)
+    records = read_annotations(annotation)
+    folder = videos_folder or Path(annotation).parent / VIDEOS_FOLDER
+    if not os.path.isdir(folder):
+        raise SetupError(
+            f'there is no folder {os.fspath(folder)!r} with the videos of '
+            f'{annotation}; name it (videos_folder, --videos-folder)'
+        )
+    captioned = []
+    for record in records:
+        path = os.path.abspath(os.path.join(folder, record.file))
+        video = FoundVideo(path, annotation, record.start, record.end)
+        captioned.append(CaptionedVideo(video, record.captions))
+    return captioned
 
 
 def _order(video: FoundVideo) -> tuple:
@@ -139,17 +186,3 @@ def _is(entry: os.DirEntry, question: Callable[[Any], bool]) -> bool:
     except OSError:
         # A link that leads in a circle.
         return False
-
-
-def _read(
-    annotation: str, videos_folder: str | os.PathLike[str] | None
-) -> Iterator[FoundVideo]:
-    folder = videos_folder or Path(annotation).parent / VIDEOS_FOLDER
-    if not os.path.isdir(folder):
-        raise SetupError(
-            f'there is no folder {os.fspath(folder)!r} with the videos of '
-            f'{annotation}; name it (videos_folder, --videos-folder)'
-        )
-    for record in read_annotations(annotation):
-        path = os.path.abspath(os.path.join(folder, record.file))
-        yield FoundVideo(path, annotation, record.start, record.end)

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from mmtvr.apis.evaluate import evaluate_file, parse_args
 from mmtvr.apis.main import main
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
 from mmtvr.search.encoder import RetrievalEncoder
@@ -88,6 +90,49 @@ def test_remove_takes_files_out_and_leaves_them_where_they_are(
     assert open_store(into).count_videos() == VIDEOS - 1
     assert main([str(each) for each in removal]) == 1
     assert 'none of' in capsys.readouterr().err
+
+
+def test_an_export_with_captions_is_searched_and_evaluated_as_the_index_is(
+    index, command, shapes, tmp_path
+):
+    into, file = tmp_path / 'index', tmp_path / 'features.npz'
+    index(into)
+    annotation = Path(shapes, 'annotations.json')
+    export = ('index', '--into', into, '--export', file)
+    status, report = command(*export, '--captions', annotation)
+    assert (status, report['exported']) == (0, VIDEOS)
+    imported = tmp_path / 'imported'
+    assert command('index', '--into', imported, '--import', file)[0] == 0
+    _, by_vector = command('search', imported, '--vectors', file)
+    texts = [answer['query'] for answer in by_vector]
+    _, by_text = command('search', into, *texts)
+    assert len(texts) == report['captions'] > VIDEOS
+    hits = 0
+    owners = np.load(file)['videos'][np.load(file)['text_video_ids']]
+    for owner, one, other in zip(owners, by_text, by_vector, strict=True):
+        scores = [[r['score'] for r in a['results']] for a in (one, other)]
+        assert scores[0] == pytest.approx(scores[1], abs=4e-3)
+        hits += other['results'][0]['path'] == owner
+    text = evaluate_file(parse_args([str(file), '--out', str(tmp_path)]))
+    assert 'text to video' in text
+    (row,) = json.loads((tmp_path / 'report.json').read_text())['rows']
+    assert row['t2v']['measures']['R1'] == pytest.approx(
+        100 * hits / len(texts)
+    )
+
+
+def test_captions_of_videos_that_are_not_indexed_are_not_left_out(
+    index, command, shapes, tmp_path, capsys
+):
+    into = tmp_path / 'index'
+    index(into)
+    command('index', '--into', into, '--remove', f'{shapes}/videos/video2.mp4')
+    annotation = Path(shapes, 'annotations.json')
+    export = ('index', '--into', into, '--export', tmp_path / 'features.npz')
+    arguments = [str(a) for a in (*export, '--captions', annotation)]
+    assert main(arguments) == 1
+    assert f'1 of {VIDEOS} videos with captions' in capsys.readouterr().err
+    assert not (tmp_path / 'features.npz').exists()
 
 
 def test_stopped_from_the_keyboard_leaves_an_index_that_goes_on(

@@ -1,12 +1,19 @@
 """Features that leave an index, and features of others that enter one."""
 
+import json
+
 import numpy as np
 import pytest
 
-from mmtvr.apis.evaluate import load_table
-from mmtvr.apis.vector_search import search_by_name, search_by_vectors
+from mmtvr.apis.evaluate import evaluate_file, parse_args
+from mmtvr.apis.vector_search import (
+    read_queries,
+    search_by_name,
+    search_by_vectors,
+)
 from mmtvr.errors import SetupError
-from mmtvr.search.feature_files import export_features, import_features
+from mmtvr.search.feature_export import export_features, list_readable
+from mmtvr.search.feature_import import import_features
 from mmtvr.search.stores import open_store
 
 
@@ -14,7 +21,9 @@ def test_an_exported_index_is_the_same_when_it_is_imported(
     videos, index_folder, tmp_path
 ):
     _, _, store = index_folder([videos], tmp_path / 'index')
-    assert export_features(store, tmp_path / 'features.npz') == 3
+    entries = list_readable(store)
+    assert len(entries) == 3
+    export_features(store, entries, tmp_path / 'features.npz')
     with np.load(tmp_path / 'features.npz', allow_pickle=False) as file:
         names, pooled = file['videos'].tolist(), file['video']
     other = open_store(tmp_path / 'imported')
@@ -31,23 +40,72 @@ def test_an_exported_index_is_the_same_when_it_is_imported(
         assert len(found) == 2
 
 
-def test_pooled_features_of_a_test_run_can_be_imported_and_evaluated(tmp_path):
-    rng = np.random.default_rng(0)
-    video = rng.standard_normal((5, 8)).astype(np.float32)
-    path = tmp_path / 'dump.npz'
-    np.savez(
-        path,
-        text=video * 3,
-        video=video,
-        text_video_ids=np.arange(5),
-        video_ids=np.arange(5),
-        texts=np.array(list('abcde')),
-        videos=np.array([f'{n}.mp4' for n in range(5)]),
-    )
+def test_spans_of_one_file_stay_apart_on_their_way(
+    videos, index_folder, tmp_path
+):
+    annotation = tmp_path / 'spans.json'
+    spans = [dict(start=0.0, end=1.5), dict(start=1.5), {}]
+    clips = [dict(file='one.mp4', captions=['a'], **span) for span in spans]
+    annotation.write_text(json.dumps(dict(videos=clips)))
+    _, _, store = index_folder([annotation], tmp_path / 'index')
+    file, other = tmp_path / 'features.npz', open_store(tmp_path / 'imported')
+    export_features(store, list_readable(store), file)
+    assert import_features(other, file, 'float16', 1) == 3
+    before, after = map(list_readable, (store, other))
+    assert [(e.path, e.start, e.end) for e in before] == [
+        (e.path, e.start, e.end) for e in after
+    ]
+    vectors = [
+        where.read_videos([e.content for e in entries]).pooled
+        for where, entries in ((store, before), (other, after))
+    ]
+    np.testing.assert_allclose(*vectors, atol=2e-3)
+    other.remove_files([after[0].key])
+    with pytest.raises(SetupError, match='but 2 spans of it'):
+        search_by_name(tmp_path / 'imported', after[0].path)
+
+
+# Of five videos, the third is nearest to the third text and to the fourth.
+FOREIGN = dict(
+    text=3 * np.eye(5, 8, dtype='f4')[[0, 1, 2, 2, 4, 4]],
+    video=np.eye(5, 8, dtype='f4'),
+    text_video_ids=np.array([10, 11, 12, 13, 14, 14]),
+    video_ids=np.arange(10, 15),
+    texts=np.array(list('abcdef')),
+    videos=np.array([f'{n}.mp4' for n in range(5)]),
+)
+
+
+def test_features_of_others_are_searched_and_evaluated_alike(tmp_path):
+    path = tmp_path / 'foreign.npz'
+    np.savez(path, **FOREIGN)
     import_features(open_store(tmp_path / 'index'), path, 'float16', 4)
-    found = search_by_vectors(tmp_path / 'index', video, top_k=1)
-    assert [best.path for (best,) in found] == [f'{n}.mp4' for n in range(5)]
-    assert load_table(path).scores.argmax(1).tolist() == list(range(5))
+    vectors, names = read_queries(path)
+    assert names == list('abcdef')
+    found = search_by_vectors(tmp_path / 'index', vectors, top_k=1)
+    nearest = [FOREIGN['videos'].tolist().index(v.path) for (v,) in found]
+    assert nearest == [0, 1, 2, 2, 4, 4]
+    out = tmp_path / 'report'
+    evaluate_file(parse_args([str(path), '--out', str(out)]))
+    (row,) = json.loads((out / 'report.json').read_text())['rows']
+    # Five texts of six are answered; to the fourth video no text is nearest.
+    assert row['t2v']['measures']['R1'] == pytest.approx(100 * 5 / 6)
+    assert row['v2t']['queries'] == 5
+
+
+def test_an_import_that_was_killed_goes_on(tmp_path, monkeypatch):
+    path, store = tmp_path / 'foreign.npz', open_store(tmp_path / 'index')
+    np.savez(path, **FOREIGN)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), 'put_files', lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            import_features(store, path, 'float16', 1)
+    store = open_store(tmp_path / 'index')
+    assert import_features(store, path, 'float16', 1) == 5
+    assert store.count_videos() == len(list_readable(store)) == 5
+    np.savez(path, **dict(FOREIGN, video=2 * FOREIGN['video']))
+    with pytest.raises(SetupError, match='another index'):
+        import_features(store, path, 'float16', 1)
 
 
 GOOD = dict(video=np.eye(3, dtype='f4'), videos=np.array(['a', 'b', 'c']))
@@ -57,6 +115,7 @@ GOOD = dict(video=np.eye(3, dtype='f4'), videos=np.array(['a', 'b', 'c']))
     ('change', 'match'),
     [
         (dict(videos=np.array(['a', 'b', 'a'])), 'twice'),
+        (dict(starts=np.array(['0', '1', '2'])), 'starts is <U1'),
         (dict(videos=np.array(['a', 'b'])), 'shape'),
         (dict(video=np.zeros((3, 4), 'f4')), 'row 0 of video is zero'),
         (dict(video=np.full((3, 4), np.nan, 'f4')), 'not finite'),

@@ -1,0 +1,71 @@
+"""Features of captions, beside those of the videos that they tell of."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mmtvr.errors import SetupError
+from mmtvr.foreign_text import for_terminal
+from mmtvr.search.encoder import RetrievalEncoder
+from mmtvr.search.records import FileEntry
+from mmtvr.search.video_files import CaptionedVideo
+
+BATCH = 64
+SHOWN = 3
+
+
+def place_captions(
+    videos: Sequence[CaptionedVideo], entries: Sequence[FileEntry]
+) -> dict[str, np.ndarray]:
+    """Say which video of an index each caption belongs to.
+
+    Args:
+        videos: The videos of an annotation file.
+        entries: The V readable entries of the index.
+
+    Returns:
+        ``texts`` (B,), strings, and ``text_video_ids`` (B,), int64, from 0 to
+        V - 1.
+
+    Raises:
+        SetupError: The index lacks one of the videos. Leaving its captions
+            out would make an evaluation look better than it is.
+    """
+    places = {
+        (entry.path, entry.start, entry.end): place
+        for place, entry in enumerate(entries)
+    }
+    clips = [tuple(each.video[i] for i in (0, 2, 3)) for each in videos]
+    lacking = [clip[0] for clip in clips if clip not in places]
+    if lacking:
+        named = ', '.join(repr(for_terminal(each)) for each in lacking[:SHOWN])
+        raise SetupError(
+            f'{len(lacking)} of {len(videos)} videos with captions are not '
+            f'in the index, or could not be read: {named}'
+            f'{" ..." if len(lacking) > SHOWN else ""}. Index the annotation '
+            'file itself first (`mmtvr index CONFIG ANNOTATION --into INDEX`)'
+        )
+    texts, ids = [], []
+    for clip, (_, captions) in zip(clips, videos, strict=True):
+        texts += captions
+        ids += [places[clip]] * len(captions)
+    return dict(texts=np.array(texts), text_video_ids=np.array(ids))
+
+
+def encode_captions(
+    encoder: RetrievalEncoder, texts: Sequence[str]
+) -> np.ndarray:
+    """Encode captions to pooled vectors, as queries are.
+
+    Args:
+        encoder: The model that filled the index.
+        texts: B captions.
+
+    Returns:
+        Shape (B, D), float32, unit vectors.
+    """
+    batches = [
+        encoder.encode_texts(texts[start : start + BATCH]).features.pooled
+        for start in range(0, len(texts), BATCH)
+    ]
+    return np.concatenate([each.float().cpu().numpy() for each in batches])
