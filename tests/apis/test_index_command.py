@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 from mmtvr.apis.evaluate import evaluate_file, parse_args
+from mmtvr.apis.index_command import STOPPED
 from mmtvr.apis.main import main
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
-from mmtvr.search.encoder import RetrievalEncoder
+from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.search.stores import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,25 +137,75 @@ def test_captions_of_videos_that_are_not_indexed_are_not_left_out(
     assert not (tmp_path / 'features.npz').exists()
 
 
+@pytest.mark.slow
 def test_stopped_from_the_keyboard_leaves_an_index_that_goes_on(
-    index, command, tmp_path, monkeypatch, capsys
+    command, tmp_path
 ):
-    encode = RetrievalEncoder.encode_videos
+    videos, into = 24, tmp_path / 'index'
+    shapes = str(ensure_moving_shapes(tmp_path, 'test', videos, 0))
+    config = tmp_path / 'in_small_batches.py'
+    config.write_text(
+        f'_base_ = {CONFIG!r}\ntest_dataloader = dict(batch_size=1)\n'
+    )
+    model = ('index', config, shapes, '--checkpoint', 'none', '--into', into)
+    with subprocess.Popen(
+        [sys.executable, '-m', 'mmtvr', *map(str, model)],
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        told = b''
+        while f'| 1/{videos}'.encode() not in told:
+            told += process.stderr.read(1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate()
+    assert process.returncode == 130
+    assert out == b''
+    assert err.decode().splitlines()[-1] == f'stopped; {STOPPED}'
+    assert b'Traceback' not in err
+    _, (answer,) = command(
+        'search', into, 'a red circle rising', '--top-k', videos
+    )
+    done = len(answer['results'])
+    assert 1 <= done < videos
+    _, report = command(*model)
+    assert (report['unchanged'], report['encoded']) == (done, videos - done)
 
-    def stopped(self, *arguments):
-        for number, video in enumerate(encode(self, *arguments)):
-            if number == 2:
-                raise KeyboardInterrupt
-            yield video
 
-    into = tmp_path / 'index'
-    with monkeypatch.context() as patch:
-        patch.setattr(RetrievalEncoder, 'encode_videos', stopped)
-        assert index(into) == (130, None)
-    _, (answer,) = command('search', into, 'a red circle rising')
-    assert len(answer['results']) == 2
-    _, report = index(into)
-    assert (report['unchanged'], report['encoded']) == (2, VIDEOS - 2)
+def test_a_file_that_opens_and_cannot_be_decoded_is_remembered(
+    command, shapes, tmp_path, monkeypatch
+):
+    tried = []
+    load = LoadVideoFrames.transform
+
+    def transform(self, sample):
+        tried.append(Path(sample['filename']).name)
+        return load(self, sample)
+
+    monkeypatch.setattr(LoadVideoFrames, 'transform', transform)
+    good, bad = (tmp_path / name for name in ('good.mp4', 'bad.mp4'))
+    whole = Path(shapes, 'videos/video0.mp4').read_bytes()
+    good.write_bytes(whole)
+    # Between the headers, which stay, all pictures are overwritten.
+    start, end = whole.index(b'mdat') + 4, whole.index(b'moov') - 4
+    bad.write_bytes(whole[:start] + bytes(end - start) + whole[end:])
+    model = (CONFIG, tmp_path, '--checkpoint', 'none')
+    index = ('index', *model, '--into', tmp_path / 'index')
+    _, report = command(*index)
+    assert sorted(tried) == ['bad.mp4', 'good.mp4']
+    assert (report['videos'], report['skipped']) == (1, 0)
+    (reason,) = report['unreadable'].values()
+    assert reason == 'it holds no frame'
+    tried.clear()
+    os.utime(bad)
+    _, report = command(*index)
+    assert (tried, report['skipped']) == ([], 1)
+    assert report['unreadable'] == {str(bad): reason}
+    _, report = command(*index, '--retry')
+    assert (tried, report['skipped']) == (['bad.mp4'], 0)
+    bad.write_bytes(whole)
+    _, report = command(*index)
+    assert (report['unreadable'], report['reused']) == ({}, 1)
 
 
 @pytest.mark.slow
