@@ -18,6 +18,7 @@ from mmtvr.errors import SetupError
 from mmtvr.search.feature_import import import_features
 from mmtvr.search.file_changes import find_named
 from mmtvr.search.indexing import remove_files
+from mmtvr.search.milvus_address import without_secrets
 from mmtvr.search.results import IndexReport
 from mmtvr.search.store import VideoStore
 from mmtvr.search.stores import open_store, require_index
@@ -121,7 +122,7 @@ def index(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(report.to_dict()))
     else:
-        print(describe(report, args.into))
+        print(describe(report, without_secrets(args.into)))
 
 
 def choose_checkpoint(config: str, given: str | None) -> str | None:

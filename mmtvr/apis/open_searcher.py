@@ -8,6 +8,7 @@ from mmengine.registry import init_default_scope
 from mmtvr.apis.plain_config import parse_plain_config
 from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.errors import SetupError
+from mmtvr.search.milvus_address import without_secrets
 from mmtvr.search.stores import open_store, require_index
 
 PathLike = str | os.PathLike[str]
@@ -37,15 +38,14 @@ def open_searcher(
         1
     """
     about = require_index(open_store(index))
+    shown = without_secrets(os.fspath(index))
     if about.get('imported'):
         raise SetupError(
-            f'{os.fspath(index)} holds imported features ({about["name"]}), '
+            f'{shown} holds imported features ({about["name"]}), '
             'whose model mmtvr does not have: search it with vectors of that '
             'model (--vectors) or by one of its videos (--video)'
         )
-    config = parse_plain_config(
-        about['config'], f'the index {os.fspath(index)}'
-    )
+    config = parse_plain_config(about['config'], f'the index {shown}')
     init_default_scope(config.get('default_scope') or 'mmtvr')
     if about['checkpoint'] is None:
         checkpoint = None
@@ -53,7 +53,7 @@ def open_searcher(
         checkpoint = about['checkpoint_path']
         if not Path(checkpoint).is_file():
             raise SetupError(
-                f'the checkpoint of the index {os.fspath(index)} is no longer '
+                f'the checkpoint of the index {shown} is no longer '
                 f'{checkpoint}: say where it is with --checkpoint PATH'
             )
     searcher = TextVideoSearcher(config, checkpoint, device)

@@ -80,6 +80,7 @@ def serve(args: argparse.Namespace) -> None:
     host, port = listening.getsockname()[:2]
     from mmtvr.apis.open_searcher import open_searcher
     from mmtvr.apis.searcher import TextVideoSearcher
+    from mmtvr.search.milvus_address import without_secrets
     from mmtvr.serve.app import create_app
 
     if args.config:
@@ -87,9 +88,10 @@ def serve(args: argparse.Namespace) -> None:
         searcher.open(args.index)
     else:
         searcher = open_searcher(args.index, args.checkpoint, args.device)
+    index = without_secrets(args.index)
     app = create_app(
         searcher,
-        title=args.index,
+        title=index,
         cache=find_cache(args.cache, searcher.store.url),
         hosts=[name.lower() for name in (args.host, *args.allow_host)],
     )
@@ -100,7 +102,8 @@ def serve(args: argparse.Namespace) -> None:
             'is no password: whoever reaches it can search and watch',
             file=sys.stderr,
         )
-    announce(args, f'http://{shown}:{port}/', searcher.store.count_videos())
+    facts = dict(url=f'http://{shown}:{port}/', index=index)
+    announce(dict(facts, videos=searcher.store.count_videos()), args.json)
     config = uvicorn.Config(
         app,
         log_level='warning',
@@ -111,19 +114,17 @@ def serve(args: argparse.Namespace) -> None:
     uvicorn.Server(config).run(sockets=[listening])
 
 
-def announce(args: argparse.Namespace, url: str, videos: int) -> None:
+def announce(facts: dict[str, str | int], as_json: bool) -> None:
     """Say where the page is.
 
     Args:
-        args: The arguments.
-        url: Its address.
-        videos: Number of videos.
+        facts: ``url`` of the page, ``index`` and its number of ``videos``.
+        as_json: Whether a program asks.
     """
-    if args.json:
-        facts = dict(url=url, index=args.index, videos=videos)
+    if as_json:
         print(json.dumps(facts), flush=True)
     else:
-        print(f'{videos} videos of {args.index} at {url}')
+        print('{videos} videos of {index} at {url}'.format(**facts))
         print('Ctrl-C stops', flush=True)
 
 

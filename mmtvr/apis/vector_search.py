@@ -117,7 +117,7 @@ def search_by_name(
         spans = sum(each.path == name for each in store.list_files())
         why = f'{spans} spans of it; search with a vector of one of them'
         raise SetupError(
-            f'{os.fspath(index)} has no video named {name!r}'
+            f'{store.url} has no video named {name!r}'
             + (f', but {why}' if spans else '')
         )
     video = store.read_videos([entry.content])

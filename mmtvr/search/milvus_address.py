@@ -1,67 +1,100 @@
-"""Where an index in Milvus is, and how to get there."""
+"""Where an index in Milvus is, and how to log in there."""
 
-from typing import Any
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+import os
+import re
+from typing import NamedTuple
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mmtvr.errors import SetupError
 
 DEFAULT_NAME = 'mmtvr'
+TOKEN = 'MILVUS_TOKEN'
+LITE, LITE_ENDING = 'milvus:', '.db'
+OPTIONS = dict(token='token', db='db_name')
+# Three collections are named after it, and Milvus takes 255 characters.
+NAME = re.compile('[A-Za-z_][A-Za-z0-9_]{0,239}')
 
 
-def take_apart(url: str) -> tuple[str, str, dict[str, str]]:
+class MilvusAddress(NamedTuple):
+    """The address of an index, taken apart.
+
+    Attributes:
+        uri: Of the engine, without secrets.
+        name: Of the index; begins the names of its collections.
+        options: How to log in, and to which database.
+    """
+
+    uri: str
+    name: str
+    options: dict[str, str]
+
+
+def take_apart(url: str) -> MilvusAddress:
     """Take the address of an index apart.
 
     Args:
         url: See :class:`mmtvr.search.milvus_store.MilvusStore`.
 
     Returns:
-        Address without secrets, name of the index, and how to log in.
+        Its parts.
 
     Raises:
-        SetupError: Milvus does not take the name.
+        SetupError: Milvus does not take the name or the file.
     """
-    if url.startswith('milvus:') and not url.startswith('milvus://'):
-        return url.removeprefix('milvus:'), DEFAULT_NAME, {}
+    if url.startswith(LITE):
+        return MilvusAddress(_lite_file(url), DEFAULT_NAME, {})
     parts = urlsplit(url)
-    options = {}
+    options = _options(parts.query)
     if parts.username:
-        options = dict(user=parts.username, password=parts.password or '')
-    if token := parse_qs(parts.query).get('token'):
-        options = dict(token=token[0])
-    host = parts.netloc.rpartition('@')[2]
+        options['user'] = unquote(parts.username)
+        options['password'] = unquote(parts.password or '')
+    elif TOKEN in os.environ:
+        options.setdefault('token', os.environ[TOKEN])
     name = parts.path.strip('/') or DEFAULT_NAME
-    if not name.replace('_', 'a').isalnum() or not name.isascii():
+    if not NAME.fullmatch(name):
         raise SetupError(
-            f'the index of {url} is named {name!r}; Milvus takes letters, '
-            'digits and underscores'
+            f'the index {without_secrets(url)} is named {name!r}; Milvus '
+            'takes letters, digits and underscores, no digit first'
         )
-    return urlunsplit((parts.scheme, host, '', '', '')), name, options
+    host = parts.netloc.rpartition('@')[2]
+    uri = urlunsplit((parts.scheme, host, '', '', ''))
+    return MilvusAddress(uri, name, options)
 
 
-def connect(uri: str, options: dict[str, str]) -> Any:
-    """Connect to an engine.
+def without_secrets(url: str) -> str:
+    """Write the address of an index so that everybody may read it.
 
     Args:
-        uri: Its address.
-        options: How to log in.
+        url: A folder or an address.
 
     Returns:
-        A client of pymilvus.
-
-    Raises:
-        SetupError: pymilvus is not installed, or nobody answers.
+        The same without user, password, token and other options.
     """
-    try:
-        from pymilvus import MilvusClient
-        from pymilvus.exceptions import MilvusException
-    except ImportError as error:
+    if '://' not in url:
+        return url
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition('@')[2]
+    return urlunsplit((parts.scheme, host, parts.path, '', ''))
+
+
+def _lite_file(url: str) -> str:
+    file = url.removeprefix(LITE)
+    if not file.endswith(LITE_ENDING) or file.startswith('//'):
         raise SetupError(
-            f'an index at {uri} needs pymilvus, which is not installed: '
-            "pip install 'mmtvr[milvus]'"
-        ) from error
-    try:
-        return MilvusClient(uri, **options)
-    except MilvusException as error:
+            f'Milvus Lite takes a file that ends in {LITE_ENDING}, '
+            f'{LITE}FILE{LITE_ENDING}, not {without_secrets(url)}; a cluster '
+            'is at http://HOST:19530/NAME'
+        )
+    return os.path.abspath(file)
+
+
+def _options(query: str) -> dict[str, str]:
+    # Not parse_qs: a plus in a token is a plus.
+    pairs = [each.partition('=') for each in query.split('&') if each]
+    unknown = [name for name, _, _ in pairs if name not in OPTIONS]
+    if unknown:
         raise SetupError(
-            f'Milvus at {uri} does not answer: {error}'
-        ) from error
+            f'an address in Milvus has no option {unknown[0]!r}; there are '
+            f'{", ".join(OPTIONS)}'
+        )
+    return {OPTIONS[name]: unquote(value) for name, _, value in pairs}

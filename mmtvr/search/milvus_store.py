@@ -6,14 +6,24 @@ from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
-from mmtvr.search.milvus_address import connect, take_apart
+from mmtvr.errors import SetupError
+from mmtvr.search.milvus_address import take_apart, without_secrets
+from mmtvr.search.milvus_client import MilvusClient
+from mmtvr.search.milvus_collections import (
+    BLANK,
+    KINDS,
+    make_collection,
+    name_collection,
+)
 from mmtvr.search.milvus_rows import LONGEST, decode, encode
 from mmtvr.search.parts import part_vectors
 from mmtvr.search.records import FileEntry, StoredVideos
 from mmtvr.search.store import VideoStore
 
-KEY_LENGTH = 64
+# A row has 64 kB at most, a message 64 MB as servers are configured.
 ROWS_PER_CALL = 200
+# What a search of a server returns at most.
+MOST_HITS = 16_384
 CONTENTS_PER_FILTER = 100
 FIRST = 'part == 0'
 
@@ -25,9 +35,10 @@ class MilvusStore(VideoStore):
     replicates and indexes the collections as it is configured to.
 
     Args:
-        url: ``http://HOST:19530/NAME`` or ``https://``, with the user and
-            the password or the token as ``USER:PASSWORD@`` or
-            ``?token=TOKEN``; NAME begins the names of the collections.
+        url: ``http://HOST:19530/NAME`` or ``https://``; NAME begins the
+            names of the collections. ``USER:PASSWORD@`` before the host or
+            ``?token=TOKEN`` log in, or the environment variable
+            ``MILVUS_TOKEN`` does; ``?db=NAME`` chooses a database.
             ``milvus:FILE.db`` runs Milvus Lite in this process.
 
     Raises:
@@ -36,8 +47,8 @@ class MilvusStore(VideoStore):
 
     def __init__(self, url: str) -> None:
         uri, self._name, options = take_apart(url)
-        self.url = uri
-        self._client = connect(uri, options)
+        self.url = without_secrets(url)
+        self._client = MilvusClient(uri, **options)
         self._about: dict | None = None
 
     def read_about(self) -> dict | None:
@@ -45,17 +56,25 @@ class MilvusStore(VideoStore):
         if self._about is None and self._client.has_collection(
             self._collection('about')
         ):
+            # Somebody may have released them from memory meanwhile.
+            for kind in KINDS:
+                self._client.load_collection(self._collection(kind))
             rows = self._get('about', ['about'])
             self._about = json.loads(rows[0]['json']) if rows else None
         return self._about
 
     def write_about(self, about: dict) -> None:
         """See :class:`VideoStore`."""
-        self._make('videos', about['width'], dict(content=KEY_LENGTH))
-        self._make('files', 2, dict(content=KEY_LENGTH))
-        self._make('about', 2, {})
+        facts = json.dumps(about)
+        if len(facts) > LONGEST:
+            raise SetupError(
+                f'the config takes {len(facts)} bytes, Milvus takes {LONGEST}'
+            )
+        for kind in KINDS:
+            width = about['width'] if kind == 'videos' else BLANK
+            make_collection(self._client, self._name, kind, width)
         # Last: an index whose facts are there is whole.
-        self._put('about', [dict(key='about', json=json.dumps(about))])
+        self._put('about', [dict(key='about', json=facts)])
 
     def add_videos(self, videos: StoredVideos) -> None:
         """See :class:`VideoStore`."""
@@ -129,7 +148,7 @@ class MilvusStore(VideoStore):
             self._collection('videos'),
             [query.tolist()],
             anns_field='vector',
-            limit=count * self.read_about()['parts'],
+            limit=min(count * self.read_about()['parts'], MOST_HITS),
             output_fields=['content'],
             consistency_level='Bounded',
         )
@@ -179,31 +198,10 @@ class MilvusStore(VideoStore):
             self._client.flush(self._collection(kind))
 
     def _collection(self, kind: str) -> str:
-        return f'{self._name}_{kind}'
-
-    def _make(self, kind: str, width: int, strings: dict[str, int]) -> None:
-        from pymilvus import DataType
-
-        name = self._collection(kind)
-        if self._client.has_collection(name):
-            return
-        schema = self._client.create_schema(enable_dynamic_field=False)
-        text = DataType.VARCHAR
-        schema.add_field('key', text, is_primary=True, max_length=KEY_LENGTH)
-        for field, length in strings.items():
-            schema.add_field(field, text, max_length=length)
-        schema.add_field('part', DataType.INT16)
-        schema.add_field('json', text, max_length=LONGEST)
-        schema.add_field('vector', DataType.FLOAT_VECTOR, dim=width)
-        indices = self._client.prepare_index_params()
-        indices.add_index('vector', index_type='AUTOINDEX', metric_type='IP')
-        self._client.create_collection(
-            name, schema=schema, index_params=indices
-        )
+        return name_collection(self._name, kind)
 
     def _put(self, kind: str, rows: Sequence[dict]) -> None:
-        # Every collection of Milvus has a vector, needed or not.
-        blank = dict(part=0, vector=[0.0, 0.0])
+        blank = dict(part=0, vector=[0.0] * BLANK)
         for start in range(0, len(rows), ROWS_PER_CALL):
             part = [
                 {**blank, **r} for r in rows[start : start + ROWS_PER_CALL]
@@ -222,16 +220,13 @@ class MilvusStore(VideoStore):
     def _all(
         self, kind: str, condition: str, fields: list[str]
     ) -> Iterator[dict]:
-        pages = self._client.query_iterator(
+        return self._client.iterate(
             self._collection(kind),
             filter=condition,
             output_fields=fields,
             batch_size=ROWS_PER_CALL,
             consistency_level='Strong',
         )
-        while rows := pages.next():
-            yield from rows
-        pages.close()
 
 
 def _groups(values: Sequence[str]) -> Iterator[list[str]]:

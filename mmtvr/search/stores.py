@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from mmtvr.errors import SetupError
 from mmtvr.search.lance_store import LanceStore
+from mmtvr.search.milvus_address import without_secrets
 from mmtvr.search.milvus_store import MilvusStore
 from mmtvr.search.store import VideoStore
 
@@ -41,8 +42,8 @@ def open_store(url: str | os.PathLike[str]) -> VideoStore:
         return LanceStore(url)
     known = [f'{each}://' for each in (*CLUSTERS, *OBJECT_STORES)]
     raise SetupError(
-        f'{url!r} is no address of an index: give a folder, or one of '
-        f'{", ".join(known)}'
+        f'{without_secrets(url)!r} is no address of an index: give a '
+        f'folder, or one of {", ".join(known)}'
     )
 
 

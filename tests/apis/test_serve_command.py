@@ -37,8 +37,8 @@ def served(monkeypatch, tmp_path):
     monkeypatch.setattr('mmtvr.serve.app.create_app', create_app)
     monkeypatch.setattr('uvicorn.Server', Server)
 
-    def run(*arguments):
-        arguments = ['serve', 'shapes', '--cache', str(tmp_path), *arguments]
+    def run(*arguments, index='shapes'):
+        arguments = ['serve', index, '--cache', str(tmp_path), *arguments]
         given.status = main(arguments)
         return given
 
@@ -60,6 +60,15 @@ def test_programs_are_told_the_address(served, capsys):
     host, port = served('--port', '0', '--json').address
     told = json.loads(capsys.readouterr().out)
     assert told == dict(url=f'http://{host}:{port}/', index='shapes', videos=6)
+
+
+def test_the_page_does_not_tell_how_to_log_in(served, capsys):
+    address = 'https://{}db.example.org/shapes{}'
+    given = served(
+        *('--port', '0'), index=address.format('ann:secret@', '?token=secret')
+    )
+    assert given.options['title'] == address.format('', '')
+    assert 'secret' not in ''.join(capsys.readouterr())
 
 
 def test_other_addresses_are_warned_of(served, capsys):
