@@ -49,7 +49,11 @@ def choose_indices(count: int) -> list[list[int]]:
 
 
 def judge(
-    open_reader: Open, path: Path, numbers: Sequence[int], turn: int = 0
+    open_reader: Open,
+    path: Path,
+    numbers: Sequence[int],
+    turn: int = 0,
+    mirrored: bool = False,
 ) -> str:
     """Try a reader on a file.
 
@@ -58,6 +62,7 @@ def judge(
         path: The file.
         numbers: The frames that it holds; empty: nothing can be decoded.
         turn: Degrees, clockwise, by which it is to be shown turned.
+        mirrored: Whether left and right are then to be swapped.
 
     Returns:
         ``'right'``, ``'raises'``, or what is wrong.
@@ -65,7 +70,7 @@ def judge(
     try:
         for short_side in SHORT_SIDES:
             with open_reader(path, short_side=short_side) as reader:
-                wrong = find_wrong(reader, numbers, turn)
+                wrong = find_wrong(reader, numbers, turn, mirrored)
             if wrong:
                 return wrong
     except UnreadableVideoError:
@@ -74,7 +79,10 @@ def judge(
 
 
 def find_wrong(
-    reader: VideoReader, numbers: Sequence[int], turn: int = 0
+    reader: VideoReader,
+    numbers: Sequence[int],
+    turn: int = 0,
+    mirrored: bool = False,
 ) -> str:
     """Compare frames with what they should show.
 
@@ -82,6 +90,7 @@ def find_wrong(
         reader: An open file.
         numbers: The frames that it holds.
         turn: Degrees, clockwise, by which they are to be shown turned.
+        mirrored: Whether left and right are then to be swapped.
 
     Returns:
         What is wrong, in a few words; empty if all is right.
@@ -93,7 +102,8 @@ def find_wrong(
         frames = reader.get_frames(indices)
         for frame, index in zip(frames, indices, strict=True):
             asked += 1
-            picture = np.rot90(frame, turn // 90)
+            picture = frame[:, ::-1] if mirrored else frame
+            picture = np.rot90(picture, turn // 90)
             wrong += read_stamp(picture) != numbers[index]
             error = max(error, colour_error(picture))
     if wrong:
@@ -144,7 +154,9 @@ def compare(
         path = folder / kind.file
         row = [path.suffix.removeprefix('.'), kind.name]
         for open_reader in readers.values():
-            row.append(judge(open_reader, path, numbers, kind.turn))
+            row.append(
+                judge(open_reader, path, numbers, kind.turn, kind.mirrored)
+            )
         rows.append(row)
     return rows
 

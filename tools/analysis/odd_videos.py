@@ -1,13 +1,23 @@
 """Video files with several streams, covers, sound, or a changing size."""
 
 import io
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
-from stamped_videos import Encoding, add_video, encode
-from video_kind import GOP12
+from stamped_videos import RATE, Encoding, add_video, encode
+from video_kind import GOP12, SHARP
+
+FOREIGN = range(1000, 1060)
+HEADER = b"""[Script Info]
+[V4+ Styles]
+Format: Name, Fontname, Fontsize
+Style: Default,Arial,16
+[Events]
+Format: Layer, Start, End, Style, Text
+"""
 
 
 def two_streams(path: Path) -> list[int]:
@@ -17,7 +27,7 @@ def two_streams(path: Path) -> list[int]:
     small = Encoding(
         options={**GOP12, 'crf': '40'},
         size=(96, 80),
-        numbers=range(1000, 1060),
+        numbers=FOREIGN,
     )
     best = Encoding(options=GOP12)
     with av.open(str(path), 'w') as container:
@@ -28,6 +38,41 @@ def two_streams(path: Path) -> list[int]:
             for packet in encode(stream, encoding):
                 container.mux(packet)
     return list(best.numbers)
+
+
+def two_programs(path: Path) -> list[int]:
+    """The larger of two streams second, where no bit rate is told."""
+    sharp = {**SHARP, 'bf': '2'}
+    encodings = [
+        Encoding('mpeg2video', options=sharp, size=(96, 80), numbers=FOREIGN),
+        Encoding('mpeg2video', options=sharp),
+    ]
+    with av.open(str(path), 'w') as container:
+        packets = [
+            encode(add_video(container, encoding), encoding)
+            for encoding in encodings
+        ]
+        for pair in zip(*packets, strict=True):
+            for packet in pair:
+                container.mux(packet)
+    return list(encodings[1].numbers)
+
+
+def timecode_and_text(path: Path) -> list[int]:
+    """Subtitles are the first track, and a time code is one more."""
+    encoding = Encoding(options=GOP12)
+    with av.open(str(path), 'w') as container:
+        text = container.add_stream('mov_text')
+        text.codec_context.subtitle_header = HEADER
+        stream = add_video(container, encoding)
+        stream.metadata['timecode'] = '01:00:00:00'
+        line = av.Packet(b'\0\4text')
+        line.stream, line.time_base = text, Fraction(1, RATE)
+        line.pts, line.dts, line.duration = 0, 0, 60
+        packets = [line, *encode(stream, encoding)]
+        for packet in packets:
+            container.mux(packet)
+    return list(encoding.numbers)
 
 
 def sound_first(path: Path) -> list[int]:

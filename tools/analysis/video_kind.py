@@ -23,12 +23,14 @@ class Kind:
             which they are shown, or an empty list for a file of which nothing
             can be decoded.
         turn: Degrees, clockwise, by which it is to be shown turned.
+        mirrored: Whether left and right are then to be swapped.
     """
 
     name: str
     file: str
     make: Callable[[Path], list[int]]
     turn: int = 0
+    mirrored: bool = False
 
 
 def plain(

@@ -3,8 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from edited_videos import EDITED_KINDS
 from h264_kinds import H264_KINDS, H264_MP4
+from joined_videos import JOINED_KINDS
 from odd_videos import cover, sound_only
+from other_kinds import OTHER_KINDS
+from program_videos import PROGRAM_KINDS
 from video_kind import GOP12, SHARP, Kind, plain
 
 
@@ -26,8 +30,17 @@ def _write(content: bytes) -> Callable[[Path], list[int]]:
     return make
 
 
+H264_AVI = plain('', '', options=GOP12, container_format='avi')
+H264_FLV = plain('', '', options=GOP12, container_format='flv')
+
+VP9 = {'b': '1M', 'g': '30', 'deadline': 'realtime', 'cpu-used': '8'}
+
 KINDS = [
     *H264_KINDS,
+    *EDITED_KINDS,
+    *JOINED_KINDS,
+    *OTHER_KINDS,
+    *PROGRAM_KINDS,
     plain('HEVC', 'hevc.mp4', 'libx265', {'x265-params': 'keyint=12:crf=18'}),
     plain('HEVC', 'hevc.mkv', 'libx265', {'x265-params': 'keyint=12:crf=18'}),
     plain('HEVC', 'hevc.ts', 'libx265', {'x265-params': 'keyint=12:crf=18'}),
@@ -53,24 +66,13 @@ KINDS = [
     plain('AV1', 'av1.mp4', 'libsvtav1', {'preset': '12', 'g': '24'}),
     plain('AV1', 'av1.webm', 'libsvtav1', {'preset': '12', 'g': '24'}),
     plain(
-        'VP8, hidden frames',
+        'VP8',
         'vp8.webm',
         'libvpx',
-        {
-            'b': '1M',
-            'auto-alt-ref': '1',
-            'lag-in-frames': '16',
-            'g': '30',
-            'arnr-maxframes': '5',
-        },
+        {'b': '1M', 'g': '30'},
     ),
-    plain(
-        'VP9, hidden frames',
-        'vp9.webm',
-        'libvpx-vp9',
-        {'b': '1M', 'auto-alt-ref': '1', 'lag-in-frames': '16', 'g': '30'},
-    ),
-    plain('VP9', 'vp9.mp4', 'libvpx-vp9', {'b': '1M', 'g': '30'}),
+    plain('VP9', 'vp9.webm', 'libvpx-vp9', VP9),
+    plain('VP9', 'vp9.mp4', 'libvpx-vp9', VP9),
     plain(
         'VP9, alpha',
         'vp9_alpha.webm',
@@ -113,6 +115,8 @@ KINDS = [
     Kind('sound only', 'sound.m4a', sound_only),
     Kind('sound with a cover', 'song.mp4', lambda p: cover(p, False)),
     Kind('cut off', 'cut.mp4', _cut_bytes(H264_MP4, 0.6)),
+    Kind('cut off', 'cut.avi', _cut_bytes(H264_AVI, 0.6)),
+    Kind('cut off', 'cut.flv', _cut_bytes(H264_FLV, 0.6)),
     Kind('head only', 'head.mp4', _cut_bytes(H264_MP4, 0.01)),
     Kind(
         'cut off, index first',

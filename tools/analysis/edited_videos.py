@@ -1,0 +1,129 @@
+"""Kinds of MP4 files that are shown in another way than they are stored."""
+
+from pathlib import Path
+
+from mp4_boxes import set_edits, set_matrix
+from stamped_videos import Encoding, write_video
+from video_kind import GOP12, Kind
+
+# FFmpeg's muxer shifts the first picture by two frames, for the B-frames.
+BEGIN = 2 / 25
+WHOLE = list(range(60))
+
+
+def edited(
+    name: str,
+    file: str,
+    edits: list[tuple[float, float, int]],
+    numbers: list[int],
+) -> Kind:
+    """Describe a file with an edit list.
+
+    Args:
+        name: What it is called in the table.
+        file: Name of the file.
+        edits: For each part how long it is shown, where it begins (both in
+            seconds; -1 for a pause), and its speed.
+        numbers: The frames that it shows; none if it is to be refused.
+
+    Returns:
+        The kind.
+    """
+
+    def make(path: Path) -> list[int]:
+        write_video(path, Encoding(options=GOP12))
+        shifted = [
+            (seconds, begin if begin == -1 else begin + BEGIN, speed)
+            for seconds, begin, speed in edits
+        ]
+        set_edits(path, shifted)
+        return numbers
+
+    return Kind(name, file, make)
+
+
+def turned(
+    name: str,
+    file: str,
+    matrix: tuple[int, int, int, int],
+    turn: int,
+    mirrored: bool,
+) -> Kind:
+    """Describe a file with a matrix.
+
+    Args:
+        name: What it is called in the table.
+        file: Name of the file.
+        matrix: See :func:`mp4_boxes.set_matrix`.
+        turn: Degrees, clockwise, by which it turns.
+        mirrored: Whether it then swaps left and right.
+
+    Returns:
+        The kind.
+    """
+
+    def make(path: Path) -> list[int]:
+        numbers = write_video(path, Encoding(options=GOP12))
+        set_matrix(path, *matrix)
+        return numbers
+
+    return Kind(name, file, make, turn, mirrored)
+
+
+EDITED_KINDS = [
+    edited(
+        'H.264, edits: a pause first',
+        'edit_pause.mp4',
+        [(0.5, -1, 1), (2.4, 0, 1)],
+        WHOLE,
+    ),
+    edited(
+        'H.264, edits: two parts',
+        'edit_two.mp4',
+        [(0.8, 0, 1), (0.8, 1.6, 1)],
+        [*range(20), *range(40, 60)],
+    ),
+    edited(
+        'H.264, edits: parts between keyframes',
+        'edit_middle.mp4',
+        [(1, 0.2, 1), (0.4, 1.6, 1)],
+        [*range(5, 30), *range(40, 50)],
+    ),
+    edited(
+        'H.264, edits: parts the other way round',
+        'edit_back.mp4',
+        [(0.8, 1.6, 1), (0.8, 0, 1)],
+        [*range(40, 60), *range(20)],
+    ),
+    edited(
+        'H.264, edits: a part twice',
+        'edit_twice.mp4',
+        [(1, 0, 1), (1, 0, 1)],
+        [*range(25), *range(25)],
+    ),
+    edited(
+        'H.264, edits: begins before the first picture',
+        'edit_before.mp4',
+        [(2.4, -BEGIN / 2, 1)],
+        list(range(59)),
+    ),
+    edited(
+        'H.264, edits: a pause between pictures',
+        'edit_gap.mp4',
+        [(0.8, 0, 1), (0.4, -1, 1), (0.8, 0.8, 1)],
+        [],
+    ),
+    edited(
+        'H.264, edits: a picture that is held',
+        'edit_held.mp4',
+        [(1, 0.4, 0), (1.6, 0.8, 1)],
+        [],
+    ),
+    edited('H.264, edits: another speed', 'edit_fast.mp4', [(1.2, 0, 2)], []),
+    turned('H.264, mirrored', 'mirrored.mp4', (-1, 0, 0, 1), 0, True),
+    turned('H.264, upside down', 'upside_down.mp4', (1, 0, 0, -1), 180, True),
+    turned('H.264, mirrored, turned', 'mirror_90.mp4', (0, 1, 1, 0), 90, True),
+    turned(
+        'H.264, mirrored, turned', 'mirror_270.mp4', (0, -1, -1, 0), 270, True
+    ),
+]
