@@ -1,11 +1,10 @@
 """What a video file tells and holds, without decoding all of it."""
 
-import os
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmtvr.video.reader import UnreadableVideoError
+from mmtvr.video.opening import name_failures, open_video
 
 # A file of keyframes only has thousands; beyond this every second is left out.
 MOST_KEYFRAMES = 40
@@ -50,18 +49,9 @@ def inspect_video(path: str) -> dict:
     Raises:
         UnreadableVideoError: If it is no video.
     """
-    import av
-
-    try:
-        with av.open(os.path.abspath(path)) as container:
-            stream = container.streams.best('video')
-            if stream is None:
-                raise UnreadableVideoError(f'{path}: it holds no video')
-            if stream.codec_context is None:
-                raise UnreadableVideoError(f'{path}: its format is unknown')
-            return _inspect(container, stream)._asdict()
-    except (av.FFmpegError, ValueError) as error:
-        raise UnreadableVideoError(f'{path}: {error}') from error
+    container, stream = open_video(path)
+    with container, name_failures(path):
+        return _inspect(container, stream)._asdict()
 
 
 def _inspect(container: Any, stream: Any) -> Inspection:
@@ -80,7 +70,7 @@ def _inspect(container: Any, stream: Any) -> Inspection:
     if stream.duration:
         seconds = float(stream.duration * stream.time_base)
     return Inspection(
-        codec=stream.codec_context.name if stream.codec_context else '',
+        codec=stream.codec_context.name,
         seconds=seconds,
         fps=float(stream.average_rate or 0),
         frames_told=stream.frames,

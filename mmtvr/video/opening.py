@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from mmtvr.video.edit_lists import why_not_followed
 from mmtvr.video.reader import UnreadableVideoError
 
 
@@ -22,7 +23,8 @@ def open_video(path: str) -> tuple[Any, Any]:
         PyAV's container and the stream that FFmpeg takes for the best.
 
     Raises:
-        UnreadableVideoError: If there is no video.
+        UnreadableVideoError: If there is no video, or if it is edited in a
+            way that FFmpeg does not follow.
     """
     import av
 
@@ -38,6 +40,7 @@ def open_video(path: str) -> tuple[Any, Any]:
                 raise UnreadableVideoError(f'{path}: it holds no video')
             if stream.codec_context is None:
                 raise UnreadableVideoError(f'{path}: its format is unknown')
+            _refuse_edits(container, stream, path)
             _leave_others(container, stream)
             stream.codec_context.thread_count = 1
         except BaseException:
@@ -69,12 +72,20 @@ def name_failures(path: str) -> Iterator[None]:
         raise UnreadableVideoError(f'{path}: {reason}') from error
 
 
+def _refuse_edits(container: Any, stream: Any, path: str) -> None:
+    if container.format.name.startswith('mov,'):
+        reason = why_not_followed(path, stream.id)
+        if reason is not None:
+            raise UnreadableVideoError(f'{path}: {reason}')
+
+
 def _find_best(container: Any) -> Any:
+    """Choose as FFmpeg, which takes the first where no bit rate is known."""
     best = container.streams.best('video')
-    if best is None or not _is_decoration(best):
+    videos = [s for s in container.streams.video if not _is_decoration(s)]
+    if best in videos and (best.codec_context is None or best.bit_rate):
         return best
-    others = [s for s in container.streams.video if not _is_decoration(s)]
-    return max(others, key=_count_pixels, default=None)
+    return max(videos, key=_rank, default=None)
 
 
 def _is_decoration(stream: Any) -> bool:
@@ -84,8 +95,12 @@ def _is_decoration(stream: Any) -> bool:
     return bool(stream.disposition & kinds)
 
 
-def _count_pixels(stream: Any) -> int:
-    return stream.codec_context.width * stream.codec_context.height
+def _rank(stream: Any) -> tuple[bool, int]:
+    from av.stream import Disposition
+
+    codec = stream.codec_context
+    pixels = 0 if codec is None else codec.width * codec.height
+    return bool(stream.disposition & Disposition.default), pixels
 
 
 def _leave_others(container: Any, stream: Any) -> None:

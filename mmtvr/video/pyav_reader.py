@@ -7,12 +7,15 @@ from typing import Any
 import numpy as np
 
 from mmtvr.video.file_memory import MEMORY
+from mmtvr.video.mpeg_sizes import changes_size
 from mmtvr.video.opening import name_failures, open_video
 from mmtvr.video.pictures import PictureMaker
 from mmtvr.video.reader import UnreadableVideoError, VideoReader
 
 #: Decoded frames are kept up to so many bytes while they are counted.
 KEPT_BYTES = 128 * 2**20
+# Here packets count as damaged beside a gap, also where parts were joined.
+MARK_GAPS = ('mpegts', 'mpeg')
 
 
 class PyAVReader(VideoReader):
@@ -149,12 +152,22 @@ def decode_in_order(container: Any, stream: Any) -> Iterator[Any]:
 
     Yields:
         PyAV's frames, in the order of display.
+
+    Raises:
+        ValueError: If a packet behind the first keyframe is damaged.
     """
     import av
 
     begun = False
+    marks_damage = container.format.name not in MARK_GAPS
     for packet in container.demux(stream):
+        if changes_size(stream.codec_context, packet):
+            # Its decoder loses the picture that it still holds.
+            yield from stream.codec_context.decode(None)
+            stream.codec_context.flush_buffers()
         begun |= packet.is_keyframe
+        if packet.is_corrupt and begun and marks_damage:
+            raise ValueError('a packet is damaged or cut off')
         try:
             yield from packet.decode()
         except av.InvalidDataError:

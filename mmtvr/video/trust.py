@@ -8,7 +8,6 @@ from mmtvr.video.packets import UNKNOWN_TIME, PacketTable
 # here is read in order, which is right for all of them.
 CONTAINERS = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
 CODECS = ('h264', 'hevc', 'vp8', 'vp9')
-INSPECTED = ('h264', 'hevc', 'vp8')
 
 
 def why_in_order(table: PacketTable) -> str | None:
@@ -28,14 +27,14 @@ def why_in_order(table: PacketTable) -> str | None:
         return f'container {table.container}'
     if table.codec not in CODECS:
         return f'codec {table.codec}'
-    if table.codec in INSPECTED and not table.inspected:
+    if not table.inspected:
         return 'units without lengths'
     if not len(table.pts):
         return 'no packet'
     if table.odd.any():
         return 'an edit list, damage or new settings on the way'
     if not table.shown.all():
-        return 'packets without a picture'
+        return 'packets that are not one picture each'
     if not (table.key[0] and table.closed[0]):
         return 'no keyframe at the beginning'
     return _why_not_by_time(table) or _why_not_by_settings(table)

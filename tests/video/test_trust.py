@@ -39,7 +39,7 @@ def test_usual_file_is_trusted():
         (dict(codec='mpeg4'), 'codec mpeg4'),
         (dict(inspected=False), 'units without lengths'),
         (dict(odd=np.arange(8) == 3), 'an edit list'),
-        (dict(shown=np.arange(8) != 3), 'packets without a picture'),
+        (dict(shown=np.arange(8) != 3), 'not one picture each'),
         (dict(key=np.arange(8) == 4), 'no keyframe at the beginning'),
         (dict(pts=np.array([0, 3, 1, 1, 4, 7, 5, 6])), 'two pictures'),
         (
