@@ -19,8 +19,9 @@ class AutoReader(VideoReader):
 
     Container, format and packets decide, see :func:`why_in_order`: either
     :class:`SelectiveReader` or :class:`PyAVReader`. If a decoder does not do
-    what the packets promised, the file is read in order from then on. The
-    decision is remembered as long as the file stays as it is.
+    what the packets promised, the file is opened with more care, and if it
+    still does not, read in order from then on. The decision is remembered as
+    long as the file stays as it is.
 
     Args:
         path: The video file.
@@ -72,11 +73,14 @@ class AutoReader(VideoReader):
         """Decode frames, see :class:`VideoReader`."""
         if isinstance(self._reader, PyAVReader):
             return self._reader.get_frames(indices)
-        try:
-            return self._reader.get_frames(indices)
-        except (MustReadInOrderError, UnreadableVideoError) as error:
-            self._read_in_order(str(error))
-            return self._get_promised(indices)
+        while isinstance(self._reader, SelectiveReader):
+            try:
+                return self._reader.get_frames(indices)
+            except (MustReadInOrderError, UnreadableVideoError) as error:
+                self._reader.close()
+                self._take_more_care(str(error))
+                self._reader = self._choose()
+        return self._get_promised(indices)
 
     def get_times(self) -> np.ndarray:
         """Tell when each frame is shown, see :class:`VideoReader`."""
@@ -87,20 +91,24 @@ class AutoReader(VideoReader):
         self._reader.close()
 
     def _choose(self) -> VideoReader:
-        if not self._findings.in_order:
+        while not self._findings.in_order:
             try:
-                reader = SelectiveReader(self.path, self.short_side)
+                reader = SelectiveReader(
+                    self.path,
+                    self.short_side,
+                    try_decoders=self._findings.needs_trial,
+                )
             except MustReadInOrderError as error:
-                self._findings.in_order = str(error)
+                self._take_more_care(str(error))
             else:
                 self._findings.in_order = ''
                 return reader
         return PyAVReader(self.path, self.short_side)
 
-    def _read_in_order(self, reason: str) -> None:
-        self._reader.close()
-        self._findings.in_order = reason
-        self._reader = PyAVReader(self.path, self.short_side)
+    def _take_more_care(self, reason: str) -> None:
+        if self._findings.needs_trial:
+            self._findings.in_order = reason
+        self._findings.needs_trial = True
 
     def _get_promised(self, indices: Sequence[int]) -> np.ndarray:
         """Get frames that were asked for before the count was certain."""

@@ -17,11 +17,14 @@ class Findings:
     Attributes:
         in_order: Why it must be read in order; an empty text for a file that
             need not, None if nobody has looked.
+        needs_trial: Whether the first pictures must be decoded to know how,
+            since container and settings did not tell all or were wrong.
         times: Shape (number of frames,), seconds since the first frame, of a
             file that was decoded to the end.
     """
 
     in_order: str | None = None
+    needs_trial: bool = False
     times: np.ndarray | None = None
 
 

@@ -7,6 +7,7 @@ the parent, even if a decoder holds the interpreter at that moment.
 
 import contextlib
 import importlib
+import mmap
 import os
 import signal
 import sys
@@ -73,6 +74,7 @@ def _prepare(parent: int) -> None:
 class _Server:
     def __init__(self, shared: int) -> None:
         self.shared = shared
+        self.memory: mmap.mmap | None = None
         self.readers: dict[int, VideoReader] = {}
 
     def answer(self, request: dict) -> dict:
@@ -119,18 +121,24 @@ class _Server:
         return dict(value=value)
 
     def _share(self, *arrays: np.ndarray) -> list[tuple]:
-        arrays = [np.ascontiguousarray(array) for array in arrays]
-        needed, place = sum(array.nbytes for array in arrays), 0
-        # Pages that stay are filled four times as fast as new ones.
-        size = os.fstat(self.shared).st_size
-        if not needed <= size <= max(KEPT_BYTES, needed):
-            os.ftruncate(self.shared, needed)
+        self._make_room(sum(array.nbytes for array in arrays))
+        place = 0
         for array in arrays:
-            left = memoryview(array).cast('B') if array.size else b''
-            while left:
-                written = os.pwrite(self.shared, left, place)
-                left, place = left[written:], place + written
+            shared = np.ndarray(array.shape, array.dtype, self.memory, place)
+            shared[...] = array
+            place += array.nbytes
         return [(array.shape, array.dtype.str) for array in arrays]
+
+    def _make_room(self, needed: int) -> None:
+        # Pages that stay are filled four times as fast as new ones, and
+        # mapped ones three times as fast as by a call for each piece.
+        size = 0 if self.memory is None else len(self.memory)
+        # Nothing cannot be mapped.
+        needed = max(needed, 1)
+        if not needed <= size <= max(KEPT_BYTES, needed):
+            self.memory = None
+            os.ftruncate(self.shared, needed)
+            self.memory = mmap.mmap(self.shared, needed)
 
 
 def _run(request: dict) -> Any:

@@ -8,8 +8,11 @@ from typing import Any
 from mmtvr.video.edit_lists import why_not_followed
 from mmtvr.video.reader import UnreadableVideoError
 
+# No decoder has this name, so that FFmpeg tries none.
+WITHOUT_DECODERS = dict(codec_whitelist='none')
 
-def open_video(path: str) -> tuple[Any, Any]:
+
+def open_video(path: str, try_decoders: bool = True) -> tuple[Any, Any]:
     """Open a file and find its video.
 
     Pictures that only decorate, as the cover of a piece of music, are no
@@ -18,6 +21,12 @@ def open_video(path: str) -> tuple[Any, Any]:
 
     Args:
         path: The video file.
+        try_decoders: Have FFmpeg decode the first pictures, often more than
+            seven, to find out what the container does not tell. False: the
+            size is that of the container, and the order of display is what
+            the settings of the stream say, which may both be wrong. A file
+            with several videos is opened as if it were True, since they are
+            compared by what was decoded.
 
     Returns:
         PyAV's container and the stream that FFmpeg takes for the best.
@@ -33,8 +42,12 @@ def open_video(path: str) -> tuple[Any, Any]:
             # FFmpeg takes the name a:b.mp4 for an address.
             os.path.abspath(path),
             metadata_errors='ignore',
+            options={} if try_decoders else WITHOUT_DECODERS,
         )
         try:
+            if not try_decoders and len(container.streams.video) > 1:
+                container.close()
+                return open_video(path)
             stream = _find_best(container)
             if stream is None:
                 raise UnreadableVideoError(f'{path}: it holds no video')

@@ -61,11 +61,16 @@ def make_table(
     rows = []
     for packet in packets:
         facts = PacketFacts() if inspect is None else inspect(packet)
-        times = (
-            UNKNOWN_TIME if time is None else time
-            for time in (packet.pts, packet.dts)
+        pts, dts = packet.pts, packet.dts
+        rows.append(
+            (
+                UNKNOWN_TIME if pts is None else pts,
+                UNKNOWN_TIME if dts is None else dts,
+                packet.is_keyframe,
+                *facts,
+                _is_odd(packet),
+            )
         )
-        rows.append((*times, packet.is_keyframe, *facts, _is_odd(packet)))
     columns = np.array(rows, np.int64).reshape(-1, 8).T
     pts, dts = columns[:2]
     key, closed, droppable, parameters, shown, odd = columns[2:].astype(bool)
@@ -88,5 +93,5 @@ def _is_odd(packet: Any) -> bool:
     return (
         packet.is_discard
         or packet.is_corrupt
-        or any(packet.has_sidedata(kind) for kind in CHANGES)
+        or any(side.data_type in CHANGES for side in packet.iter_sidedata())
     )

@@ -9,6 +9,7 @@ import numpy as np
 from mmtvr.video.file_memory import MEMORY
 from mmtvr.video.mpeg_sizes import changes_size
 from mmtvr.video.opening import name_failures, open_video
+from mmtvr.video.picture_stack import PictureStack
 from mmtvr.video.pictures import PictureMaker
 from mmtvr.video.reader import UnreadableVideoError, VideoReader
 
@@ -83,21 +84,17 @@ class PyAVReader(VideoReader):
                 f'{self.path}: it has {len(self)} frames; asked for '
                 f'{min(order)} to {max(order)}'
             )
-        wanted = set(order)
-        pictures = {}
+        stack = PictureStack(order, self._maker)
         with name_failures(self.path):
             for index, frame in enumerate(self._frames()):
-                if index == 0:
-                    self._maker.look_at(frame)
-                if index in wanted:
-                    pictures[index] = self._maker.make(frame)
-                if len(pictures) == len(wanted):
+                stack.offer(index, frame)
+                if stack.is_full:
                     break
-        if len(pictures) < len(wanted):
+        if not stack.is_full:
             raise UnreadableVideoError(
                 f'{self.path}: it has changed while it was read'
             )
-        return np.stack([pictures[index] for index in order])
+        return stack.take()
 
     def get_times(self) -> np.ndarray:
         """Tell when each frame is shown, see :class:`VideoReader`."""

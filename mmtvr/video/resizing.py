@@ -33,9 +33,20 @@ def resize_frames(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     Returns:
         Shape (T, height, width, 3), uint8.
     """
-    import cv2
-
     resized = np.empty((len(frames), *size, 3), np.uint8)
     for frame, into in zip(frames, resized, strict=True):
-        cv2.resize(frame, size[::-1], into, interpolation=cv2.INTER_CUBIC)
+        resize_frame(frame, into)
     return resized
+
+
+def resize_frame(frame: np.ndarray, into: np.ndarray) -> None:
+    """Resize a picture, bicubically.
+
+    Args:
+        frame: Shape (H, W, 3), uint8.
+        into: Where to, contiguous; its shape tells the size.
+    """
+    import cv2
+
+    height, width = into.shape[:2]
+    cv2.resize(frame, (width, height), into, interpolation=cv2.INTER_CUBIC)

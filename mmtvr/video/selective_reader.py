@@ -10,6 +10,7 @@ import numpy as np
 
 from mmtvr.video.opening import name_failures, open_video
 from mmtvr.video.packets import PacketTable, make_table
+from mmtvr.video.picture_stack import PictureStack
 from mmtvr.video.pictures import PictureMaker
 from mmtvr.video.reader import VideoReader
 from mmtvr.video.trust import find_beginnings, why_in_order
@@ -34,6 +35,9 @@ class SelectiveReader(VideoReader):
     Args:
         path: The video file.
         short_side: See :class:`VideoReader`.
+        try_decoders: See :func:`open_video`. False opens several times as
+            fast; where what was not found out matters, reading the frames
+            raises.
 
     Raises:
         UnreadableVideoError: If the file cannot be opened.
@@ -42,10 +46,14 @@ class SelectiveReader(VideoReader):
     """
 
     def __init__(
-        self, path: str | os.PathLike, short_side: int | None = None
+        self,
+        path: str | os.PathLike,
+        short_side: int | None = None,
+        try_decoders: bool = True,
     ) -> None:
         super().__init__(path, short_side)
-        self._container, self._stream = open_video(self.path)
+        self._try_decoders = try_decoders
+        self._container, self._stream = open_video(self.path, try_decoders)
         try:
             self._packets: list[Any] | None = []
             with name_failures(self.path):
@@ -103,11 +111,11 @@ class SelectiveReader(VideoReader):
             )
         wanted = self._order[order]
         plan = self._plan(wanted)
-        pictures: dict[int, np.ndarray] = {}
+        stack = PictureStack(wanted.tolist(), self._maker)
         with name_failures(self.path), closing(self._fetch(plan)) as packets:
             for part in plan:
-                self._decode(part, packets, set(wanted.tolist()), pictures)
-        return np.stack([pictures[packet] for packet in wanted.tolist()])
+                self._decode(part, packets, stack)
+        return stack.take()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -161,21 +169,21 @@ class SelectiveReader(VideoReader):
         self,
         part: np.ndarray,
         packets: Iterator[Any],
-        wanted: set[int],
-        pictures: dict[int, np.ndarray],
+        stack: PictureStack,
     ) -> None:
         """Decode one part and convert its wanted frames."""
         frames = self._feed(islice(packets, len(part)))
-        for number in part[np.argsort(self._table.pts[part])].tolist():
+        shown = part[np.argsort(self._table.pts[part])]
+        times = self._table.pts[shown].tolist()
+        for number, time in zip(shown.tolist(), times, strict=True):
             frame = next(frames, None)
-            if frame is None or frame.pts != self._table.pts[number]:
+            if frame is None or frame.pts != time:
                 raise MustReadInOrderError('frames that were not expected')
             if frame.is_corrupt:
                 raise MustReadInOrderError('frames without what they refer to')
             if (frame.height, frame.width) != self._shape:
                 raise MustReadInOrderError('a change of the size')
-            if number in wanted:
-                pictures[number] = self._maker.make(frame)
+            stack.offer(number, frame)
         if next(frames, None) is not None:
             raise MustReadInOrderError('more frames than packets')
         self._stream.codec_context.flush_buffers()
@@ -192,7 +200,7 @@ class SelectiveReader(VideoReader):
         if self._packets is not None:
             yield from (self._packets[number] for number in numbers)
             return
-        container, stream = open_video(self.path)
+        container, stream = open_video(self.path, self._try_decoders)
         with container:
             packets = (p for p in container.demux(stream) if p.size)
             next_number = 0

@@ -88,10 +88,17 @@ class SupervisedReader(VideoReader):
 
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
         """Decode frames, see :class:`VideoReader`."""
+        wanted = np.asarray(indices, np.int64).reshape(-1)
+        different, places = np.unique(wanted, return_inverse=True)
+        if len(different) < len(wanted):
+            return self._ask_for_frames(different)[places]
+        return self._ask_for_frames(wanted)
+
+    def _ask_for_frames(self, indices: np.ndarray) -> np.ndarray:
         # Mostly wanted too, and each question costs two changes of process.
         answer = self._ask(
             'frames',
-            indices=[int(i) for i in indices],
+            indices=indices.tolist(),
             with_times=self._times is None,
         )
         self._known['original_shape'] = answer['original_shape']

@@ -5,6 +5,7 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,7 +18,10 @@ from mmtvr.video import (
     TorchCodecReader,
     UnreadableVideoError,
 )
-from mmtvr.video.selective_reader import SelectiveReader
+from mmtvr.video.selective_reader import (
+    MustReadInOrderError,
+    SelectiveReader,
+)
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools/analysis'
 HERE = [
@@ -215,6 +219,48 @@ def test_decoder_that_breaks_its_promise_is_read_in_order(
     )
     assert [read_stamp(f) for f in reader.get_frames([7, 30])] == [7, 30]
     assert reader.in_order == 'frames that were not expected'
+
+
+def test_container_that_tells_another_size_is_seen_through(
+    tiny_videos, read_stamp, tmp_path
+):
+    content = bytearray((tiny_videos / 'videos/video0.mp4').read_bytes())
+    size = content.index(b'avc1', content.index(b'stsd')) + 28
+    content[size : size + 4] = (32).to_bytes(2, 'big') * 2
+    path = tmp_path / 'other_size.mp4'
+    path.write_bytes(content)
+    with pytest.raises(MustReadInOrderError, match='change of the size'):
+        SelectiveReader(path, try_decoders=False).get_frames([7])
+    with AutoReader(path) as reader, PyAVReader(path) as reference:
+        frames = reader.get_frames([7, 30])
+        np.testing.assert_array_equal(frames, reference.get_frames([7, 30]))
+        assert not reader.in_order
+    assert [read_stamp(frame) for frame in frames] == [7, 30]
+
+
+def test_file_that_changes_between_visits_is_read_anew(
+    tiny_videos, read_stamp, tmp_path
+):
+    path = tmp_path / 'video.mp4'
+    for name, count in (('video0.mp4', 40), ('video1.mp4', 30)):
+        path.write_bytes((tiny_videos / 'videos' / name).read_bytes())
+        with AutoReader(path) as reader:
+            assert len(reader) == count
+            frames = reader.get_frames([count - 1, 4])
+        assert [read_stamp(frame) for frame in frames] == [count - 1, 4]
+
+
+def test_reduced_pictures_keep_their_colours(tools, tmp_path):
+    kinds, compare, stamped = tools
+    path = tmp_path / 'h264_444.mp4'
+    kinds[path.name].make(path)
+    with AutoReader(path) as whole, AutoReader(path, short_side=60) as reduced:
+        (picture,) = reduced.get_frames([9])
+        (full,) = whole.get_frames([9])
+    height, width = picture.shape[:2]
+    expected = cv2.resize(full, (width, height), interpolation=cv2.INTER_AREA)
+    # Sharp edges differ by the filter.
+    assert np.abs(picture.astype(int) - expected).mean() < 3
 
 
 @pytest.mark.parametrize('indices', [[40], [-1]])
