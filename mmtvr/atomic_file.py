@@ -1,15 +1,14 @@
 """Files that are there as a whole or not at all."""
 
-import errno
 import os
 import shutil
 from pathlib import Path
 
 from mmtvr.errors import SetupError
+from mmtvr.system_errors import FULL
 
 #: Ending of a file that is still being written.
 PARTIAL = '.partial'
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:

@@ -14,12 +14,12 @@ from typing import NoReturn
 from torch import distributed as dist
 
 from mmtvr.apis.launch import launched_rank
-from mmtvr.atomic_file import FULL
 from mmtvr.errors import NonFiniteError, SetupError
 from mmtvr.foreign_text import for_terminal
 from mmtvr.processes import Watchdog, activity, current_watchdog
 from mmtvr.processes.report import DONE
 from mmtvr.processes.signals import ignore_signals
+from mmtvr.system_errors import DENIED, FULL, find_errno
 
 # The launcher ends all processes when the first one fails.
 SECONDS_FOR_LAUNCHER = 10
@@ -36,17 +36,20 @@ def run_command(work: Callable[[], None], when_stopped: str = RESUME) -> int:
         when_stopped: What to say when it is stopped from the keyboard.
 
     Returns:
-        0; 1 after a :class:`SetupError`, a :class:`NonFiniteError` or on a
-        full disk, with the message alone on stderr; 130 when stopped from
-        the keyboard. One of several processes that is done does not return,
-        it ends.
+        0; 1 after a :class:`SetupError`, a :class:`NonFiniteError`, on a full
+        disk or without the right to a file, with the message alone on stderr;
+        130 when stopped from the keyboard. One of several processes that is
+        done does not return, it ends.
     """
     try:
         work()
     except (KeyboardInterrupt, Exception) as error:
-        if isinstance(error, OSError) and error.errno in FULL:
-            full = f'the disk is full: {error}. Make room; then {when_stopped}'
+        if find_errno(error) in FULL:
+            why = first_line(error)
+            full = f'the disk is full: {why}. Make room; then {when_stopped}'
             error = SetupError(full)
+        elif find_errno(error) in DENIED:
+            error = SetupError(f'not allowed: {first_line(error)}')
         if current_watchdog():
             _end_of_several(current_watchdog(), error)
         if isinstance(error, NonFiniteError | SetupError):

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from shlex import quote
 
 import torch
 from mmengine.dist import get_rank
@@ -173,7 +174,13 @@ def describe(report: IndexReport, into: str) -> str:
         if len(listed) > SHOWN:
             more = len(listed) - SHOWN
             lines.append(f'  and {more} more (--json names all)')
-    lines.append(f'search it: mmtvr search {into} "a text"')
+    if report.videos:
+        lines.append(f'search it: mmtvr search {quote(into)} "a text"')
+    elif not report.unreadable:
+        lines.append(
+            'no video was found: in folders, files count that end like videos '
+            'do (.mp4, .mkv, ...); name other files themselves'
+        )
     return '\n'.join(lines)
 
 

@@ -1,12 +1,15 @@
 """The command ``mmtvr``: its sub-commands, each imported when it is asked."""
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 # 128 + SIGPIPE, the status of what the signal ends.
 READER_GONE = 141
+# 128 + SIGINT.
+STOPPED = 130
 # name: (module with main(argv) -> exit status, what it does)
 COMMANDS = {
     'index': ('mmtvr.apis.index_command', 'make or update an index'),
@@ -46,13 +49,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             None.
 
     Returns:
-        The exit status: 2 where the command is unknown, 141 where the reader
-        of the output is gone, as with ``| head``.
+        The exit status: 2 where the command is unknown, 130 when stopped
+        from the keyboard, 141 where the reader of the output is gone, as with
+        ``| head``.
     """
     try:
         status = _run(argv)
         sys.stdout.flush()
         return status
+    except KeyboardInterrupt:
+        # Before a command began: its imports take seconds.
+        print('stopped; nothing was done', file=sys.stderr)
+        return STOPPED
     except BrokenPipeError:
         if not _is_reader_gone():
             raise
@@ -85,4 +93,8 @@ def _run(argv: Sequence[str] | None) -> int:
         print(f'mmtvr: there is no command {name!r}\n', file=sys.stderr)
         print(describe(), file=sys.stderr)
         return 2
-    return import_module(COMMANDS[name][0]).main(rest)
+    status = import_module(COMMANDS[name][0]).main(rest)
+    if status == STOPPED and argv is None:
+        # What PyTorch does at the end would be told of a second Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return status

@@ -82,10 +82,10 @@ def check_model(found: dict[str, Any], ours: dict[str, Any], url: str) -> None:
         return
     differ = [fact for fact in HASHED if found.get(fact) != ours[fact]]
     raise SetupError(
-        f'the index {url} was filled by {name_model(found)}, but the query '
-        f'comes from {name_model(ours)} (different: {", ".join(differ)}). '
-        'Features of two models cannot be compared: search with the first '
-        'one, or index the videos with the second into another place.'
+        f'the index {url} was filled by {name_model(found)}, not by '
+        f'{name_model(ours)} (different: {", ".join(differ)}). Features of '
+        'two models cannot be compared: go on with the first one, or index '
+        'the videos with the second into another place.'
     )
 
 

@@ -1,5 +1,8 @@
 """Reading videos for an index, where one that is broken stops nothing."""
 
+import errno
+import os
+import stat
 from collections.abc import Sequence, Set
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -90,7 +93,13 @@ def name_content(video: FoundVideo) -> str:
 
     Returns:
         Hexadecimal.
+
+    Raises:
+        OSError: The file cannot be opened, or is a pipe or a device, which
+            might never end.
     """
+    if not stat.S_ISREG(os.stat(video.path).st_mode):
+        raise OSError(errno.EINVAL, 'it is not a regular file')
     content = hash_file(video.path, KEY_BYTES)
     if video.start is None and video.end is None:
         return content

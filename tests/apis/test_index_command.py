@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mmtvr.apis.command import run_command
 from mmtvr.apis.evaluate import evaluate_file, parse_args
 from mmtvr.apis.index_command import STOPPED
 from mmtvr.apis.main import main
@@ -278,3 +279,31 @@ def test_a_reader_that_leaves_before_the_end_is_no_error(unbuffered):
         process.stdin.close()
         assert process.stderr.read() == b''
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize(
+    ('error', 'status', 'told'),
+    [
+        (KeyboardInterrupt(), 130, 'stopped; nothing was done'),
+        (
+            RuntimeError('lance: No space left (os error 28), at\nmore'),
+            1,
+            'error: the disk is full: lance: No space left (os error 28), at. '
+            'Make room; then again',
+        ),
+        (
+            PermissionError(13, 'Permission denied', 'there'),
+            1,
+            "error: not allowed: [Errno 13] Permission denied: 'there'",
+        ),
+    ],
+)
+def test_an_end_is_told_in_one_line(error, status, told, monkeypatch, capsys):
+    def run(argv):
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        return run_command(lambda: (_ for _ in ()).throw(error), 'again')
+
+    monkeypatch.setattr('mmtvr.apis.search_command.main', run)
+    assert main(['search']) == status
+    assert capsys.readouterr().err == told + '\n'

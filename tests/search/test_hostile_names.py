@@ -7,6 +7,7 @@ import pytest
 
 from mmtvr.search.records import FileEntry
 from mmtvr.search.two_stages import search_similar
+from mmtvr.search.video_dataset import ReadVideo, VideosToRead
 from mmtvr.search.video_files import find_videos
 
 NAMES = [
@@ -76,3 +77,11 @@ def test_an_entry_survives_json():
     assert FileEntry.from_json(entry.to_json()) == entry
     other = FileEntry(path, 'abc', start=2.5)
     assert other.key != entry.key
+
+
+def test_a_pipe_is_told_and_not_waited_for(tmp_path):
+    pipe = tmp_path / 'pipe.mp4'
+    os.mkfifo(pipe)
+    found = find_videos([pipe]).videos
+    (read,) = VideosToRead(found, pipeline=None)
+    assert read == ReadVideo('', error='it is not a regular file')

@@ -1,0 +1,32 @@
+"""What the operating system refused, whichever library says so."""
+
+import errno
+import re
+
+#: No room: the disk, a quota, or the limit of a file.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: No right: of the user, or of anybody where a disk is mounted to be read.
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+IN_RUST = re.compile(r'\(os error (\d+)\)')
+
+
+def find_errno(error: BaseException) -> int | None:
+    """Find the number by which the operating system refused something.
+
+    Args:
+        error: Of Python, or of a library in Rust, which has the number in its
+            text alone.
+
+    Returns:
+        One of :mod:`errno`, or None where the error is another one.
+
+    Example:
+        >>> find_errno(RuntimeError('lance: no space left (os error 28)'))
+        28
+    """
+    if isinstance(error, OSError):
+        return error.errno
+    found = IN_RUST.search(str(error))
+    if found and isinstance(error, RuntimeError):
+        return int(found[1])
+    return None
