@@ -2,35 +2,35 @@
 
 ``python tools/analysis/kill_indexing.py --kills 100``
 
-Files of random bytes stand for videos, some of them copies or unreadable, and
-the hash of a file for its features, so that what is tested is the index and
-not a decoder. A process that indexes them is ended by SIGKILL after a random
-time, again and again, while this process goes on reading the index. Between
-kills files are added, renamed, changed and removed. In the end both indices
-must hold the same files and features and find the same.
+Files of random bytes stand for videos and the hash of a file for its
+features, so that what is tested is the index and not a decoder. A process
+that indexes them is ended by SIGKILL, again and again, a random time after a
+random number of files, or after all of them, so that kills spread over
+encoding, commits and tidying on a slow machine too. After each this process
+reads the index, and files are added, renamed, changed and removed. In the end
+both indices must hold the same files and features and find the same. After
+``--minutes`` no more kills are tried; what was done is compared all the same,
+and the script fails if that were fewer than wanted.
 """
 
 import argparse
 import multiprocessing
 import random
-import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence, Set
+from collections import Counter
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from hash_encoder import ALL, WIDTH, HashEncoder, change, draw, make_files
 
 from mmtvr.search import pending_batch
-from mmtvr.search.encoder import EncodedVideo, VideoFeatures
 from mmtvr.search.indexing import Indexer, prepare_index
 from mmtvr.search.stores import open_store
-from mmtvr.search.video_dataset import name_content
-from mmtvr.search.video_files import FoundVideo, find_videos
+from mmtvr.search.video_files import find_videos
 
-WIDTH, FRAMES = 16, 4
 ABOUT = dict(
     format=1,
     name='hash',
@@ -41,84 +41,57 @@ ABOUT = dict(
     precision='float16',
     parts=2,
 )
-SECONDS_PER_VIDEO = 0.004
+# Tidying takes about that long.
+MOST_SECONDS_BETWEEN = 0.2
 VIDEOS_PER_COMMIT = 5
-BROKEN = b'broken'
 
 
-class HashEncoder:
-    """Stands for a model: features are drawn by the hash of the file."""
-
-    def encode_videos(
-        self,
-        videos: Sequence[FoundVideo],
-        workers: int = 0,
-        known: Set[str] = frozenset(),
-    ) -> Iterator[EncodedVideo]:
-        """See :class:`mmtvr.search.encoder.RetrievalEncoder`."""
-        for video in videos:
-            time.sleep(SECONDS_PER_VIDEO)
-            content = name_content(video)
-            if content in known:
-                yield EncodedVideo(content)
-            elif Path(video.path).read_bytes().startswith(BROKEN):
-                yield EncodedVideo(content, error='broken')
-            else:
-                yield EncodedVideo(content, draw(content))
-
-
-def draw(content: str) -> VideoFeatures:
-    """Draw features.
-
-    Args:
-        content: Hexadecimal seed.
-
-    Returns:
-        The same for the same content.
-    """
-    rng = np.random.default_rng(int(content, 16))
-    tokens = rng.standard_normal((FRAMES, WIDTH)).astype(np.float32)
-    tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
-    pooled = tokens.mean(0)
-    times = np.arange(FRAMES, dtype=np.float32)
-    return VideoFeatures(pooled / np.linalg.norm(pooled), tokens, times)
-
-
-def index(folder: Path, into: Path, begun: Any = None) -> None:
+def index(folder: Path, into: Path, progress: Any) -> None:
     """Index a folder in this process.
 
     Args:
         folder: The files.
         into: The index.
-        begun: An event to set when all is imported.
+        progress: Its ``value`` is 0 when all is imported, then as
+            :class:`HashEncoder` sets it.
     """
     pending_batch.VIDEOS_PER_COMMIT = VIDEOS_PER_COMMIT
     store = open_store(into)
-    if begun is not None:
-        begun.set()
+    progress.value = 0
     prepare_index(store, ABOUT)
-    Indexer(store, HashEncoder(), progress=False).run(find_videos([folder]))
+    encoder = HashEncoder(progress)
+    Indexer(store, encoder, progress=False).run(find_videos([folder]))
 
 
-def change(folder: Path, rng: random.Random) -> None:
-    """Copy, rename, change and remove a third of the files.
+def kill_once(
+    context: BaseContext, folder: Path, into: Path, rng: random.Random
+) -> str:
+    """Index in a process that is killed at a random moment.
 
     Args:
+        context: Starts the process.
         folder: The files.
-        rng: Chooses them.
+        into: The index.
+        rng: Chooses the moment.
+
+    Returns:
+        When it was killed; empty if it had ended by itself.
     """
-    files = sorted(folder.rglob('*.mp4'))
-    for path in rng.sample(files, len(files) // 3):
-        action = rng.choice(('rename', 'write', 'write', 'remove', 'copy'))
-        other = path.with_name(f'{rng.randrange(10**9)}.mp4')
-        if action == 'rename':
-            path.rename(other)
-        elif action == 'copy':
-            shutil.copy(path, other)
-        elif action == 'remove':
-            path.unlink()
-        else:
-            path.write_bytes(rng.randbytes(100))
+    # Without a lock, which a killed process would leave behind.
+    progress = context.Value('q', -1, lock=False)
+    work = context.Process(target=index, args=(folder, into, progress))
+    work.start()
+    target = rng.randrange(sum(1 for _ in folder.rglob('*.mp4')))
+    while progress.value < target and work.is_alive():
+        time.sleep(0.001)
+    work.join(rng.uniform(0, MOST_SECONDS_BETWEEN))
+    seen, alive = progress.value, work.is_alive()
+    work.kill()
+    work.join()
+    if not alive:
+        assert work.exitcode == 0, 'indexing failed by itself'
+        return ''
+    return 'tidying' if seen == ALL else f'file {seen}'
 
 
 def look(into: Path) -> dict[str, Any]:
@@ -171,6 +144,40 @@ def read_while_written(into: Path) -> int:
     return store.count_videos()
 
 
+def kill_and_compare(root: Path, args: argparse.Namespace) -> Counter:
+    """Kill, change, and compare in the end.
+
+    Args:
+        root: An empty folder.
+        args: The command line.
+
+    Returns:
+        How many processes were killed ``'encoding'`` and ``'tidying'``, and
+        ``'ended'`` before they could be.
+    """
+    rng = random.Random(args.seed)
+    # A server that has imported all forks each process within milliseconds.
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['kill_indexing', 'pyarrow'])
+    folder, killed = root / 'videos', Counter()
+    make_files(folder, args.videos, rng)
+    end = time.monotonic() + 60 * args.minutes
+    while killed.total() - killed['ended'] < args.kills:
+        if time.monotonic() > end:
+            break
+        when = kill_once(context, folder, root / 'a', rng)
+        kind = 'encoding' if when.startswith('file') else when
+        killed[kind or 'ended'] += 1
+        count = read_while_written(root / 'a')
+        print(f'{when or "ended"}: {count} videos in the index', flush=True)
+        change(folder, rng)
+    for name in 'ab':
+        index(folder, root / name, context.Value('q', -1, lock=False))
+    if look(root / 'a') != look(root / 'b'):
+        sys.exit(f'DIFFERENT after {dict(killed)}')
+    return killed
+
+
 def main() -> None:
     """Kill, compare, and say what was done."""
     parser = argparse.ArgumentParser(
@@ -178,44 +185,20 @@ def main() -> None:
     )
     parser.add_argument('--kills', type=int, default=30)
     parser.add_argument('--videos', type=int, default=150)
+    parser.add_argument('--minutes', type=float, default=10.0)
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args()
-    rng = random.Random(args.seed)
-    # A server that has imported all forks each process within milliseconds.
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['kill_indexing', 'pyarrow'])
+    start = time.monotonic()
     with tempfile.TemporaryDirectory() as top:
-        root = Path(top)
-        folder = root / 'videos'
-        (folder / 'more').mkdir(parents=True)
-        for number in range(args.videos):
-            start = BROKEN if number % 29 == 3 else b''
-            path = folder / ('more' if number % 2 else '.') / f'{number}.mp4'
-            path.write_bytes(start + rng.randbytes(100))
-        killed, whole = 0, 0
-        while killed < args.kills:
-            begun = context.Event()
-            work = context.Process(
-                target=index, args=(folder, root / 'a', begun)
-            )
-            work.start()
-            begun.wait()
-            work.join(rng.uniform(0, args.videos * SECONDS_PER_VIDEO))
-            killed += work.is_alive()
-            whole += not work.is_alive()
-            work.kill()
-            work.join()
-            count = read_while_written(root / 'a')
-            print(f'kill {killed}: {count} videos in the index', flush=True)
-            change(folder, rng)
-        index(folder, root / 'a')
-        index(folder, root / 'b')
-        if look(root / 'a') != look(root / 'b'):
-            sys.exit(f'DIFFERENT after {killed} kills')
-        print(
-            f'killed {killed} times, {whole} passes ended by themselves: '
-            f'same as in one go, {len(look(root / "b")["files"])} files'
-        )
+        killed = kill_and_compare(Path(top), args)
+    kills = killed.total() - killed['ended']
+    print(
+        f'killed {kills} times, {killed["encoding"]} while encoding and '
+        f'{killed["tidying"]} while tidying, {killed["ended"]} ended before: '
+        f'same as in one go, {time.monotonic() - start:.0f} s'
+    )
+    if kills < args.kills:
+        sys.exit(f'{args.kills} kills were wanted; give more --minutes')
 
 
 if __name__ == '__main__':
