@@ -21,3 +21,9 @@ def test_entries_are_found_by_key_through_an_index(tmp_path, monkeypatch):
     assert store.find_entry(files[11].key) == files[11]
     assert store.find_entry(files[3].key) == files[3]
     assert store.find_entry(files[0].key) is None
+
+
+def test_lists_grow_with_the_root_of_the_vectors():
+    assert lance_indices.count_lists(1) == 1
+    assert lance_indices.count_lists(1_000_000) == 62
+    assert lance_indices.count_lists(4_000_000) == 125

@@ -150,7 +150,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        '--videos', type=int, nargs='+', default=[25_000, 100_000, 250_000]
+        '--videos', type=int, nargs='+', default=[25_000, 250_000]
     )
     parser.add_argument('--queries', type=int, default=50)
     parser.add_argument(

@@ -19,76 +19,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from made_up_scenes import BATCH, SCENES, WIDTH, make_queries, make_videos
 from measuring import report
-from torch.nn.functional import normalize
+from tqdm import tqdm
 
 from mmtvr.models.heads import DMAEHead
 from mmtvr.search.lance_store import LanceStore
-from mmtvr.search.records import FileEntry, StoredVideos
+from mmtvr.search.records import FileEntry
 from mmtvr.search.two_stages import to_features
 from mmtvr.structures import TokenFeatures
 
-WIDTH, FRAMES, SCENES, WORDS = 512, 12, 4, 32
-DIRECTIONS = 64
-BATCH = 2000
 BILLION = 10**9
-
-
-def make_videos(first: int, count: int) -> StoredVideos:
-    """Make up videos, the same for the same numbers.
-
-    Args:
-        first: Number of the first one.
-        count: How many.
-
-    Returns:
-        Their features.
-    """
-    scenes = _vectors([1, first], count * SCENES).reshape(-1, SCENES, WIDTH)
-    frames = scenes.repeat(FRAMES // SCENES, axis=1)
-    noise = np.random.default_rng(2).standard_normal((FRAMES, WIDTH), 'f4')
-    frames = _unit(frames + 0.02 * noise)
-    return StoredVideos(
-        [f'{number:032x}' for number in range(first, first + count)],
-        _unit(frames.mean(axis=1)),
-        list(frames),
-        [np.arange(FRAMES, dtype=np.float32)] * count,
-    )
-
-
-def _vectors(seed: list[int], count: int) -> np.ndarray:
-    basis = np.random.default_rng(0).standard_normal((DIRECTIONS, WIDTH), 'f4')
-    rng = np.random.default_rng(seed)
-    where = rng.standard_normal((count, DIRECTIONS), np.float32)
-    noise = rng.standard_normal((count, WIDTH), np.float32)
-    return _unit(where @ basis / DIRECTIONS**0.5 + 0.5 * noise)
-
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
-def make_queries(count: int, videos: int) -> TokenFeatures:
-    """Make up texts, each near a scene of a video of the index.
-
-    Args:
-        count: How many.
-        videos: Number of videos of the index.
-
-    Returns:
-        Their features.
-    """
-    rng = np.random.default_rng(3)
-    sentences = []
-    for number in rng.integers(0, max(1, videos // BATCH), count):
-        size = min(BATCH, videos)
-        batch = make_videos(int(number) * BATCH, size)
-        frame = batch.tokens[rng.integers(size)][rng.integers(FRAMES)]
-        sentences.append(frame + 0.02 * rng.standard_normal(WIDTH))
-    pooled = normalize(torch.tensor(np.array(sentences)).float(), dim=-1)
-    noise = 0.02 * torch.randn(count, WORDS, WIDTH)
-    tokens = normalize(pooled[:, None] + noise, dim=-1)
-    return TokenFeatures(tokens, torch.ones(count, WORDS).bool(), pooled)
 
 
 def fill(store: LanceStore, videos: int, precision: str) -> dict[str, float]:
@@ -105,7 +46,7 @@ def fill(store: LanceStore, videos: int, precision: str) -> dict[str, float]:
     parts = SCENES
     store.write_about(dict(width=WIDTH, precision=precision, parts=parts))
     writing = 0.0
-    for first in range(0, videos, BATCH):
+    for first in tqdm(range(0, videos, BATCH), f'{videos} videos'):
         batch = make_videos(first, min(BATCH, videos - first))
         entries = [
             FileEntry(f'/videos/{content}.mp4', content)
@@ -213,7 +154,9 @@ def plan(row: dict[str, Any], rate: float) -> list[dict[str, Any]]:
     stored = row['bytes/video'] * BILLION / 1e12
     # A bit for each dimension and two numbers for each vector.
     codes = SCENES * (WIDTH / 8 + 8) * BILLION / 1e9
-    writing = (row['writing, s'] + row['indexing, s']) / row['videos']
+    times = per_machine / row['videos']
+    # Lists grow with the root of the vectors, and each is compared with all.
+    seconds = row['writing, s'] * times + row['indexing, s'] * times**1.5
     machines = BILLION // per_machine
     return [
         {'what': 'features on disk, TB', 'value': stored},
@@ -223,7 +166,7 @@ def plan(row: dict[str, Any], rate: float) -> list[dict[str, Any]]:
         {'what': '  memory of each for codes, GB', 'value': codes / machines},
         {
             'what': '  days to write and index its share',
-            'value': writing * per_machine / 86400,
+            'value': seconds / 86400,
         },
         {
             'what': f'process days to encode, {rate:g} videos/s each',

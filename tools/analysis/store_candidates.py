@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from mmtvr.search.lance_indices import vector_index
+from mmtvr.search.lance_neighbours import PROBES, REFINING
+
 
 class Candidate(ABC):
     """An engine, embedded in this process, with one collection.
@@ -131,22 +134,19 @@ class LanceScan(Candidate):
 
 
 class LanceIndex(LanceScan):
-    """LanceDB with codes of a bit per dimension, and refining."""
+    """LanceDB with codes of a bit per dimension, as mmtvr has it."""
 
     name = 'LanceDB, IVF_RQ'
-    PROBES, REFINE = 50, 10
 
     def finish(self) -> None:
         """Train the index."""
-        from lancedb.index import IvfRq
-
-        settings = IvfRq(distance_type='dot')
+        settings = vector_index(self.table.count_rows())
         self.table.create_index('vector', config=settings)
 
     def search(self, query: np.ndarray, count: int) -> list[int]:
         """Look into some partitions, and compare the best exactly."""
-        found = self.query(query, count).nprobes(self.PROBES)
-        found = found.refine_factor(self.REFINE)
+        found = self.query(query, count).nprobes(PROBES)
+        found = found.refine_factor(REFINING)
         return found.to_arrow()['id'].to_pylist()
 
 
