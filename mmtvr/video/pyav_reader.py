@@ -8,7 +8,7 @@ import numpy as np
 
 from mmtvr.video.file_memory import MEMORY
 from mmtvr.video.mpeg_sizes import changes_size
-from mmtvr.video.opening import name_failures, open_video
+from mmtvr.video.opening import check_end, name_failures, open_video
 from mmtvr.video.picture_stack import PictureStack
 from mmtvr.video.pictures import PictureMaker
 from mmtvr.video.reader import UnreadableVideoError, VideoReader
@@ -151,11 +151,12 @@ def decode_in_order(container: Any, stream: Any) -> Iterator[Any]:
         PyAV's frames, in the order of display.
 
     Raises:
-        ValueError: If a packet behind the first keyframe is damaged.
+        ValueError: If a packet behind the first keyframe is damaged, or if
+            packets are missing at the end.
     """
     import av
 
-    begun = False
+    begun, count = False, 0
     marks_damage = container.format.name not in MARK_GAPS
     for packet in container.demux(stream):
         if changes_size(stream.codec_context, packet):
@@ -163,6 +164,7 @@ def decode_in_order(container: Any, stream: Any) -> Iterator[Any]:
             yield from stream.codec_context.decode(None)
             stream.codec_context.flush_buffers()
         begun |= packet.is_keyframe
+        count += bool(packet.size)
         if packet.is_corrupt and begun and marks_damage:
             raise ValueError('a packet is damaged or cut off')
         try:
@@ -171,6 +173,7 @@ def decode_in_order(container: Any, stream: Any) -> Iterator[Any]:
             # What precedes the first keyframe refers to what was cut off.
             if begun or not packet.size:
                 raise
+    check_end(container, stream, count)
 
 
 def times_from_first(times: Sequence[float | None], fps: float) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mmtvr.video.opening import name_failures, open_video
+from mmtvr.video.opening import check_end, name_failures, open_video
 from mmtvr.video.packets import PacketTable, make_table
 from mmtvr.video.picture_stack import PictureStack
 from mmtvr.video.pictures import PictureMaker
@@ -132,7 +132,9 @@ class SelectiveReader(VideoReader):
             self.get_frames([0])
 
     def _read_packets(self) -> PacketTable:
-        return make_table(self._container, self._stream, self._keep())
+        table = make_table(self._container, self._stream, self._keep())
+        check_end(self._container, self._stream, len(table.pts))
+        return table
 
     def _keep(self) -> Iterator[Any]:
         size = 0

@@ -121,6 +121,7 @@ def test_frames_of_rarer_files_are_right(tools, tmp_path, name):
         ('edit_held.mp4', 'its edit list holds a picture'),
         ('edit_fast.mp4', 'its edit list changes the speed'),
         ('cut.avi', 'a packet is damaged or cut off'),
+        ('cut_between.mp4', 'it is cut off: its index promises 60'),
     ],
 )
 def test_what_would_be_wrong_is_refused(tools, tmp_path, name, reason):

@@ -130,6 +130,9 @@ def find_readers(names: Sequence[str], probe: Path) -> dict[str, Open]:
         except SetupError as error:
             print(f'{name} is left out: {error}')
             continue
+        except UnreadableVideoError:
+            # It is there; what it says of this file comes later.
+            pass
         found[name] = supervise(get_reader(name), 60.0)
     return found
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import av
 from edited_videos import EDITED_KINDS
 from h264_kinds import H264_KINDS, H264_MP4
 from joined_videos import JOINED_KINDS
@@ -22,6 +23,15 @@ def _cut_bytes(kind: Kind, share: float) -> Callable[[Path], list[int]]:
     return make
 
 
+def _cut_between_pictures(path: Path) -> list[int]:
+    INDEX_FIRST.make(path)
+    with av.open(str(path)) as container:
+        packets = [p for p in container.demux(video=0) if p.size]
+    end = packets[40].pos
+    path.write_bytes(path.read_bytes()[:end])
+    return []
+
+
 def _write(content: bytes) -> Callable[[Path], list[int]]:
     def make(path: Path) -> list[int]:
         path.write_bytes(content)
@@ -30,6 +40,7 @@ def _write(content: bytes) -> Callable[[Path], list[int]]:
     return make
 
 
+INDEX_FIRST = plain('', '', options=GOP12, container={'movflags': 'faststart'})
 H264_AVI = plain('', '', options=GOP12, container_format='avi')
 H264_FLV = plain('', '', options=GOP12, container_format='flv')
 
@@ -121,14 +132,7 @@ KINDS = [
     Kind(
         'cut off, index first',
         'cut_index_first.mp4',
-        _cut_bytes(
-            plain(
-                '',
-                '',
-                options=GOP12,
-                container={'movflags': 'faststart'},
-            ),
-            0.6,
-        ),
+        _cut_bytes(INDEX_FIRST, 0.6),
     ),
+    Kind('cut off between pictures', 'cut_between.mp4', _cut_between_pictures),
 ]
