@@ -185,7 +185,11 @@ def compare(
     queries = make_vectors(10**9, args.queries)
     truth = find_exactly(queries, made)
     for kind in list(kinds):
-        row = {'engine': kind.name, 'vectors': size, **dict.fromkeys(COLUMNS)}
+        row = {
+            'engine': kind.name,
+            'vectors': size,
+            **dict.fromkeys(COLUMNS, ''),
+        }
         answer = measure_apart(
             args.time_limit, args.folder, kind, made, queries, args.query_limit
         )
