@@ -1,6 +1,10 @@
 """A report as text."""
 
-from mmtvr.evaluation.report import DirectionReport, Report, ReportRow
+from mmtvr.evaluation.report_parts import (
+    DirectionReport,
+    Report,
+    ReportRow,
+)
 
 NAMES = {
     'R1': 'R@1',

@@ -12,7 +12,8 @@ from mmengine.logging import print_log
 from mmtvr.evaluation.directions import text_to_video, video_to_text
 from mmtvr.evaluation.protocols import describe_protocol
 from mmtvr.evaluation.ranking import TIE_POLICIES, TiePolicy, ranks
-from mmtvr.evaluation.report import Report, Table, build_report
+from mmtvr.evaluation.report import Table, build_report
+from mmtvr.evaluation.report_parts import Report
 from mmtvr.evaluation.report_picture import draw_ranks
 from mmtvr.evaluation.report_text import to_text
 from mmtvr.evaluation.rescoring_options import parse_rescorings

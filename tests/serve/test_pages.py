@@ -98,6 +98,7 @@ def test_an_empty_index_is_explained(empty_client):
         page = empty_client.get(address)
         assert page.status_code == 200
         assert 'The index is empty' in page.text
+        assert 'FOLDER --into ' in page.text
         assert 'mmtvr index CONFIG FOLDER' in page.text
     assert empty_client.get('/api/search?q=dog').json()['results'] == []
 

@@ -14,14 +14,11 @@ fork from this one, which has imported what they need.
 import argparse
 import itertools
 import json
-import multiprocessing
 import os
 import random
 import re
-import runpy
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,31 +27,20 @@ from pathlib import Path
 from typing import Any
 
 from compare_checkpoints import differences, read_parts
+from killable_training import (
+    SECONDS_PER_RUN,
+    SLOW_PIECES,
+    SLOW_SECONDS,
+    Forked,
+    logged,
+    train_alone,
+    wait_to_begin,
+    wait_to_write,
+)
 
-import mmtvr.datasets
-import mmtvr.engine
-import mmtvr.evaluation
-import mmtvr.models  # noqa: F401
 from mmtvr import atomic_file
 
-ROOT = Path(__file__).resolve().parents[2]
-TRAIN = str(ROOT / 'tools/train.py')
-CONFIG = ROOT / 'configs/tpmcl_moving_shapes.py'
-OPTIONS = {
-    'train_cfg.max_epochs': 2,
-    'train_cfg.val_interval': 1,
-    'train_dataloader.batch_size': 4,
-    'train_dataloader.num_workers': 1,
-    'train_dataloader.dataset.num_videos': 32,
-    'val_dataloader.num_workers': 1,
-    'val_dataloader.dataset.num_videos': 6,
-    'default_hooks.checkpoint.every_n_iters': 2,
-    'default_hooks.logger.interval': 1,
-}
 LAST = 'epoch_2.pth'
-BEGUN = 'Epoch(train)'
-SECONDS_PER_RUN = 300
-SLOW_PIECES, SLOW_SECONDS = 20, 0.02
 
 
 def parse_args() -> argparse.Namespace:
@@ -64,101 +50,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     parser.add_argument('--out', type=Path, help='JSON file of all kills')
     return parser.parse_args()
-
-
-def write_slowly(path: Path, content: bytes) -> None:
-    """Stand for :func:`mmtvr.atomic_file.write_through` on a slow disk."""
-    step = len(content) // SLOW_PIECES + 1
-    with open(path, 'wb', buffering=0) as file:
-        for start in range(0, len(content), step):
-            file.write(content[start : start + step])
-            time.sleep(SLOW_SECONDS)
-        os.fsync(file.fileno())
-
-
-def arguments(folder: Path, work: Path) -> list[str]:
-    """Command line of a training, or of going on with it."""
-    data = {
-        f'{name}_dataloader.dataset.data_root': folder / 'data'
-        for name in ('train', 'val')
-    }
-    options = [f'{k}={v}' for k, v in {**OPTIONS, **data}.items()]
-    where = ['--work-dir', str(work), '--resume']
-    return [TRAIN, str(CONFIG), *where, '--cfg-options', *options]
-
-
-def train_alone(folder: Path, work: Path) -> float:
-    """Train in a process of its own; returns the seconds without imports."""
-    command = [sys.executable, *arguments(folder, work)]
-    with log_of(work).open('w') as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    wait_to_begin(process, work, 0)
-    begun = time.monotonic()
-    if process.wait(SECONDS_PER_RUN):
-        raise RuntimeError(f'training failed:\n{logged(work)[-2000:]}')
-    return time.monotonic() - begun
-
-
-class Forked(multiprocessing.get_context('fork').Process):
-    """A training in a fork, with the interface of a ``Popen``."""
-
-    def __init__(self, folder: Path, work: Path, slow: bool) -> None:
-        super().__init__()
-        self.work, self.slow = work, slow
-        self.arguments = arguments(folder, work)
-        self.start()
-
-    def run(self) -> None:
-        """Run ``tools/train.py``, perhaps with slow writing."""
-        os.setsid()
-        log = os.open(
-            log_of(self.work), os.O_WRONLY | os.O_APPEND | os.O_CREAT
-        )
-        os.dup2(log, 1)
-        os.dup2(log, 2)
-        if self.slow:
-            atomic_file.write_through = write_slowly
-        sys.argv = self.arguments
-        runpy.run_path(TRAIN, run_name='__main__')
-
-    def poll(self) -> int | None:
-        """Exit status, None while it runs."""
-        return self.exitcode
-
-    def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the end; returns the exit status."""
-        self.join(timeout)
-        return self.exitcode
-
-
-def log_of(work: Path) -> Path:
-    """Where the processes of a training write what they print."""
-    return work.with_suffix('.log')
-
-
-def logged(work: Path) -> str:
-    """What all processes of a training have logged."""
-    log = log_of(work)
-    return log.read_text() if log.exists() else ''
-
-
-def wait_to_begin(process: Any, work: Path, seen: int) -> None:
-    """Wait until a process trains, or ends."""
-    end = time.monotonic() + SECONDS_PER_RUN
-    while process.poll() is None and BEGUN not in logged(work)[seen:]:
-        if time.monotonic() > end:
-            raise TimeoutError(f'training does not begin, see {work}.log')
-        time.sleep(0.01)
-
-
-def wait_to_write(process: Any, work: Path, which: int) -> None:
-    """Wait until a checkpoint is half written, or the training has ended."""
-    pattern = f'*.pth{atomic_file.PARTIAL}'
-    for number in range(which + 1):
-        while number and process.poll() is None and any(work.glob(pattern)):
-            time.sleep(0.001)
-        while process.poll() is None and not any(work.glob(pattern)):
-            time.sleep(0.001)
 
 
 def train_and_kill(

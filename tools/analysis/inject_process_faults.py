@@ -13,7 +13,6 @@ import json
 import os
 import re
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -24,47 +23,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import psutil
+from fault_kinds import FAULTS, Fault
+from leftovers import free_port, listens, processes_of
 from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).resolve().parents[2]
 GRACE = 60.0
-
-
-class Fault(NamedTuple):
-    """One way to break a run.
-
-    Attributes:
-        name: As ``process_faults.py`` knows it, or a signal to the launcher.
-        message: What stderr must say, a regular expression.
-        waits: Whether it shows only by the time-out.
-    """
-
-    name: str
-    message: str
-    waits: bool = False
-
-
-NAMED = r'process 1 \(machine \S+, pid \d+\) '
-FAULTS = (
-    Fault('kill', NAMED + 'gave no sign of life'),
-    Fault('exit', NAMED + 'gave no sign of life'),
-    Fault('exception', r'process 1 \(.*\) failed .*ValueError: a made-up'),
-    Fault('term', 'process 1 was stopped by SIGTERM'),
-    Fault('stop', NAMED + 'gave no sign of life', waits=True),
-    Fault('loop', NAMED + 'made no progress', waits=True),
-    Fault('sleep', NAMED + 'made no progress', waits=True),
-    Fault('locked-loop', NAMED + 'gave no sign of life', waits=True),
-    Fault('blocked-loader', NAMED + 'made no progress', waits=True),
-    Fault('killed-loader', r'process 1 \(.*\) failed .*RuntimeError'),
-    Fault('val-kill', NAMED + 'gave no sign of life'),
-    Fault('val-stop', NAMED + 'gave no sign of life', waits=True),
-    Fault('launcher-INT', 'stopped by SIGINT'),
-    Fault('launcher-TERM', 'stopped by SIGTERM'),
-    Fault('launcher-KILL', 'the launcher of the processes has died'),
-)
 
 
 class Outcome(NamedTuple):
@@ -85,39 +51,6 @@ class Outcome(NamedTuple):
     left: int
     port_free: bool
     status: int
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
-def listens(port: int) -> bool:
-    """Whether a process listens on a port.
-
-    Args:
-        port: The port.
-    """
-    with socket.socket() as probe:
-        return probe.connect_ex(('127.0.0.1', port)) == 0
-
-
-def processes_of(mark: str) -> list[psutil.Process]:
-    """All processes whose environment has the mark of a run.
-
-    Args:
-        mark: The mark.
-    """
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get('MMTVR_FAULT_RUN') == mark:
-                found.append(process)
-        except psutil.Error:
-            continue
-    return found
 
 
 def write_config(folder: Path, timeout: float) -> Path:

@@ -57,6 +57,8 @@ async function showWhy(link) {
     if (!answer.ok) throw new Error(answer.statusText);
     // Made and escaped by the server.
     body.innerHTML = await answer.text();
+    // On a phone the best frame may be beside the screen.
+    body.querySelector('.best')?.scrollIntoView({ block: 'nearest', inline: 'center' });
   } catch {
     dialog.close();
     location.href = link.href;
