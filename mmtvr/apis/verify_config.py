@@ -18,6 +18,7 @@ from mmtvr.apis.video_findings import KINDS, Finding, examine_file
 from mmtvr.datasets.checked_files import CheckedFiles
 from mmtvr.datasets.side_by_side import work_side_by_side
 from mmtvr.errors import SetupError
+from mmtvr.video.cache import decoder_versions
 
 EXIT_FOUND = 1
 
@@ -137,7 +138,8 @@ def _describe(videos: ConfigVideos, path: str, with_digest: bool) -> str:
         f'{videos.datasets[use.dataset].loader!r} {use.sample}'
         for use in videos.files[path]
     )
-    return f'{mmtvr.__version__} {with_digest} {" ".join(uses)}'
+    versions = f'{mmtvr.__version__} {decoder_versions()}'
+    return f'{versions} {with_digest} {" ".join(uses)}'
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 import mmtvr
 from mmtvr.datasets.checked_files import CheckedFiles
 from mmtvr.datasets.side_by_side import work_side_by_side
+from mmtvr.video.cache import decoder_versions
 
 CACHE_FOLDER = '.mmtvr_cache'
 # A file server may have been away; within this time, as between the processes
@@ -85,7 +86,7 @@ def _remembered(ann_file: Path) -> Iterator[CheckedFiles]:
 
 def _describe(loader: Any, sample: dict) -> str:
     span = [sample.get('start'), sample.get('end')]
-    return f'{mmtvr.__version__} {loader!r} {span}'
+    return f'{mmtvr.__version__} {decoder_versions()} {loader!r} {span}'
 
 
 def _show(work: Iterator[tuple], total: int) -> Iterator[tuple]:
