@@ -3,6 +3,8 @@
 import argparse
 from collections.abc import Sequence
 
+from mmtvr.apis.index_arguments import add_device
+
 STOPPED = 'what is indexed can be searched, and the same command goes on'
 EXAMPLES = """
 examples:
@@ -98,7 +100,8 @@ def add_encoding(parser: argparse.ArgumentParser) -> None:
         metavar='PATH',
         help='a checkpoint, or the work folder of a run: its best checkpoint, '
         'else its last (default: work_dirs/CONFIG); `none` for the '
-        'pretrained encoders as they are',
+        'pretrained encoders as they are; with --captions: where that of the '
+        'index is now, if it has moved',
     )
     parser.add_argument(
         '--videos-folder',
@@ -117,7 +120,7 @@ def add_encoding(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='try again what could not be read before, though it is as it was',
     )
-    parser.add_argument('--device', help='cpu, cuda or cuda:1')
+    add_device(parser)
 
 
 def add_settings(parser: argparse.ArgumentParser) -> None:

@@ -5,6 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from mmtvr.apis.index_arguments import add_index
+
 if TYPE_CHECKING:
     from mmtvr.search.results import SearchResult
 
@@ -37,7 +39,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('index', help='folder or address of the index')
+    add_index(parser)
     parser.add_argument('texts', nargs='*', metavar='TEXT', help='queries')
     parser.add_argument(
         '--video', help='find videos that are similar to this file'
@@ -57,11 +59,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=100,
         help='neighbours that the head compares exactly (default 100)',
     )
-    parser.add_argument(
-        '--checkpoint',
-        help='where the checkpoint of the index is now, if it has moved',
-    )
-    parser.add_argument('--device', help='cpu, cuda or cuda:1')
     parser.add_argument(
         '--json', action='store_true', help='print the results as JSON'
     )

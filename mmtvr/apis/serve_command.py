@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from ipaddress import ip_address
 
+from mmtvr.apis.index_arguments import add_index
+
 EXAMPLES = """
 examples:
   mmtvr serve work_dirs/shapes_index              # http://127.0.0.1:8000/
@@ -35,7 +37,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('index', help='folder or address of the index')
+    add_index(parser)
     parser.add_argument(
         '--host', default='127.0.0.1', help='address to listen at'
     )
@@ -50,11 +52,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='a name under which people reach it; may be given several times',
     )
     parser.add_argument('--config', help='in place of the one of the index')
-    parser.add_argument(
-        '--checkpoint',
-        help='where the checkpoint of the index is now, if it has moved',
-    )
-    parser.add_argument('--device', help='cpu, cuda or cuda:1')
     parser.add_argument(
         '--cache', help="folder of posters and previews (default: the user's)"
     )
