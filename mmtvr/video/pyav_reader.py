@@ -10,8 +10,8 @@ from mmtvr.video.file_memory import MEMORY
 from mmtvr.video.mpeg_sizes import changes_size
 from mmtvr.video.opening import check_end, name_failures, open_video
 from mmtvr.video.picture_stack import PictureStack
-from mmtvr.video.pictures import PictureMaker
-from mmtvr.video.reader import UnreadableVideoError, VideoReader
+from mmtvr.video.reader import UnreadableVideoError
+from mmtvr.video.stream_reader import StreamReader
 
 #: Decoded frames are kept up to so many bytes while they are counted.
 KEPT_BYTES = 128 * 2**20
@@ -19,7 +19,7 @@ KEPT_BYTES = 128 * 2**20
 MARK_GAPS = ('mpegts', 'mpeg')
 
 
-class PyAVReader(VideoReader):
+class PyAVReader(StreamReader):
     """A video file read in order, from its first frame to the last asked.
 
     Frames are counted as they leave the decoder, which no header, time or
@@ -40,9 +40,7 @@ class PyAVReader(VideoReader):
     ) -> None:
         super().__init__(path, short_side)
         self._kept: list[Any] | None = None
-        self._container, self._stream = open_video(self.path)
         try:
-            self._maker = PictureMaker(short_side)
             self._findings = MEMORY.recall(self.path)
             if self._findings.times is None:
                 self._findings.times = self._look_through()
@@ -54,36 +52,9 @@ class PyAVReader(VideoReader):
         """Number of frames that the decoder gives, at least one."""
         return len(self._findings.times)
 
-    @property
-    def original_shape(self) -> tuple[int, int]:
-        """Height and width of the first picture, as it is displayed."""
-        self._look_at_first()
-        return self._maker.shown_shape
-
-    @property
-    def fps(self) -> float:
-        """Frames per second, on average; 0 where the file does not tell."""
-        return float(self._stream.average_rate or 0)
-
-    @property
-    def codec(self) -> str:
-        """FFmpeg's name of the format of the pictures."""
-        return self._stream.codec_context.codec.canonical_name
-
-    @property
-    def rotation(self) -> int:
-        """Degrees, anticlockwise, by which stored pictures were turned."""
-        self._look_at_first()
-        return self._maker.rotation
-
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
         """Decode frames, see :class:`VideoReader`."""
-        order = [int(index) for index in indices]
-        if order and not 0 <= min(order) <= max(order) < len(self):
-            raise IndexError(
-                f'{self.path}: it has {len(self)} frames; asked for '
-                f'{min(order)} to {max(order)}'
-            )
+        order = self._check(indices)
         stack = PictureStack(order, self._maker)
         with name_failures(self.path):
             for index, frame in enumerate(self._frames()):
@@ -103,7 +74,7 @@ class PyAVReader(VideoReader):
     def close(self) -> None:
         """Let go of the file."""
         self._kept = None
-        self._container.close()
+        super().close()
 
     def _frames(self) -> Iterator[Any]:
         if self._kept is not None:
@@ -112,15 +83,6 @@ class PyAVReader(VideoReader):
         self._container.close()
         self._container, self._stream = open_video(self.path)
         yield from decode_in_order(self._container, self._stream)
-
-    @property
-    def has_pictures(self) -> bool:
-        """Whether size and rotation are known already."""
-        return self._maker.stored_shape is not None
-
-    def _look_at_first(self) -> None:
-        if not self.has_pictures:
-            self.get_frames([0])
 
     def _look_through(self) -> np.ndarray:
         """Decode everything, keep it if it fits, and note the times."""

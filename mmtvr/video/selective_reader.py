@@ -11,8 +11,7 @@ import numpy as np
 from mmtvr.video.opening import check_end, name_failures, open_video
 from mmtvr.video.packets import PacketTable, make_table
 from mmtvr.video.picture_stack import PictureStack
-from mmtvr.video.pictures import PictureMaker
-from mmtvr.video.reader import VideoReader
+from mmtvr.video.stream_reader import StreamReader
 from mmtvr.video.trust import find_beginnings, why_in_order
 
 #: Packets up to so many bytes stay in memory from the first look on.
@@ -23,7 +22,7 @@ class MustReadInOrderError(Exception):
     """A file whose frames cannot be had one by one; the message says why."""
 
 
-class SelectiveReader(VideoReader):
+class SelectiveReader(StreamReader):
     """A video file of which single frames are decoded, exactly.
 
     All packets are read first, which takes little. Then only those parts are
@@ -51,9 +50,8 @@ class SelectiveReader(VideoReader):
         short_side: int | None = None,
         try_decoders: bool = True,
     ) -> None:
-        super().__init__(path, short_side)
+        super().__init__(path, short_side, try_decoders)
         self._try_decoders = try_decoders
-        self._container, self._stream = open_video(self.path, try_decoders)
         try:
             self._packets: list[Any] | None = []
             with name_failures(self.path):
@@ -63,7 +61,6 @@ class SelectiveReader(VideoReader):
                 raise MustReadInOrderError(reason)
             self._order = np.argsort(self._table.pts)
             self._beginnings = find_beginnings(self._table)
-            self._maker = PictureMaker(short_side)
             codec = self._stream.codec_context
             self._shape = codec.height, codec.width
         except BaseException:
@@ -74,28 +71,6 @@ class SelectiveReader(VideoReader):
         """Number of frames, at least one."""
         return len(self._table.pts)
 
-    @property
-    def original_shape(self) -> tuple[int, int]:
-        """Height and width of the stored picture, as it is displayed."""
-        self._look_at_first()
-        return self._maker.shown_shape
-
-    @property
-    def fps(self) -> float:
-        """Frames per second, on average; 0 where the file does not tell."""
-        return float(self._stream.average_rate or 0)
-
-    @property
-    def codec(self) -> str:
-        """FFmpeg's name of the format of the pictures."""
-        return self._table.codec
-
-    @property
-    def rotation(self) -> int:
-        """Degrees, anticlockwise, by which stored pictures were turned."""
-        self._look_at_first()
-        return self._maker.rotation
-
     def get_times(self) -> np.ndarray:
         """Tell when each frame is shown, see :class:`VideoReader`."""
         pts = self._table.pts[self._order]
@@ -103,12 +78,7 @@ class SelectiveReader(VideoReader):
 
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
         """Decode frames, see :class:`VideoReader`."""
-        order = np.asarray(indices, np.int64).reshape(-1)
-        if len(order) and not 0 <= order.min() <= order.max() < len(self):
-            raise IndexError(
-                f'{self.path}: it has {len(self)} frames; asked for '
-                f'{order.min()} to {order.max()}'
-            )
+        order = np.array(self._check(indices), np.int64)
         wanted = self._order[order]
         plan = self._plan(wanted)
         stack = PictureStack(wanted.tolist(), self._maker)
@@ -120,16 +90,7 @@ class SelectiveReader(VideoReader):
     def close(self) -> None:
         """Let go of the file."""
         self._packets = None
-        self._container.close()
-
-    @property
-    def has_pictures(self) -> bool:
-        """Whether size and rotation are known already."""
-        return self._maker.stored_shape is not None
-
-    def _look_at_first(self) -> None:
-        if not self.has_pictures:
-            self.get_frames([0])
+        super().close()
 
     def _read_packets(self) -> PacketTable:
         table = make_table(self._container, self._stream, self._keep())
