@@ -1,6 +1,8 @@
 """Fixtures that several test modules share."""
 
+import gc
 import json
+import multiprocessing
 import os
 from pathlib import Path
 
@@ -35,6 +37,38 @@ def shared_dir() -> Path:
     if not path.is_dir():
         pytest.skip('the folder ../shared with real data is absent')
     return path
+
+
+@pytest.fixture(scope='session')
+def in_fork():
+    """Call a function in a fork of this process; returns its result.
+
+    It has the imports of this process, which take seconds, but no thread, and
+    no garbage of earlier tests is collected there.
+    """
+    context = multiprocessing.get_context('fork')
+
+    def call(function, *arguments):
+        receiver, sender = context.Pipe(duplex=False)
+
+        def child():
+            gc.freeze()
+            sender.send(function(*arguments))
+
+        process = context.Process(target=child)
+        gc.collect()
+        process.start()
+        sender.close()
+        try:
+            result = receiver.recv()
+        except EOFError:
+            result = None
+        receiver.close()
+        process.join(60)
+        assert process.exitcode == 0, 'its traceback is on stderr'
+        return result
+
+    return call
 
 
 def tiny_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:

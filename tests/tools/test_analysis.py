@@ -1,7 +1,10 @@
 """The scripts of tools/analysis, on tiny input."""
 
+import contextlib
 import csv
+import io
 import json
+import os
 import runpy
 import sys
 from html.parser import HTMLParser
@@ -267,25 +270,34 @@ def test_tables_are_written(name, options, load_script, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='counts in /proc')
-def test_many_samples_leave_no_handle_open(load_script, capsys):
-    end_helper()
+def test_many_samples_leave_no_handle_open(load_script, in_fork):
     script = load_script('soak_video')
     script['RARITY'].update(empty=5, cut=5, dies=10, hangs=30)
-    rows = script['main'](
-        ['--samples', '60', '--every', '20', '--time-limit', '1']
-    )
-    end_helper()
+
+    def soak():
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            rows = script['main'](
+                ['--samples', '60', '--every', '20', '--time-limit', '0.5']
+            )
+        held = os.memfd_create('mmtvr-frames')
+        more = script['measure']()
+        os.close(held)
+        return rows, printed.getvalue().splitlines(), more
+
+    # Other threads and garbage of this process open and close files too.
+    rows, printed, more = in_fork(soak)
     first, *rest, last = rows
     assert last['samples'] == 60
     assert 15 <= last['unreadable'] < 40
     assert last['helpers'] > 3
-    # A helper that has just died leaves its memory and two pipes fewer; a file
-    # per sample, or three per helper, would be more.
-    assert all(
-        abs(row['worker_files'] - first['worker_files']) <= 3
-        for row in [*rest, last]
-    )
-    table = capsys.readouterr().out.splitlines()[-1 - len(rows) :]
+    counts = ('worker_files', 'helper_files', 'shared_files', 'children')
+    for row in (*rest, last):
+        assert {n: row[n] for n in counts} == {n: first[n] for n in counts}
+    assert (first['shared_files'], first['children']) == (2, 1)
+    assert more['shared_files'] == 3
+    assert more['worker_files'] == first['worker_files'] + 1
+    table = printed[-1 - len(rows) :]
     assert table[0].split() == list(first)
     assert table[-1].split()[0] == '60'
 

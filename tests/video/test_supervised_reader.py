@@ -1,5 +1,6 @@
 """Nothing that a decoder does reaches the process that wants frames."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -169,26 +170,48 @@ def test_a_helper_gives_way_after_many_files(read, monkeypatch):
     assert sum(map(is_alive, pids)) == 1
 
 
-@LINUX
-def test_no_handle_and_no_helper_is_left_behind(read):
-    def count():
-        return len(os.listdir('/proc/self/fd'))
+def files_of(pid):
+    """What the file descriptors of a process lead to, by number."""
+    found = {}
+    for link in Path(f'/proc/{pid}/fd').iterdir():
+        with contextlib.suppress(OSError):
+            found[int(link.name)] = os.readlink(link)
+    return found
 
-    names = ['good', 'unreadable', 'exits', 'blocks', 'exhausts']
-    read('good')
-    before = count()
-    for name in names * 4:
-        try:
-            read(name, time_limit=0.2 if name == 'blocks' else 30)
-        except UnreadableVideoError:
-            continue
-        assert count() == before
-    read('good')
-    assert count() == before
-    assert not any('mmtvr' in name for name in os.listdir('/dev/shm'))
-    children = Path(f'/proc/self/task/{os.getpid()}/children').read_text()
-    states = [pid for pid in children.split() if is_alive(int(pid))]
-    assert states.count(str(helper_pid())) == 1
+
+def shared_memory():
+    """Processes that have a file of frames open, by the file."""
+    found = {}
+    for folder in Path('/proc').glob('[0-9]*'):
+        with contextlib.suppress(OSError):
+            for number, name in files_of(folder.name).items():
+                if name.startswith('/memfd:mmtvr-frames'):
+                    file = os.stat(folder / 'fd' / str(number)).st_ino
+                    found.setdefault(file, set()).add(int(folder.name))
+    return found
+
+
+@LINUX
+def test_no_handle_and_no_helper_is_left_behind(read, in_fork):
+    def work():
+        def use():
+            read('good')
+            own, helper = os.getpid(), helper_pid()
+            children = Path(f'/proc/{own}/task/{own}/children').read_text()
+            assert children.split() == [str(helper)]
+            mine = [held for held in shared_memory().values() if own in held]
+            assert mine == [{own, helper}]
+            return len(files_of(own)), len(files_of(helper))
+
+        before = use()
+        for name in ['good', 'unreadable', 'exits', 'blocks', 'exhausts'] * 4:
+            limit = 0.2 if name == 'blocks' else 30
+            with contextlib.suppress(UnreadableVideoError):
+                read(name, time_limit=limit)
+            assert use() == before
+
+    # Other threads and garbage of this process open and close files too.
+    in_fork(work)
 
 
 @LINUX
@@ -226,10 +249,15 @@ def test_a_killed_parent_takes_its_helper_along(stubs, tmp_path, evil):
     helper = int(parent.stdout.readline())
     assert parent.stdout.readline() == 'reading\n'
     assert is_alive(helper)
+    (file,) = (
+        file
+        for file, users in shared_memory().items()
+        if users == {parent.pid, helper}
+    )
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
     assert wait_until_dead(helper)
-    assert not any('mmtvr' in name for name in os.listdir('/dev/shm'))
+    assert file not in shared_memory()
 
 
 class Frames:

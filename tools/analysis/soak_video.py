@@ -16,15 +16,19 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from mmengine.logging import print_log
 from tqdm import tqdm
 
 from mmtvr.datasets.transforms import LoadVideoFrames
 from mmtvr.video import helper_process
+from mmtvr.video.asking import call_in_helper
 from mmtvr.video.helper_process import get_helper
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 READER = 'failing_reader.FailingReader'
+IN_MEMORY = '/memfd:mmtvr-frames'
+SECONDS_TO_ANSWER = 60
 # One hostile file among so many; those at which the decoder hangs take the
 # whole time limit, and dying ones a new helper.
 RARITY = dict(empty=50, text=50, cut=50, dies=200, ends=200, hangs=1000)
@@ -78,6 +82,8 @@ def soak(
     )
     # To be tried again each time is harder than what training does.
     load._unreadable.check = lambda path: None
+    # A log file whose handler was closed opens again with the next message.
+    print_log(f'reading {options.samples} samples', 'current')
     chance = random.Random(0)
     unreadable, pids, start = 0, set(), time.monotonic()
     for number in tqdm(range(1, options.samples + 1), mininterval=5):
@@ -103,16 +109,36 @@ def measure() -> dict[str, int]:
     """What this process and its helper have in use.
 
     Returns:
-        MiB of memory and numbers of open files.
+        MiB of memory, numbers of open files, of shared files in memory that
+        either of both has open or mapped, and of child processes.
     """
-    helper = get_helper(10**9).pid
+    # An answer means that it runs, does nothing, and let go of closed files.
+    call_in_helper(os.path.basename, '', SECONDS_TO_ANSWER)
+    own, helper = os.getpid(), get_helper(10**9).pid
+    children = Path(f'/proc/{own}/task/{own}/children')
     return dict(
-        worker_mib=resident(os.getpid()),
-        worker_files=len(os.listdir('/proc/self/fd')),
+        worker_mib=resident(own),
+        worker_files=len(os.listdir(f'/proc/{own}/fd')),
         helper_mib=resident(helper),
         helper_files=len(os.listdir(f'/proc/{helper}/fd')),
-        in_dev_shm=len(os.listdir('/dev/shm')),
+        shared_files=count_shared(own) + count_shared(helper),
+        children=len(children.read_text(encoding='ascii').split()),
     )
+
+
+def count_shared(pid: int) -> int:
+    """How often a process has files in memory open or mapped.
+
+    Args:
+        pid: Its number.
+
+    Returns:
+        Their number; such a file has no name in ``/dev/shm``.
+    """
+    files = Path(f'/proc/{pid}/fd').iterdir()
+    links = [os.readlink(file) for file in files if file.is_symlink()]
+    maps = Path(f'/proc/{pid}/maps').read_text(encoding='utf-8')
+    return sum(IN_MEMORY in each for each in [*links, *maps.splitlines()])
 
 
 def resident(pid: int) -> int:
