@@ -4,7 +4,11 @@ import gc
 import json
 import multiprocessing
 import os
+import pickle
+import sys
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +16,7 @@ import pytest
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import torch
+from torch import distributed as dist
 
 # Read when Triton is first imported, which other packages do too.
 if not torch.cuda.is_available():
@@ -39,36 +44,90 @@ def shared_dir() -> Path:
     return path
 
 
-@pytest.fixture(scope='session')
-def in_fork():
-    """Call a function in a fork of this process; returns its result.
+class Fork(multiprocessing.get_context('fork').Process):
+    """A function that runs in a fork of this process.
 
     It has the imports of this process, which take seconds, but no thread, and
     no garbage of earlier tests is collected there.
+
+    Args:
+        folder: Gets a file of what it prints and one of what it returns.
+        function: Called there.
+        environment: Variables that are set there.
     """
-    context = multiprocessing.get_context('fork')
 
-    def call(function, *arguments):
-        receiver, sender = context.Pipe(duplex=False)
+    def __init__(self, folder, function, environment):
+        super().__init__()
+        self.folder, self.function = folder, function
+        self.environment = environment
+        self.start()
 
-        def child():
-            gc.freeze()
-            sender.send(function(*arguments))
+    def run(self):
+        gc.freeze()
+        for number, name in ((1, 'stdout'), (2, 'stderr')):
+            file = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT)
+            os.dup2(file, number)
+            os.close(file)
+            setattr(sys, name, os.fdopen(number, 'w', closefd=False))
+        os.environ.update(self.environment)
+        torch.set_num_threads(1)
+        result = pickle.dumps(self.function())
+        (self.folder / 'result').write_bytes(result)
 
-        process = context.Process(target=child)
-        gc.collect()
-        process.start()
-        sender.close()
-        try:
-            result = receiver.recv()
-        except EOFError:
-            result = None
-        receiver.close()
-        process.join(60)
-        assert process.exitcode == 0, 'its traceback is on stderr'
-        return result
+    def finish(self, check=True):
+        """Wait for its end; tells it like :class:`subprocess.Popen`."""
+        self.join(300)
+        printed = [
+            (self.folder / name).read_text() for name in ('stdout', 'stderr')
+        ]
+        if check:
+            assert self.exitcode == 0, '\n'.join(printed)
+        result = self.folder / 'result'
+        return SimpleNamespace(
+            returncode=self.exitcode,
+            stdout=printed[0],
+            stderr=printed[1],
+            result=pickle.loads(result.read_bytes())
+            if result.exists()
+            else None,
+        )
 
-    return call
+
+@pytest.fixture(scope='session')
+def fork(tmp_path_factory):
+    """Start a function in a fork of this process."""
+
+    def start(function, **environment):
+        return Fork(tmp_path_factory.mktemp('fork'), function, environment)
+
+    return start
+
+
+@pytest.fixture(scope='session')
+def in_processes(fork, tmp_path_factory):
+    """Run a function in R forked gloo processes; returns their results."""
+
+    def run(world_size, work):
+        store = tmp_path_factory.mktemp('store') / 'store'
+
+        def child(rank):
+            dist.init_process_group(
+                'gloo',
+                init_method=f'file://{store}',
+                rank=rank,
+                world_size=world_size,
+            )
+            result = work()
+            dist.destroy_process_group()
+            return result
+
+        forks = [
+            fork(partial(child, rank), LOCAL_RANK=str(rank))
+            for rank in range(world_size)
+        ]
+        return [each.finish().result for each in forks]
+
+    return run
 
 
 def tiny_vocabulary() -> tuple[dict[str, int], list[tuple[str, str]]]:

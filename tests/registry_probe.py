@@ -3,8 +3,9 @@
 ``test_registry.py`` runs it with the folder of a CLIP, a folder to write to
 and scopes (or ``none``). Each scope has a process of its own in which nothing
 of mmtvr but the registries is imported; other packages, which take seconds,
-are imported once before these processes fork. It prints a JSON list per scope:
-the scope, then the names it built.
+are imported once before these processes fork. Our parts must
+leave the models of mmaction2 alone until one is looked up. It prints a JSON
+list per scope: the scope, then the names it built.
 """
 
 import json
@@ -84,6 +85,8 @@ def build_all(scope: str, clip: str, folder: str) -> list[str]:
     built = []
     for node in nodes:
         node.import_from_location()
+    assert 'mmaction.models' not in sys.modules
+    for node in nodes:
         for name, kind in node.module_dict.items():
             if node is VIDEO_READERS:  # looked up, to open many files
                 assert node.get(f'mmtvr.{name}') is kind

@@ -1,16 +1,19 @@
 """Several processes give the loss and the gradients of one."""
 
-import os
-import socket
+import logging
 from itertools import product
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from mmengine.logging import MessageHub
+from mmengine.optim import OptimWrapper
 from torch.nn.parallel import DistributedDataParallel
 
 from mmtvr.distributed import gather_features, gather_rows
+from mmtvr.engine import NonFiniteHook
+from mmtvr.errors import NonFiniteError
 from mmtvr.structures import TokenFeatures
 
 WIDTH, WORDS, FRAMES = 32, 6, 3
@@ -78,20 +81,8 @@ def total_loss(losses):
     return losses['loss_contrastive'] + losses['loss_partial']
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
-def start(rank, port, world):
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port))
-    dist.init_process_group('gloo', rank=rank, world_size=world)
-
-
-def train_steps(rank, port, clip, folder):
-    start(rank, port, 2)
+def train_steps(clip, folder):
+    rank = dist.get_rank()
     for sizes, cached in product(SIZES, CHUNKS):
         first = sum(sizes[:rank])
         model = DistributedDataParallel(model_of(clip, cached))
@@ -112,15 +103,20 @@ def train_steps(rank, port, clip, folder):
             (values, gradients),
             f'{folder}/{sizes[rank]}-{rank}-{bool(cached)}.pt',
         )
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope='module')
-def two_ranks(tiny_clip, tmp_path_factory):
-    """Folder with losses and gradients of both ranks for all SIZES."""
+def two_ranks(tiny_clip, tmp_path_factory, in_processes):
+    """Losses and gradients of both ranks for all SIZES; guarded steps."""
     folder = tmp_path_factory.mktemp('ranks')
-    mp.spawn(train_steps, (free_port(), str(tiny_clip), str(folder)), nprocs=2)
-    return folder
+
+    def work():
+        train_steps(str(tiny_clip), folder)
+        half = list(range(4 * dist.get_rank(), 4 * dist.get_rank() + 4))
+        model = DistributedDataParallel(model_of(str(tiny_clip), CHUNKS[1]))
+        return guarded_steps(model, half, folder)
+
+    return folder, in_processes(2, work)
 
 
 @pytest.mark.parametrize('cached', CHUNKS)
@@ -128,11 +124,12 @@ def two_ranks(tiny_clip, tmp_path_factory):
 def test_loss_and_gradients_equal_those_of_one_process(
     sizes, cached, tiny_clip, two_ranks
 ):
+    folder, _ = two_ranks
     model = model_of(str(tiny_clip))
     alone = model(inputs_of(list(range(8))), mode='loss')
     total_loss(alone).backward()
     ranks = [
-        torch.load(two_ranks / f'{size}-{rank}-{bool(cached)}.pt')
+        torch.load(folder / f'{size}-{rank}-{bool(cached)}.pt')
         for rank, size in enumerate(sizes)
     ]
     for size, (losses, _) in zip(sizes, ranks, strict=True):
@@ -155,8 +152,66 @@ def test_loss_and_gradients_equal_those_of_one_process(
             )
 
 
-def gather_ragged(rank, port, folder):
-    start(rank, port, 3)
+def guarded_steps(model, rows, folder):
+    """Steps of which all but the second have a NaN in the last frames.
+
+    Returns:
+        What is said at the end, and the weights before, after the first and
+        after the second step.
+    """
+    name = f'guarded_{dist.is_initialized()}'
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    runner = SimpleNamespace(
+        model=model,
+        optim_wrapper=OptimWrapper(optimizer=optimizer),
+        work_dir=str(folder / name),
+        iter=0,
+        epoch=0,
+        logger=logging.getLogger(name),
+        message_hub=MessageHub.get_instance(name),
+    )
+    hook = NonFiniteHook(on_nonfinite='skip', max_skips=2)
+    hook.before_train(runner)
+    weights = [[each.detach().clone() for each in model.parameters()]]
+    for is_bad in (True, False, True, True):
+        inputs = inputs_of(rows)
+        if is_bad and 7 in rows:
+            inputs['frames'][-1] = float('nan')
+        hook.before_train_iter(runner, runner.iter, dict(data_samples=[]))
+        with runner.optim_wrapper.optim_context(model):
+            losses = model(inputs, mode='loss')
+        try:
+            runner.optim_wrapper.update_params(total_loss(losses))
+        except NonFiniteError as error:
+            return str(error), weights
+        weights.append([each.detach().clone() for each in model.parameters()])
+        runner.iter += 1
+    raise AssertionError('the second bad step in a row did not stop the run')
+
+
+def test_guarded_steps_of_two_processes_are_those_of_one(
+    tiny_clip, two_ranks, tmp_path
+):
+    _, processes = two_ranks
+    model = model_of(str(tiny_clip), CHUNKS[1])
+    said, alone = guarded_steps(model, list(range(8)), tmp_path)
+    assert 'loss_contrastive is nan on process 0' in said
+    for said, (before, skipped, stepped, last) in processes:
+        assert 'iteration 4' in said
+        assert 'the 2th in a row' in said
+        assert 'loss_partial is nan on process 1' in said
+        assert 'loss_partial is nan on process 0' not in said
+        for one, two in ((before, skipped), (stepped, last)):
+            assert all(map(torch.equal, one, two))
+        for weight, old, expected in zip(
+            stepped, before, alone[2], strict=True
+        ):
+            assert not torch.equal(weight, old)
+            torch.testing.assert_close(weight, expected)
+
+
+def gather_ragged():
+    rank = dist.get_rank()
     sizes = (2, 0, 3)
     first = sum(sizes[:rank])
     local = torch.arange(first, first + sizes[rank])
@@ -170,16 +225,14 @@ def gather_ragged(rank, port, folder):
         local.float()[:, None].expand(-1, 3),
         local.float()[:, None].expand(-1, 2) * 2,
     )
-    result = (whole, flags, x.grad, tuple(gather_features(width)))
-    torch.save(result, f'{folder}/{rank}.pt')
-    dist.destroy_process_group()
+    return whole, flags, x.grad, tuple(gather_features(width))
 
 
-def test_ragged_gather_keeps_order_types_and_gradients(tmp_path):
-    mp.spawn(gather_ragged, (free_port(), str(tmp_path)), nprocs=3)
+def test_ragged_gather_keeps_order_types_and_gradients(in_processes):
+    results = in_processes(3, gather_ragged)
     five = torch.arange(5)
-    for rank, owned in enumerate(([0, 1], [], [2, 3, 4])):
-        whole, flags, grad, features = torch.load(tmp_path / f'{rank}.pt')
+    for result, owned in zip(results, ([0, 1], [], [2, 3, 4]), strict=True):
+        whole, flags, grad, features = result
         assert torch.equal(whole, five)
         assert torch.equal(flags, five % 2 == 0)
         assert grad.tolist() == [3.0 * i for i in owned]

@@ -63,7 +63,7 @@ def python(*arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout
     return done.stdout
@@ -120,14 +120,4 @@ def test_importing_the_package_is_light():
         'import sys, mmtvr\n'
         'heavy = {"torch", "mmaction", "mmengine", "numpy", "transformers"}\n'
         'assert not heavy & set(sys.modules), heavy & set(sys.modules)',
-    )
-
-
-def test_our_parts_leave_the_models_of_mmaction2_alone():
-    python(
-        '-c',
-        'import sys\n'
-        'import mmtvr.models, mmtvr.losses, mmtvr.datasets\n'
-        'import mmtvr.evaluation, mmtvr.engine\n'
-        'assert "mmaction.models" not in sys.modules',
     )

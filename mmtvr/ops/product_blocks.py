@@ -76,7 +76,10 @@ def best_frames(
 
 
 def first_equal(product: Tensor, best: Tensor, dim: int) -> Tensor:
-    """Where the maxima are; several times as fast as ``max(dim)`` on CPUs."""
+    """Where the maxima are; several times as fast as ``max(dim)`` on CPUs.
+
+    A NaN equals nothing, not even itself: there it is the last place.
+    """
     equal = product == best.unsqueeze(dim)
     size = product.shape[dim]
     dtype = index_type(size)
@@ -85,7 +88,8 @@ def first_equal(product: Tensor, best: Tensor, dim: int) -> Tensor:
     shape = [1] * product.dim()
     shape[dim] = size
     rank = torch.arange(size, 0, -1, dtype=dtype, device=equal.device)
-    return size - equal.mul_(rank.view(shape)).amax(dim)
+    place = size - equal.mul_(rank.view(shape)).amax(dim)
+    return place.clamp_(max=size - 1)
 
 
 def cells(frame: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -209,25 +210,28 @@ def test_a_file_that_opens_and_cannot_be_decoded_is_remembered(
     assert (report['unreadable'], report['reused']) == ({}, 1)
 
 
-@pytest.mark.slow
 def test_two_processes_share_the_encoding_of_one_index(
-    index, command, shapes, tmp_path
+    index, shapes, tmp_path, fork
 ):
     alone, shared = tmp_path / 'alone', tmp_path / 'shared'
     index(alone)
-    launcher = (
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-        + ['--nproc_per_node', '2', '-m', 'mmtvr']
-        + ['index', CONFIG, shapes, '--checkpoint', 'none', '--json']
+    with socket.create_server(('127.0.0.1', 0)) as probe:
+        port = probe.getsockname()[1]
+    model = ('index', CONFIG, shapes, '--checkpoint', 'none', '--json')
+    # What torchrun sets.
+    first, second = (
+        fork(
+            lambda: sys.exit(main([*model, '--into', str(shared)])),
+            MASTER_ADDR='127.0.0.1',
+            MASTER_PORT=str(port),
+            WORLD_SIZE='2',
+            RANK=rank,
+            LOCAL_RANK=rank,
+        )
+        for rank in '01'
     )
-    done = subprocess.run(
-        [*launcher, '--into', shared],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
+    done = first.finish()
+    assert second.finish().stdout == ''
     report = json.loads(done.stdout)
     assert (report['videos'], report['encoded']) == (VIDEOS, VIDEOS)
     one, other = map(open_store, (alone, shared))

@@ -1,12 +1,9 @@
 """tools/data/verify.py: all that is wrong with the videos of a config."""
 
 import json
-import os
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -208,22 +205,16 @@ def test_only_what_changed_is_examined_again(folder, examined):
     assert len(examined) == 3
 
 
-def test_a_killed_run_goes_on_where_it_was(folder, examined):
+def test_a_killed_run_goes_on_where_it_was(folder, examined, fork):
     shutil.copy(folder / 'videos/good0.mp4', folder / 'videos/blocks.mp4')
     annotate(folder, 'test_JSFUSION', ['blocks'])
     journal = folder / 'report.sqlite'
-    path = os.pathsep.join([str(ROOT), str(STUBS)])
-    command = [ROOT / 'tools/data/verify.py', folder / 'config.py']
-    process = subprocess.Popen(
-        [sys.executable, *command, '--report', folder / 'report'],
-        env={**os.environ, 'PYTHONPATH': path},
-        stderr=subprocess.DEVNULL,
-    )
+    process = fork(lambda: verify(folder), PYTHONPATH=str(STUBS))
     end = time.monotonic() + 60
     while count_rows(journal) < 3 and time.monotonic() < end:
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    assert process.finish(check=False).returncode == -signal.SIGKILL
     assert count_rows(journal) == 3
     (folder / 'videos/blocks.mp4').unlink()
     # good0 is examined again: it may have had an equal.

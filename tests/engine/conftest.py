@@ -1,9 +1,5 @@
 """A model without weights and a test set of random features."""
 
-import multiprocessing
-import os
-import pickle
-
 import pytest
 import torch
 from mmaction.structures import ActionDataSample
@@ -120,42 +116,5 @@ def evaluate(tmp_path):
             ),
         )
         return runner.test()
-
-    return run
-
-
-@pytest.fixture
-def in_processes(tmp_path):
-    """Run a function in R forked gloo processes; returns their results."""
-
-    def run(world_size, work):
-        store = tmp_path / f'store{world_size}_{id(work)}'
-        context = multiprocessing.get_context('fork')
-
-        def child(rank):
-            os.environ['LOCAL_RANK'] = str(rank)
-            dist.init_process_group(
-                'gloo',
-                init_method=f'file://{store}',
-                rank=rank,
-                world_size=world_size,
-            )
-            torch.set_num_threads(1)
-            store.with_suffix(f'.{rank}').write_bytes(pickle.dumps(work()))
-            dist.destroy_process_group()
-
-        children = [
-            context.Process(target=child, args=(rank,))
-            for rank in range(world_size)
-        ]
-        for process in children:
-            process.start()
-        for process in children:
-            process.join(60)
-            assert process.exitcode == 0
-        return [
-            pickle.loads(store.with_suffix(f'.{rank}').read_bytes())
-            for rank in range(world_size)
-        ]
 
     return run

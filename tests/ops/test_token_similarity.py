@@ -276,3 +276,21 @@ def test_more_tokens_than_a_byte_counts(size):
     expected = (cosine.amax(3).mean(2) + cosine.amax(2).mean(2)) / 2
     (reference,) = torch.autograd.grad(expected.sum(), words)
     torch.testing.assert_close(words.grad, reference, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize('attention', [0.0, 0.5])
+def test_a_nan_reaches_the_similarity_and_the_gradients(attention):
+    """So that what guards the training sees it; no index is out of range."""
+    text, video = random_pair()
+    tokens = text.tokens.clone()
+    tokens[1] = float('nan')
+    text = bag(tokens.requires_grad_())
+    sim = token_similarity(text, video, attention)
+    assert sim.isnan().all(1).tolist() == [False, True, False, False, False]
+    assert sim.isnan().any(1).sum() == 1
+    sim.sum().backward()
+    assert text.tokens.grad[0].isfinite().all()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            token_similarity(text, video, attention), sim, equal_nan=True
+        )

@@ -270,7 +270,7 @@ def test_tables_are_written(name, options, load_script, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='counts in /proc')
-def test_many_samples_leave_no_handle_open(load_script, in_fork):
+def test_many_samples_leave_no_handle_open(load_script, fork):
     script = load_script('soak_video')
     script['RARITY'].update(empty=5, cut=5, dies=10, hangs=30)
 
@@ -278,7 +278,7 @@ def test_many_samples_leave_no_handle_open(load_script, in_fork):
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed):
             rows = script['main'](
-                ['--samples', '60', '--every', '20', '--time-limit', '0.5']
+                ['--samples', '60', '--every', '20', '--time-limit', '3']
             )
         held = os.memfd_create('mmtvr-frames')
         more = script['measure']()
@@ -286,7 +286,7 @@ def test_many_samples_leave_no_handle_open(load_script, in_fork):
         return rows, printed.getvalue().splitlines(), more
 
     # Other threads and garbage of this process open and close files too.
-    rows, printed, more = in_fork(soak)
+    rows, printed, more = fork(soak).finish().result
     first, *rest, last = rows
     assert last['samples'] == 60
     assert 15 <= last['unreadable'] < 40

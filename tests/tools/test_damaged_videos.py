@@ -106,7 +106,7 @@ def read_list(folder):
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == 'win32', reason='helpers need POSIX')
 def test_training_lists_each_kind_of_damage(
-    run_tool, tiny_config, damaged, options, tmp_path
+    fork_tool, tiny_config, damaged, options, tmp_path
 ):
     hooks = load_config(str(tiny_config)).custom_hooks
     place = [hook.type for hook in hooks].index('mmtvr.UnreadableVideosHook')
@@ -115,7 +115,7 @@ def test_training_lists_each_kind_of_damage(
         'train_dataloader.num_workers': 2,
         'train_dataloader.persistent_workers': True,
     }
-    done = run_tool(
+    done = fork_tool(
         'train.py',
         tiny_config,
         '--no-validate',

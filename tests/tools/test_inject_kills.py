@@ -7,10 +7,10 @@ import pytest
 
 @pytest.mark.slow
 def test_a_training_killed_at_random_moments_ends_as_one_left_alone(
-    run_tool, tmp_path
+    fork_tool, tmp_path
 ):
     out = tmp_path / 'kills.json'
-    run_tool('analysis/inject_kills.py', '--kills', 5, '--out', out)
+    fork_tool('analysis/inject_kills.py', '--kills', 5, '--out', out)
     report = json.loads(out.read_text())
     assert report['kills'] == 5
     assert report['during_a_write'] >= 1

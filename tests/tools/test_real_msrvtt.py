@@ -104,10 +104,10 @@ def test_the_small_set_holds_the_real_captions(small_msrvtt):
 @pytest.mark.slow
 @pytest.mark.shared
 def test_the_msrvtt_recipe_trains_and_tests_on_real_clips(
-    small_msrvtt, tiny_clip, run_tool, tmp_path
+    small_msrvtt, tiny_clip, fork_tool, tmp_path
 ):
     chosen = ['--cfg-options', *options(small_msrvtt, tiny_clip)]
-    trained = run_tool('train.py', CONFIG, '--work-dir', tmp_path, *chosen)
+    trained = fork_tool('train.py', CONFIG, '--work-dir', tmp_path, *chosen)
     # Eight captions of each MSR-VTT clip, two of each other: 32 pairs.
     assert 'Epoch(train) [2][2/2]' in trained.stdout
     for name in ('contrastive', 'partial'):
@@ -115,7 +115,7 @@ def test_the_msrvtt_recipe_trains_and_tests_on_real_clips(
     assert 'What training reached' in trained.stdout
     assert len(recalls(trained.stdout)) == 4
 
-    tested = run_tool(
+    tested = fork_tool(
         'test.py',
         CONFIG,
         tmp_path / 'epoch_2.pth',

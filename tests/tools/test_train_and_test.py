@@ -44,7 +44,7 @@ def free_port():
 
 @pytest.mark.slow
 def test_a_stopped_training_goes_on_and_is_tested(
-    tiny_config, run_tool, tmp_path, free_port
+    tiny_config, run_tool, fork_tool, tmp_path, free_port
 ):
     (tmp_path / 'stop_hook.py').write_text(STOP_HOOK)
     stopping = tmp_path / 'stopping.py'
@@ -63,7 +63,9 @@ def test_a_stopped_training_goes_on_and_is_tested(
     )
     first = load(work / 'epoch_1.pth')
 
-    resumed = run_tool('train.py', tiny_config, '--work-dir', work, '--resume')
+    resumed = fork_tool(
+        'train.py', tiny_config, '--work-dir', work, '--resume'
+    )
     assert 'resumed epoch: 1, iter: 4' in resumed.stdout
     assert 'Epoch(train) [1]' not in resumed.stdout
     assert 'Epoch(train) [2][4/4]' in resumed.stdout
@@ -90,27 +92,20 @@ def test_a_stopped_training_goes_on_and_is_tested(
     )
 
     best = next(work.glob('best_*.pth'))
-    alone, shared = (
-        run_tool(
-            tool,
-            tiny_config,
-            best,
-            *processes,
-            '--work-dir',
-            work,
-            '--dump',
-            tmp_path / f'{tool}.npz',
-            port=free_port,
-        ).stdout
-        for tool, processes in (('test.py', []), ('dist_test.sh', [2]))
-    )
+    options = ['--work-dir', work, '--dump']
+    alone = fork_tool(
+        'test.py', tiny_config, best, *options, tmp_path / 'alone.npz'
+    ).stdout
+    shared = run_tool(
+        'dist_test.sh',
+        *(tiny_config, best, 2, *options, tmp_path / 'shared.npz'),
+        port=free_port,
+    ).stdout
     assert f'checkpoint  {best}' in alone
     assert len(directions(alone)) == 2
     assert directions(alone) == directions(shared)
     assert set(directions(alone)) <= set(directions(resumed.stdout))
-    assert scores(tmp_path / 'test.py.npz') == scores(
-        tmp_path / 'dist_test.sh.npz'
-    )
+    assert scores(tmp_path / 'alone.npz') == scores(tmp_path / 'shared.npz')
 
 
 @pytest.mark.slow
@@ -132,9 +127,8 @@ def test_two_processes_share_the_training(
     assert load(tmp_path / 'epoch_1.pth')['meta']['iter'] == 2
 
 
-@pytest.mark.slow
-def test_a_missing_config_is_one_line_on_stderr(run_tool):
-    done = run_tool('train.py', 'nowhere.py', check=False)
+def test_a_missing_config_is_one_line_on_stderr(fork_tool):
+    done = fork_tool('train.py', 'nowhere.py', check=False)
     assert done.returncode == 1
     assert done.stdout == ''
     assert re.fullmatch(r'error: the config nowhere\.py .*\n', done.stderr)

@@ -192,7 +192,7 @@ def shared_memory():
 
 
 @LINUX
-def test_no_handle_and_no_helper_is_left_behind(read, in_fork):
+def test_no_handle_and_no_helper_is_left_behind(read, fork):
     def work():
         def use():
             read('good')
@@ -211,7 +211,7 @@ def test_no_handle_and_no_helper_is_left_behind(read, in_fork):
             assert use() == before
 
     # Other threads and garbage of this process open and close files too.
-    in_fork(work)
+    fork(work).finish()
 
 
 @LINUX
