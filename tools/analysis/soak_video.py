@@ -96,6 +96,8 @@ def soak(
         pids.add(get_helper(10**9).pid)
         if number in (1, options.samples) or number % options.every == 0:
             counts = dict(samples=number, unreadable=unreadable)
+            # A new helper maps memory with the first frames that it gives.
+            load(dict(filename=good[0]))
             yield (
                 counts
                 | measure()
