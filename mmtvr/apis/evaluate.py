@@ -10,11 +10,11 @@ import torch
 from mmtvr.apis.score_files import (
     FORMATS,
     as_ids,
-    load_arrays,
     load_bank,
     read_match,
     read_scores,
 )
+from mmtvr.array_files import load_arrays
 from mmtvr.errors import SetupError
 from mmtvr.evaluation.protocols import PROTOCOLS, describe_protocol
 from mmtvr.evaluation.ranking import TIE_POLICIES
@@ -40,7 +40,7 @@ def load_table(path: Path, match: Path | None = None) -> Table:
         SetupError: A file is missing, of another format, or does not say
             which text belongs to which video.
     """
-    content = load_arrays(path)
+    content = load_arrays(path, FORMATS)
     if isinstance(content, np.ndarray):
         content = {'scores': content}
     scores = read_scores(path, content)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mmtvr.array_files import load_arrays
 from mmtvr.errors import SetupError
 
 FORMATS = (
@@ -14,36 +15,6 @@ FORMATS = (
     'and video, embeddings (N, D) to be compared by cosine, and optionally '
     'text_video_ids and video_ids'
 )
-
-
-def load_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
-    """Read a .npy or a .npz without unpickling.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The array, or the arrays by name.
-
-    Raises:
-        SetupError: It is not there, is neither, holds Python objects, or
-            announces more than fits into memory.
-    """
-    if not path.is_file():
-        raise SetupError(f'there is no file {path} (from {Path.cwd()})')
-    try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            return content
-        with content:
-            return dict(content)
-    except Exception as error:
-        # A header is parsed as Python, a member decompressed: each part has
-        # exceptions of its own.
-        reason = str(error).strip() or type(error).__name__
-        raise SetupError(
-            f'{path} cannot be read: {reason}. Expected {FORMATS}.'
-        ) from error
 
 
 def as_numbers(path: Path, name: str, array: object) -> Tensor:
@@ -149,7 +120,7 @@ def read_match(path: Path, texts: int, videos: int) -> Tensor:
     Raises:
         SetupError: It is something else.
     """
-    match = load_arrays(path)
+    match = load_arrays(path, FORMATS)
     if isinstance(match, np.ndarray):
         if match.dtype == bool and match.shape == (texts, videos):
             if (match.sum(1) != 1).any():
@@ -185,7 +156,7 @@ def load_bank(path: Path, videos: int) -> Tensor:
     Raises:
         SetupError: The file is missing or of another shape.
     """
-    bank = load_arrays(path)
+    bank = load_arrays(path, FORMATS)
     if not isinstance(bank, np.ndarray) or bank.shape[1:] != (videos,):
         raise SetupError(f'{path} must be a table (training texts, {videos})')
     if not len(bank):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmtvr.apis.score_files import load_arrays
+from mmtvr.array_files import load_arrays
 from mmtvr.errors import SetupError
 from mmtvr.search.records import FileEntry, StoredVideos
 from mmtvr.search.results import SearchResult
@@ -13,6 +13,10 @@ from mmtvr.search.stores import open_store, require_index
 from mmtvr.search.two_stages import search_similar, without
 
 PathLike = str | os.PathLike[str]
+EXPECTED = (
+    'a .npy with vectors (Q, D), or a .npz with text (Q, D), the vectors of '
+    'the queries, and optionally texts (Q,)'
+)
 
 
 def is_imported(index: PathLike) -> bool:
@@ -40,13 +44,12 @@ def read_queries(path: PathLike) -> tuple[np.ndarray, list[str]]:
     Raises:
         SetupError: There is no file, or it is neither.
     """
-    content = load_arrays(Path(path))
+    content = load_arrays(Path(path), EXPECTED)
     if isinstance(content, np.ndarray):
         content = dict(text=content)
     if 'text' not in content:
         raise SetupError(
-            f'{path} holds {sorted(content)}; expected text (Q, D), the '
-            'vectors of the queries, and optionally texts (Q,)'
+            f'{path} holds {sorted(content)}; expected {EXPECTED}'
         )
     vectors = content['text']
     names = [f'vector {number}' for number in range(len(vectors))]

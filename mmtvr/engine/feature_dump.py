@@ -1,6 +1,5 @@
 """Write what a test set was encoded to, to evaluate it without the model."""
 
-import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -10,6 +9,7 @@ import torch
 from mmengine.dist import all_gather_object, get_comm_device, is_main_process
 from torch import Tensor
 
+from mmtvr.array_files import write_arrays
 from mmtvr.distributed import gather_rows
 from mmtvr.engine.feature_store import Gallery, TextBatch
 
@@ -42,18 +42,17 @@ def dump_features(
     column = (ids[:, None] == gallery.video_ids).int().argmax(dim=1)
     order = column.argsort(stable=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
-    with part.open('wb') as file:
-        np.savez(
-            file,
+    write_arrays(
+        path,
+        dict(
             text=text[order].numpy(),
             video=gallery.features.pooled.numpy(),
             text_video_ids=ids[order].numpy(),
             video_ids=gallery.video_ids.numpy(),
             texts=np.array([texts[i] for i in order.tolist()]),
             videos=np.array(gallery.names),
-        )
-    os.replace(part, path)
+        ),
+    )
 
 
 def _gather(local: Tensor) -> Tensor:

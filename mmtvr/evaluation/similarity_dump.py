@@ -1,6 +1,5 @@
 """Write the scores of all texts against all videos to a file."""
 
-import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -11,6 +10,7 @@ from mmengine.dist import all_gather_object, is_main_process
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
+from mmtvr.array_files import write_arrays
 from mmtvr.evaluation.result_rows import (
     ResultRows,
     collect,
@@ -73,18 +73,17 @@ class SimilarityDump(BaseMetric):
         (table,) = results
         column = (table.ids[:, None] == table.video_ids).int().argmax(dim=1)
         order = column.argsort(stable=True)
-        part = self.out_file.with_name(f'.{self.out_file.name}.part')
         self.out_file.parent.mkdir(parents=True, exist_ok=True)
-        with part.open('wb') as file:
-            np.savez(
-                file,
+        write_arrays(
+            self.out_file,
+            dict(
                 scores=table.rows[order].numpy(),
                 text_video_ids=table.ids[order].numpy(),
                 video_ids=table.video_ids.numpy(),
                 texts=np.array([self.texts[i] for i in order.tolist()]),
                 videos=np.array(self.videos),
-            )
-        os.replace(part, self.out_file)
+            ),
+        )
         print_log(f'scores of all pairs are in {self.out_file}', 'current')
         return {}
 
