@@ -24,8 +24,9 @@ INSTALL_REQUIRES = [
     'huggingface-hub>=1.0',
     'numpy',
     'pillow',
-    # Streams that are not read, scaling in the caller's thread.
-    'av>=17',
+    # Streams that are not read, scaling in the caller's thread; 19 drops
+    # arguments, and so may its successors.
+    'av>=17,<20',
     'decord>=0.6.0; platform_machine in "x86_64 AMD64"',
     'HanTa>=1.1',
     'scikit-learn>=1.5',

@@ -41,7 +41,7 @@ def open_video(path: str, try_decoders: bool = True) -> tuple[Any, Any]:
         container = av.open(
             # FFmpeg takes the name a:b.mp4 for an address.
             os.path.abspath(path),
-            metadata_errors='ignore',
+            **_for_any_metadata(),
             options={} if try_decoders else WITHOUT_DECODERS,
         )
         try:
@@ -107,6 +107,14 @@ def check_end(container: Any, stream: Any, packets: int) -> None:
             f'it is cut off: its index promises {promised} pictures, '
             f'{packets} are there'
         )
+
+
+def _for_any_metadata() -> dict[str, str]:
+    """Titles that are no UTF-8: PyAV 19 takes them, older ones on demand."""
+    import av
+
+    old = int(av.__version__.split('.')[0]) < 19
+    return dict(metadata_errors='ignore') if old else {}
 
 
 def _refuse_edits(container: Any, stream: Any, path: str) -> None:
