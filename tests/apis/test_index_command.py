@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmtvr.apis.command import run_command
 from mmtvr.apis.evaluate import evaluate_file, parse_args
 from mmtvr.apis.index_command import STOPPED
 from mmtvr.apis.main import main
@@ -240,74 +239,3 @@ def test_two_processes_share_the_encoding_of_one_index(
     assert sorted(other.list_contents()) == contents
     first, second = one.read_videos(contents), other.read_videos(contents)
     assert first.pooled == pytest.approx(second.pooled, abs=2e-3)
-
-
-@pytest.mark.parametrize('unbuffered', ['', '1'])
-def test_a_reader_that_is_gone_is_no_error(unbuffered):
-    code = (
-        'import sys; from mmtvr.apis import main, search_command\n'
-        'def search(argv):\n'
-        '    for number in range(100_000): print(number)\n'
-        '    return 0\n'
-        'search_command.main = search\n'
-        'sys.exit(main.main(["search"]))\n'
-    )
-    with subprocess.Popen(
-        [sys.executable, '-c', code],
-        env={**ENVIRONMENT, 'PYTHONUNBUFFERED': unbuffered},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdout.readline() == b'0\n'
-        process.stdout.close()
-        assert process.stderr.read() == b''
-    assert process.returncode == 141
-
-
-@pytest.mark.parametrize('unbuffered', ['', '1'])
-def test_a_reader_that_leaves_before_the_end_is_no_error(unbuffered):
-    code = (
-        'import sys; from mmtvr.apis import main, search_command\n'
-        'search_command.main = lambda argv: print("a line") or 0\n'
-        'sys.stdin.read()\n'
-        'sys.exit(main.main(["search"]))\n'
-    )
-    with subprocess.Popen(
-        [sys.executable, '-c', code],
-        env={**ENVIRONMENT, 'PYTHONUNBUFFERED': unbuffered},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        process.stdout.close()
-        process.stdin.close()
-        assert process.stderr.read() == b''
-    assert process.returncode == 141
-
-
-@pytest.mark.parametrize(
-    ('error', 'status', 'told'),
-    [
-        (KeyboardInterrupt(), 130, 'stopped; nothing was done'),
-        (
-            RuntimeError('lance: No space left (os error 28), at\nmore'),
-            1,
-            'error: the disk is full: lance: No space left (os error 28), at. '
-            'Make room; then again',
-        ),
-        (
-            PermissionError(13, 'Permission denied', 'there'),
-            1,
-            "error: not allowed: [Errno 13] Permission denied: 'there'",
-        ),
-    ],
-)
-def test_an_end_is_told_in_one_line(error, status, told, monkeypatch, capsys):
-    def run(argv):
-        if isinstance(error, KeyboardInterrupt):
-            raise error
-        return run_command(lambda: (_ for _ in ()).throw(error), 'again')
-
-    monkeypatch.setattr('mmtvr.apis.search_command.main', run)
-    assert main(['search']) == status
-    assert capsys.readouterr().err == told + '\n'

@@ -7,8 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmtvr.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
+ANALYSIS = ROOT / 'tools/analysis'
 CONFIG = """
 _base_ = '{root}/configs/_base_/default_runtime.py'
 clip = '{clip}'
@@ -121,3 +127,21 @@ def fork_tool(fork):
         return fork(work, PYTHONPATH=path_of_children).finish(check)
 
     return run
+
+
+@pytest.fixture
+def load_script(monkeypatch):
+    """Names that a script of the folder defines, as if it had been run."""
+    monkeypatch.syspath_prepend(str(ANALYSIS))
+    return lambda name: runpy.run_path(str(ANALYSIS / f'{name}.py'))
+
+
+@pytest.fixture
+def checkpoint(tiny_config, tmp_path):
+    """Untrained weights of the tiny config."""
+    init_default_scope('mmtvr')
+    torch.manual_seed(0)
+    model = MODELS.build(Config.fromfile(tiny_config).model)
+    path = tmp_path / 'model.pth'
+    torch.save(dict(state_dict=model.state_dict()), path)
+    return path

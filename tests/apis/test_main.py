@@ -1,0 +1,85 @@
+"""How ``mmtvr`` ends, whichever of its commands was run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmtvr.apis.command import run_command
+from mmtvr.apis.main import main
+
+ROOT = Path(__file__).resolve().parents[2]
+ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_a_reader_that_is_gone_is_no_error(unbuffered):
+    code = (
+        'import sys; from mmtvr.apis import main, search_command\n'
+        'def search(argv):\n'
+        '    for number in range(100_000): print(number)\n'
+        '    return 0\n'
+        'search_command.main = search\n'
+        'sys.exit(main.main(["search"]))\n'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', code],
+        env={**ENVIRONMENT, 'PYTHONUNBUFFERED': unbuffered},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout.readline() == b'0\n'
+        process.stdout.close()
+        assert process.stderr.read() == b''
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize('unbuffered', ['', '1'])
+def test_a_reader_that_leaves_before_the_end_is_no_error(unbuffered):
+    code = (
+        'import sys; from mmtvr.apis import main, search_command\n'
+        'search_command.main = lambda argv: print("a line") or 0\n'
+        'sys.stdin.read()\n'
+        'sys.exit(main.main(["search"]))\n'
+    )
+    with subprocess.Popen(
+        [sys.executable, '-c', code],
+        env={**ENVIRONMENT, 'PYTHONUNBUFFERED': unbuffered},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        process.stdout.close()
+        process.stdin.close()
+        assert process.stderr.read() == b''
+    assert process.returncode == 141
+
+
+@pytest.mark.parametrize(
+    ('error', 'status', 'told'),
+    [
+        (KeyboardInterrupt(), 130, 'stopped; nothing was done'),
+        (
+            RuntimeError('lance: No space left (os error 28), at\nmore'),
+            1,
+            'error: the disk is full: lance: No space left (os error 28), at. '
+            'Make room; then again',
+        ),
+        (
+            PermissionError(13, 'Permission denied', 'there'),
+            1,
+            "error: not allowed: [Errno 13] Permission denied: 'there'",
+        ),
+    ],
+)
+def test_an_end_is_told_in_one_line(error, status, told, monkeypatch, capsys):
+    def run(argv):
+        if isinstance(error, KeyboardInterrupt):
+            raise error
+        return run_command(lambda: (_ for _ in ()).throw(error), 'again')
+
+    monkeypatch.setattr('mmtvr.apis.search_command.main', run)
+    assert main(['search']) == status
+    assert capsys.readouterr().err == told + '\n'

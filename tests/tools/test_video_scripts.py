@@ -1,0 +1,91 @@
+"""The scripts of tools/analysis that read videos, on tiny ones."""
+
+import contextlib
+import io
+import json
+import os
+import sys
+
+import numpy as np
+import pytest
+
+from mmtvr.video.helper_process import end_helper
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='counts in /proc')
+def test_many_samples_leave_no_handle_open(load_script, fork):
+    script = load_script('soak_video')
+    script['RARITY'].update(empty=5, cut=5, dies=10, hangs=30)
+
+    def soak():
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            rows = script['main'](
+                ['--samples', '60', '--every', '20', '--time-limit', '3']
+            )
+        held = os.memfd_create('mmtvr-frames')
+        more = script['measure']()
+        os.close(held)
+        return rows, printed.getvalue().splitlines(), more
+
+    # Other threads and garbage of this process open and close files too.
+    rows, printed, more = fork(soak).finish().result
+    first, *rest, last = rows
+    assert last['samples'] == 60
+    assert 15 <= last['unreadable'] < 40
+    assert last['helpers'] > 3
+    counts = ('worker_files', 'helper_files', 'shared_files', 'children')
+    for row in (*rest, last):
+        assert {n: row[n] for n in counts} == {n: first[n] for n in counts}
+    assert first['children'] == 1
+    assert more['shared_files'] == first['shared_files'] + 1
+    assert more['worker_files'] == first['worker_files'] + 1
+    table = printed[-1 - len(rows) :]
+    assert table[0].split() == list(first)
+    assert table[-1].split()[0] == '60'
+
+
+def test_supervised_and_direct_reading_are_compared(load_script, tmp_path):
+    script = load_script('benchmark_supervision')
+    paths = load_script('soak_video')['make_good_videos'](tmp_path)
+    (tmp_path / 'none.mp4').touch()
+    found = script['readable']([*paths, str(tmp_path / 'none.mp4')], 'auto')
+    assert found == paths
+    rows = script['compare'](paths[:1], 'auto', 48, 2)
+    assert rows[0]['file'] == 'a.mp4'
+    assert rows[0]['helper_ms'] > 0
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='counts in /proc')
+def test_ways_to_read_videos_are_compared(load_script, tmp_path, capsys):
+    pytest.importorskip('decord')
+    make = load_script('video_clips')['make_clips']
+    (clip,) = make(tmp_path, seconds=1, sizes=[(120, 160)])
+    out = tmp_path / 'table.json'
+    options = '--num-frames 3 --size 32 --num-workers 1 --rounds 1 --samples 2'
+
+    load_script('benchmark_video')['main'](
+        [str(clip), '--out', str(out), *options.split()]
+    )
+
+    end_helper()
+    rows = json.loads(out.read_text(encoding='utf-8'))['rows']
+    assert [row['kind'] for row in rows] == [
+        '160x120, original',
+        '160x120, 3 fps',
+        'mean',
+    ]
+    assert 'hand_over' in capsys.readouterr().out
+
+
+def test_all_ways_give_frames_of_the_asked_size(load_script, tmp_path):
+    pytest.importorskip('decord')
+    make = load_script('video_clips')['make_clips']
+    (clip,) = make(tmp_path, seconds=1, sizes=[(120, 160)])
+    ways = load_script('video_ways')['make_ways'](3, 32)
+    frames = {name: way(str(clip)) for name, way in ways.items()}
+    end_helper()
+    assert all(found.shape == (3, 3, 32, 32) for found in frames.values())
+    middle = np.abs(frames['test'].astype(int) - frames['decord']).mean()
+    assert middle < 8
+    assert not frames['opencv'][1:].any()
