@@ -1,8 +1,21 @@
 """Training that is killed, the short version of a longer script."""
 
 import json
+import time
 
 import pytest
+
+
+# First: the other one forks with what this one has imported.
+def test_a_training_that_hangs_is_an_error_and_ends(load_script, tmp_path):
+    script = load_script('killable_training')
+    script['Forked']._train = lambda _: time.sleep(600)
+    with (
+        pytest.raises(TimeoutError, match=r'not done after 0\.1 s'),
+        script['Forked'](tmp_path, tmp_path / 'work', False) as training,
+    ):
+        training.wait(0.1)
+    assert training.poll() < 0
 
 
 @pytest.mark.slow

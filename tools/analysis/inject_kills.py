@@ -14,11 +14,9 @@ fork from this one, which has imported what they need.
 import argparse
 import itertools
 import json
-import os
 import random
 import re
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -72,19 +70,18 @@ def train_and_kill(
         What was going on; None if the training ended before.
     """
     seen = len(logged(work))
-    process = Forked(folder, work, writing)
-    wait_to_begin(process, work, seen)
-    if writing:
-        wait_to_write(process, work, draw.randrange(3))
-        time.sleep(draw.uniform(0, SLOW_PIECES * SLOW_SECONDS))
-    else:
-        time.sleep(draw.uniform(0, seconds / 3))
-    if process.poll() is not None:
-        if process.poll():
-            raise RuntimeError(f'training failed, see {work}.log')
-        return None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    with Forked(folder, work, writing) as process:
+        wait_to_begin(process, work, seen)
+        if writing:
+            wait_to_write(process, work, draw.randrange(3))
+            time.sleep(draw.uniform(0, SLOW_PIECES * SLOW_SECONDS))
+        else:
+            time.sleep(draw.uniform(0, seconds / 3))
+        if process.poll() is not None:
+            if process.poll():
+                raise RuntimeError(f'training failed, see {work}.log')
+            return None
+        process.kill()
     places = re.findall(r'Epoch\((\w+)\) +\[(\d+)\]\[ *(\d+)/', logged(work))
     half = [path.name for path in work.glob(f'*{atomic_file.PARTIAL}')]
     return dict(writing=writing, after=' '.join(places[-1]), half_written=half)
@@ -108,8 +105,9 @@ def kill_often(folder: Path, kills: int, seed: int) -> dict[str, Any]:
             made.append({'training': number, **kill})
             print(f'kill {len(made)}: {made[-1]}', flush=True)
         else:
-            if Forked(folder, work, False).wait(SECONDS_PER_RUN):
-                raise RuntimeError(f'failed:\n{logged(work)[-2000:]}')
+            with Forked(folder, work, False) as process:
+                if process.wait(SECONDS_PER_RUN):
+                    raise RuntimeError(f'failed:\n{logged(work)[-2000:]}')
         ends.append(differences(alone / LAST, work / LAST))
         print(f'training {number}: {len(ends[-1])} differences', flush=True)
         if len(made) >= kills:

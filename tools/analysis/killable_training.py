@@ -1,8 +1,10 @@
 """Trainings to be killed: one alone, others forked from this process."""
 
+import contextlib
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import time
@@ -60,24 +62,29 @@ def train_alone(folder: Path, work: Path) -> float:
     command = [sys.executable, *arguments(folder, work)]
     with log_of(work).open('w') as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
-    wait_to_begin(process, work, 0)
-    begun = time.monotonic()
-    if process.wait(SECONDS_PER_RUN):
-        raise RuntimeError(f'training failed:\n{logged(work)[-2000:]}')
-    return time.monotonic() - begun
+    try:
+        wait_to_begin(process, work, 0)
+        begun = time.monotonic()
+        if process.wait(SECONDS_PER_RUN):
+            raise RuntimeError(f'training failed:\n{logged(work)[-2000:]}')
+        return time.monotonic() - begun
+    finally:
+        process.kill()
 
 
-class Forked(multiprocessing.get_context('fork').Process):
+class Forked:
     """A training in a fork, with the interface of a ``Popen``."""
 
     def __init__(self, folder: Path, work: Path, slow: bool) -> None:
-        super().__init__()
         self.work, self.slow = work, slow
         self.arguments = arguments(folder, work)
-        self.start()
+        # Windows has no such context.
+        context = multiprocessing.get_context('fork')
+        self.process = context.Process(target=self._train)
+        self.process.start()
+        self.pid = self.process.pid
 
-    def run(self) -> None:
-        """Run ``tools/train.py``, perhaps with slow writing."""
+    def _train(self) -> None:
         os.setsid()
         log = os.open(
             log_of(self.work), os.O_WRONLY | os.O_APPEND | os.O_CREAT
@@ -91,12 +98,39 @@ class Forked(multiprocessing.get_context('fork').Process):
 
     def poll(self) -> int | None:
         """Exit status, None while it runs."""
-        return self.exitcode
+        return self.process.exitcode
 
-    def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the end; returns the exit status."""
-        self.join(timeout)
-        return self.exitcode
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end.
+
+        Args:
+            timeout: Seconds; None for any time.
+
+        Returns:
+            The exit status.
+
+        Raises:
+            TimeoutError: It is still running.
+        """
+        self.process.join(timeout)
+        if self.poll() is None:
+            raise TimeoutError(f'not done after {timeout} s, see the log')
+        return self.poll()
+
+    def kill(self) -> None:
+        """Kill it, with the processes that it started, if it still runs."""
+        if self.poll() is None:
+            # At the very start it has no group of its own yet.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self.process.kill()
+        self.process.join()
+
+    def __enter__(self) -> 'Forked':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
 
 def log_of(work: Path) -> Path:
