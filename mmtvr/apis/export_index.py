@@ -4,11 +4,13 @@ import os
 from pathlib import Path
 
 from mmtvr.apis.open_searcher import open_searcher
+from mmtvr.array_files import write_arrays
+from mmtvr.errors import SetupError
 from mmtvr.search.caption_features import encode_captions, place_captions
 from mmtvr.search.feature_export import (
     check_export_path,
-    export_features,
     list_readable,
+    read_features,
 )
 from mmtvr.search.stores import open_store, require_index
 from mmtvr.search.video_files import read_captioned
@@ -35,7 +37,7 @@ def export_index(
     Args:
         index: The folder or the address of an index.
         path: Ends in ``.npz``; see
-            :func:`mmtvr.search.feature_export.export_features`.
+            :func:`mmtvr.search.feature_export.read_features`.
         captions: An annotation file with captions of videos of the index.
             The model of the index encodes them, and the file gets ``text``
             (B, D) float32, ``texts`` (B,) strings and ``text_video_ids``
@@ -48,18 +50,30 @@ def export_index(
         How many videos and captions were written.
 
     Raises:
-        SetupError: The index is missing or empty or lacks one of the
-            videos, or its model is not to be found.
+        SetupError: The index is missing or empty, lacks one of the videos, or
+            changes while it is read, or its model is not to be found.
     """
     path, store = Path(path), open_store(index)
-    require_index(store)
+    about = require_index(store)
     check_export_path(path)
     entries = list_readable(store)
     if captions is None:
-        export_features(store, entries, path)
+        write_arrays(path, read_features(store, entries))
         return dict(exported=len(entries))
-    placed = place_captions(read_captioned(captions, videos_folder), entries)
+    if about.get('imported'):
+        raise SetupError(
+            f'{store.url} holds imported features, whose model mmtvr does '
+            'not have: it cannot encode captions. Export without --captions, '
+            'and add their vectors of that model as text'
+        )
+    placed = place_captions(
+        read_captioned(captions, videos_folder),
+        entries,
+        [each for each in store.list_files() if each.error is not None],
+    )
+    # Before captions are encoded, which may take long: others may index.
+    content = read_features(store, entries)
     encoder = open_searcher(index, checkpoint, device).encoder
     text = encode_captions(encoder, placed['texts'].tolist())
-    export_features(store, entries, path, dict(placed, text=text))
+    write_arrays(path, dict(content, **placed, text=text))
     return dict(exported=len(entries), captions=len(text))

@@ -1,7 +1,7 @@
 """Features of an index as one file, for other tools."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,36 +47,35 @@ def check_export_path(path: Path) -> None:
         raise SetupError(f'there is no folder {path.parent} for {path.name}')
 
 
-def export_features(
-    store: VideoStore,
-    entries: Sequence[FileEntry],
-    path: Path,
-    captions: Mapping[str, np.ndarray] | None = None,
-) -> None:
-    """Write features as npz.
-
-    The file holds ``video`` (V, D) float32, ``videos`` (V,) strings, the
-    paths, ``starts`` and ``ends`` (V,) float64, the spans in seconds with NaN
-    where there is none, ``video_ids`` (V,) int64, and for all videos one
-    after the other ``tokens`` (N, D) float16 and ``times`` (N,) float32, with
-    ``token_counts`` (V,) int64. It is read without pickle, and all of it has
-    to fit in memory.
+def read_features(
+    store: VideoStore, entries: Sequence[FileEntry]
+) -> dict[str, np.ndarray]:
+    """Read the features of entries into memory, for a npz.
 
     Args:
         store: The index.
-        entries: The V entries to write, see :func:`list_readable`.
-        path: Ends in ``.npz``.
-        captions: What goes into the file beside them, see
-            :func:`mmtvr.search.caption_features.encode_captions`.
+        entries: V of its entries, see :func:`list_readable`.
+
+    Returns:
+        ``video`` (V, D) float32, ``videos`` (V,) strings, the paths,
+        ``starts`` and ``ends`` (V,) float64, the spans in seconds with NaN
+        where there is none, ``video_ids`` (V,) int64, and for all videos one
+        after the other ``tokens`` (N, D) float16 and ``times`` (N,) float32,
+        with ``token_counts`` (V,) int64.
 
     Raises:
-        SetupError: The path has another ending, or no folder.
+        SetupError: Entries have left the index, or have another content,
+            since they were listed.
     """
-    check_export_path(path)
     pooled, tokens, times = [], [], []
     for start in range(0, len(entries), BATCH):
         wanted = [entry.content for entry in entries[start : start + BATCH]]
         found = store.read_videos(wanted)
+        if found.contents != wanted:
+            raise SetupError(
+                f'the index {store.url} has changed while it was read: '
+                'export again when nobody indexes into it'
+            )
         pooled.append(found.pooled)
         tokens += [each.astype(np.float16) for each in found.tokens]
         times += found.times
@@ -86,7 +85,6 @@ def export_features(
         video_ids=np.arange(len(entries)),
         starts=np.array([entry.start for entry in entries], np.float64),
         ends=np.array([entry.end for entry in entries], np.float64),
-        **(captions or {}),
     )
     if all(map(len, tokens)):
         content |= dict(
@@ -94,19 +92,8 @@ def export_features(
             token_counts=np.array([len(each) for each in tokens]),
             times=np.concatenate(times),
         )
-    _write(path, content)
+    return content
 
 
 def _order(entry: FileEntry) -> tuple:
     return os.fsencode(entry.path), entry.start or 0.0, entry.end or 0.0
-
-
-def _write(path: Path, content: Mapping[str, np.ndarray]) -> None:
-    part = path.with_name(f'.{path.name}.part')
-    try:
-        with part.open('wb') as file:
-            np.savez(file, **content)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -1,31 +1,35 @@
 """Features that leave an index, and features of others that enter one."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from mmtvr.apis.evaluate import evaluate_file, parse_args
+from mmtvr.apis.export_index import export_index
 from mmtvr.apis.vector_search import (
     read_queries,
     search_by_name,
     search_by_vectors,
 )
 from mmtvr.errors import SetupError
-from mmtvr.search.feature_export import export_features, list_readable
+from mmtvr.search.caption_features import place_captions
+from mmtvr.search.feature_export import list_readable, read_features
 from mmtvr.search.feature_import import import_features
+from mmtvr.search.records import FileEntry
 from mmtvr.search.stores import open_store
+from mmtvr.search.video_files import CaptionedVideo, FoundVideo
 
 
 def test_an_exported_index_is_the_same_when_it_is_imported(
     videos, index_folder, tmp_path
 ):
     _, _, store = index_folder([videos], tmp_path / 'index')
-    entries = list_readable(store)
-    assert len(entries) == 3
-    export_features(store, entries, tmp_path / 'features.npz')
+    export_index(store.url, tmp_path / 'features.npz')
     with np.load(tmp_path / 'features.npz', allow_pickle=False) as file:
         names, pooled = file['videos'].tolist(), file['video']
+    assert len(names) == 3
     other = open_store(tmp_path / 'imported')
     file = tmp_path / 'features.npz'
     assert import_features(other, file, 'float16', 2) == 3
@@ -49,7 +53,7 @@ def test_spans_of_one_file_stay_apart_on_their_way(
     annotation.write_text(json.dumps(dict(videos=clips)))
     _, _, store = index_folder([annotation], tmp_path / 'index')
     file, other = tmp_path / 'features.npz', open_store(tmp_path / 'imported')
-    export_features(store, list_readable(store), file)
+    export_index(store.url, file)
     assert import_features(other, file, 'float16', 1) == 3
     before, after = map(list_readable, (store, other))
     assert [(e.path, e.start, e.end) for e in before] == [
@@ -63,6 +67,32 @@ def test_spans_of_one_file_stay_apart_on_their_way(
     other.remove_files([after[0].key])
     with pytest.raises(SetupError, match='but 2 spans of it'):
         search_by_name(tmp_path / 'imported', after[0].path)
+
+
+def test_an_index_that_changes_while_it_is_read_is_not_exported(
+    videos, index_folder, tmp_path
+):
+    _, _, store = index_folder([videos], tmp_path / 'index')
+    entries = list_readable(store)
+    assert read_features(store, entries)['videos'].shape == (3,)
+    store.remove_videos([entries[1].content])
+    with pytest.raises(SetupError, match='has changed'):
+        read_features(store, entries)
+
+
+def test_captions_of_videos_without_features_are_told_what_mends_them():
+    here = FileEntry('/here.mp4', 'ab')
+    broken = FileEntry('/broken.mp4', '', error='it holds no frame')
+    videos = [
+        CaptionedVideo(FoundVideo(f'/{name}.mp4', ''), ['a'])
+        for name in ('here', 'broken', 'absent')
+    ]
+    with pytest.raises(SetupError, match=r'1 of 3.*absent.*Index the annot'):
+        place_captions(videos, [here], [broken])
+    with pytest.raises(SetupError, match=r'1 of 2.*broken.*Mend them'):
+        place_captions(videos[:2], [here], [broken])
+    placed = place_captions(videos[:1], [here], [broken])
+    assert placed['text_video_ids'].tolist() == [0]
 
 
 # Of five videos, the third is nearest to the third text and to the fourth.
@@ -93,7 +123,7 @@ def test_features_of_others_are_searched_and_evaluated_alike(tmp_path):
     assert row['v2t']['queries'] == 5
 
 
-def test_an_import_that_was_killed_goes_on(tmp_path, monkeypatch):
+def test_an_import_that_failed_in_the_middle_goes_on(tmp_path, monkeypatch):
     path, store = tmp_path / 'foreign.npz', open_store(tmp_path / 'index')
     np.savez(path, **FOREIGN)
     with monkeypatch.context() as patch:
@@ -108,7 +138,22 @@ def test_an_import_that_was_killed_goes_on(tmp_path, monkeypatch):
         import_features(store, path, 'float16', 1)
 
 
+def test_an_index_without_a_model_says_that_it_encodes_no_captions(tmp_path):
+    path, index = tmp_path / 'foreign.npz', tmp_path / 'index'
+    np.savez(path, **FOREIGN)
+    import_features(open_store(index), path, 'float16', 1)
+    with pytest.raises(SetupError, match='cannot encode captions'):
+        export_index(index, tmp_path / 'out.npz', tmp_path / 'any.json')
+
+
 GOOD = dict(video=np.eye(3, dtype='f4'), videos=np.array(['a', 'b', 'c']))
+TOKENS = dict(
+    tokens=np.eye(3, dtype='f4'),
+    times=np.zeros(3),
+    token_counts=np.ones(3, int),
+)
+# Their sum is 3 in 64 bits.
+OVERFLOWING = np.array([2**63, 2**63, 3], 'u8')
 
 
 @pytest.mark.parametrize(
@@ -122,19 +167,30 @@ GOOD = dict(video=np.eye(3, dtype='f4'), videos=np.array(['a', 'b', 'c']))
         (dict(video=np.ones((3, 4), int)), 'int64'),
         (dict(tokens=np.ones((4, 3), 'f4')), 'without token_counts'),
         (
-            dict(
-                tokens=np.ones((4, 3), 'f4'),
-                times=np.zeros(4),
-                token_counts=np.array([1, 1, 1]),
-            ),
+            dict(TOKENS, tokens=np.ones((4, 3), 'f4'), times=np.zeros(4)),
             'do not divide 4',
         ),
+        (dict(TOKENS, token_counts=np.ones(3)), 'token_counts is float64'),
+        (dict(TOKENS, token_counts=OVERFLOWING), 'do not divide 3'),
+        (dict(TOKENS, times=np.array(['0', '1', '2'])), 'times is <U1'),
+        (dict(TOKENS, times=np.array([0, np.inf, 1])), 'row 1 of times'),
+        (dict(TOKENS, tokens=np.array(1.0)), 'tokens is float64 of shape ()'),
+        (dict(TOKENS, tokens=np.ones((3, 4))), 'tokens has shape (3, 4)'),
         (dict(videos=np.array(['a', 'b', None])), 'cannot be read'),
     ],
 )
 def test_a_faulty_file_is_refused_with_what_is_wrong(change, match, tmp_path):
     np.savez(tmp_path / 'bad.npz', **{**GOOD, **change})
     store = open_store(tmp_path / 'index')
-    with pytest.raises(SetupError, match=match):
+    with pytest.raises(SetupError, match=re.escape(match)):
         import_features(store, tmp_path / 'bad.npz', 'float16', 1)
+    assert store.read_about() is None
+
+
+@pytest.mark.parametrize('parts', [0, -3])
+def test_parts_below_one_are_refused_before_an_index_is_made(parts, tmp_path):
+    np.savez(tmp_path / 'good.npz', **GOOD, **TOKENS)
+    store = open_store(tmp_path / 'index')
+    with pytest.raises(SetupError, match=f'at least 1, got {parts}'):
+        import_features(store, tmp_path / 'good.npz', 'float16', parts)
     assert store.read_about() is None
