@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import wraps
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from mmtvr.errors import SetupError
-from mmtvr.search.lance_folder import LOCK, connect
+from mmtvr.search.lance_folder import LOCK, check_folder, connect, is_made
 from mmtvr.search.lance_indices import add_indices
 from mmtvr.search.lance_neighbours import find_neighbours
 from mmtvr.search.records import FileEntry, StoredVideos
@@ -51,20 +51,20 @@ class LanceStore(VideoStore):
         url: A folder, or an object store such as ``s3://bucket/index``.
 
     Raises:
-        SetupError: LanceDB is not installed, or the folder holds something
-            else.
+        SetupError: The folder holds something else, or is a file; where the
+            index is opened or made, that LanceDB is not installed.
     """
 
     def __init__(self, url: str) -> None:
+        check_folder(url)
         self.url = url
-        self._database = connect(url)
         self._tables: dict[str, Any] = {}
         self._about: dict | None = None
         self._puts = 0
 
     def read_about(self) -> dict | None:
         """See :class:`VideoStore`."""
-        if self._about is None:
+        if self._about is None and is_made(self.url):
             try:
                 rows = self._table('about').to_arrow().to_pylist()
             except ValueError:
@@ -216,6 +216,10 @@ class LanceStore(VideoStore):
             # Old versions go at once: they hold a copy of every feature.
             self._table(name).optimize(cleanup_older_than=NO_TIME)
             add_indices(self._table(name))
+
+    @cached_property
+    def _database(self) -> Any:
+        return connect(self.url)
 
     def _contents(self) -> list[str]:
         found = self._table('videos').search().where('part = 0')
