@@ -15,7 +15,7 @@ def find_errno(error: BaseException) -> int | None:
 
     Args:
         error: Of Python, or of a library in Rust, which has the number in its
-            text alone.
+            text alone, also where it raises an OSError.
 
     Returns:
         One of :mod:`errno`, or None where the error is another one.
@@ -24,9 +24,8 @@ def find_errno(error: BaseException) -> int | None:
         >>> find_errno(RuntimeError('lance: no space left (os error 28)'))
         28
     """
-    if isinstance(error, OSError):
-        return error.errno
+    if not isinstance(error, OSError | RuntimeError):
+        return None
+    number = getattr(error, 'errno', None)
     found = IN_RUST.search(str(error))
-    if found and isinstance(error, RuntimeError):
-        return int(found[1])
-    return None
+    return int(found[1]) if number is None and found else number

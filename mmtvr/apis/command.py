@@ -46,7 +46,7 @@ def run_command(work: Callable[[], None], when_stopped: str = RESUME) -> int:
     except (KeyboardInterrupt, Exception) as error:
         if find_errno(error) in FULL:
             why = first_line(error)
-            full = f'the disk is full: {why}. Make room; then {when_stopped}'
+            full = f'the disk is full: {why}. Make room; {when_stopped}'
             error = SetupError(full)
         elif find_errno(error) in DENIED:
             error = SetupError(f'not allowed: {first_line(error)}')

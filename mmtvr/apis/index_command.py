@@ -3,9 +3,10 @@
 import argparse
 from collections.abc import Sequence
 
-from mmtvr.apis.index_arguments import add_device
+from mmtvr.apis.index_arguments import add_device, at_least
 
 STOPPED = 'what is indexed can be searched, and the same command goes on'
+NOTHING_EXPORTED = 'nothing was written; the same command begins anew'
 EXAMPLES = """
 examples:
   the test videos of moving shapes, with the model that the README trains:
@@ -111,7 +112,7 @@ def add_encoding(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--workers',
-        type=int,
+        type=at_least(0),
         default=0,
         help='processes that read videos (default: 0, this one)',
     )
@@ -138,7 +139,7 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     )
     new.add_argument(
         '--parts',
-        type=int,
+        type=at_least(1),
         help='vectors that the first stage has of each video, of as many '
         'parts of it in time (default: 4, or 1 for a head that compares '
         'pooled vectors)',
@@ -190,4 +191,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmtvr.apis.command import run_command
     from mmtvr.apis.index_tasks import run_task
 
-    return run_command(lambda: run_task(args), STOPPED)
+    when_stopped = NOTHING_EXPORTED if args.export else STOPPED
+    return run_command(lambda: run_task(args), when_stopped)

@@ -52,7 +52,7 @@ def run_task(args: argparse.Namespace) -> None:
         )
     elif args.import_:
         source, store = Path(args.import_), open_store(args.into)
-        parts = args.parts or 1
+        parts = 1 if args.parts is None else args.parts
         count = import_features(store, source, args.precision, parts)
         report = dict(imported=count)
     else:

@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except KeyboardInterrupt:
-        # Before a command began: its imports take seconds.
-        print('stopped; nothing was done', file=sys.stderr)
+        # During the imports of a command, or once more while one ends.
+        print('stopped', file=sys.stderr)
         return STOPPED
     except BrokenPipeError:
         if not _is_reader_gone():

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmtvr.apis.index_arguments import add_index
+from mmtvr.apis.index_arguments import add_index, at_least
 
 if TYPE_CHECKING:
     from mmtvr.search.results import SearchResult
@@ -51,11 +51,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'D), or a .npz with them as "text"',
     )
     parser.add_argument(
-        '--top-k', type=int, default=10, help='results of a query (default 10)'
+        '--top-k',
+        type=at_least(1),
+        default=10,
+        help='results of a query (default 10)',
     )
     parser.add_argument(
         '--candidates',
-        type=int,
+        type=at_least(1),
         default=100,
         help='neighbours that the head compares exactly (default 100)',
     )

@@ -14,6 +14,7 @@ from mmtvr.search.encoder import RetrievalEncoder
 from mmtvr.search.file_features import find_features
 from mmtvr.search.identity import check_model
 from mmtvr.search.indexing import Indexer, prepare_index
+from mmtvr.search.limits import require_at_least
 from mmtvr.search.records import StoredVideos
 from mmtvr.search.results import IndexReport, SearchResult, VideoExplanation
 from mmtvr.search.store import VideoStore
@@ -121,8 +122,8 @@ class TextVideoSearcher:
             What was done; unreadable videos are named in it.
 
         Raises:
-            SetupError: A source is missing, or another model filled the
-                index.
+            SetupError: A source is missing, a number is too small, or
+                another model filled the index.
         """
         one = isinstance(videos, str | os.PathLike)
         found = find_videos([videos] if one else videos, videos_folder)
@@ -130,11 +131,11 @@ class TextVideoSearcher:
         facts = dict(
             width=self.encoder.width,
             precision=precision,
-            parts=parts or self.encoder.default_parts,
+            parts=self.encoder.default_parts if parts is None else parts,
         )
+        indexer = Indexer(store, self.encoder, workers, progress, retry)
         prepare_index(store, {**self.encoder.about, **facts})
         self._store = store
-        indexer = Indexer(store, self.encoder, workers, progress, retry)
         return indexer.run(found)
 
     def open(self, index: PathLike) -> 'TextVideoSearcher':
@@ -192,12 +193,11 @@ class TextVideoSearcher:
             each.
 
         Raises:
-            SetupError: The query is empty or the video cannot be read.
+            SetupError: The query is empty or unreadable, or a number below 1.
         """
         if (text is None) == (video is None):
             raise SetupError('give a text or a video to search for')
-        if top_k < 1:
-            raise SetupError(f'top_k must be at least 1, got {top_k}')
+        require_at_least(1, top_k=top_k, candidates=candidates)
         if video is not None:
             features = self._features_of(video)
             found = search_similar(self.store, features, top_k + 1, candidates)

@@ -7,6 +7,7 @@ import numpy as np
 
 from mmtvr.array_files import load_arrays
 from mmtvr.errors import SetupError
+from mmtvr.search.limits import require_at_least
 from mmtvr.search.records import FileEntry, StoredVideos
 from mmtvr.search.results import SearchResult
 from mmtvr.search.stores import open_store, require_index
@@ -78,8 +79,10 @@ def search_by_vectors(
         For each vector its results by cosine, the best first.
 
     Raises:
-        SetupError: There is no index, or the vectors do not fit.
+        SetupError: There is no index, the vectors do not fit, or a number is
+            below 1.
     """
+    require_at_least(1, top_k=top_k, candidates=candidates)
     store = open_store(index)
     width = require_index(store)['width']
     lengths = _lengths(vectors, width)
@@ -111,8 +114,10 @@ def search_by_name(
         The results by cosine, the best first, the video itself left out.
 
     Raises:
-        SetupError: There is no index, or it has no such video.
+        SetupError: There is no index, it has no such video, or a number is
+            below 1.
     """
+    require_at_least(1, top_k=top_k, candidates=candidates)
     store = open_store(index)
     require_index(store)
     entry = store.find_entry(FileEntry(name, '').key)

@@ -17,6 +17,7 @@ from mmtvr.search.file_changes import (
     is_unchanged,
 )
 from mmtvr.search.identity import check_model
+from mmtvr.search.limits import require_at_least
 from mmtvr.search.pending_batch import PendingBatch
 from mmtvr.search.records import FileEntry
 from mmtvr.search.results import IndexReport
@@ -32,8 +33,9 @@ def prepare_index(store: VideoStore, about: dict[str, Any]) -> None:
         about: Facts about the model and, for a new index, its settings.
 
     Raises:
-        SetupError: Another model filled it.
+        SetupError: Another model filled it, or a video is to have no part.
     """
+    require_at_least(1, parts=about['parts'])
     if get_rank() == 0 and store.read_about() is None:
         store.write_about(about)
     barrier()
@@ -55,6 +57,9 @@ class Indexer:
         workers: Processes that read videos; 0 for this one.
         progress: Whether to show a bar.
         retry: Whether to try again what could not be decoded before.
+
+    Raises:
+        SetupError: There are to be fewer workers than none.
     """
 
     def __init__(
@@ -65,6 +70,7 @@ class Indexer:
         progress: bool = True,
         retry: bool = False,
     ) -> None:
+        require_at_least(0, workers=workers)
         self.store = store
         self.encoder = encoder
         self.workers = workers

@@ -60,12 +60,18 @@ def test_a_reader_that_leaves_before_the_end_is_no_error(unbuffered):
 @pytest.mark.parametrize(
     ('error', 'status', 'told'),
     [
-        (KeyboardInterrupt(), 130, 'stopped; nothing was done'),
+        (KeyboardInterrupt(), 130, 'stopped'),
         (
             RuntimeError('lance: No space left (os error 28), at\nmore'),
             1,
             'error: the disk is full: lance: No space left (os error 28), at. '
-            'Make room; then again',
+            'Make room; again',
+        ),
+        (
+            OSError('LanceError(IO): no space left (os error 28)'),
+            1,
+            'error: the disk is full: LanceError(IO): no space left (os error '
+            '28). Make room; again',
         ),
         (
             PermissionError(13, 'Permission denied', 'there'),
@@ -83,3 +89,31 @@ def test_an_end_is_told_in_one_line(error, status, told, monkeypatch, capsys):
     monkeypatch.setattr('mmtvr.apis.search_command.main', run)
     assert main(['search']) == status
     assert capsys.readouterr().err == told + '\n'
+
+
+def test_an_export_that_is_stopped_says_that_it_begins_anew(
+    monkeypatch, capsys
+):
+    def stop(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr('mmtvr.apis.index_tasks.run_task', stop)
+    assert main(['index', '--into', 'index', '--export', 'out.npz']) == 130
+    assert 'the same command begins anew' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['index', '--into', 'index', '--import', 'x.npz', '--parts', '-3'],
+        ['index', 'config', 'videos', '--into', 'index', '--workers', '-1'],
+        ['search', 'index', 'a', '--top-k', '0'],
+        ['search', 'index', 'a', '--candidates', '0'],
+    ],
+)
+def test_a_number_that_is_too_small_is_told_at_once(arguments, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    told = capsys.readouterr().err.splitlines()[-1]
+    name, number = arguments[-2:]
+    assert f'argument {name}: {number} is below ' in told

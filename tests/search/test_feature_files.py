@@ -115,6 +115,11 @@ def test_features_of_others_are_searched_and_evaluated_alike(tmp_path):
     found = search_by_vectors(tmp_path / 'index', vectors, top_k=1)
     nearest = [FOREIGN['videos'].tolist().index(v.path) for (v,) in found]
     assert nearest == [0, 1, 2, 2, 4, 4]
+    for name, wrong in (('top_k', 0), ('candidates', -1)):
+        with pytest.raises(SetupError, match=f'{name} must be at least 1'):
+            search_by_vectors(tmp_path / 'index', vectors, **{name: wrong})
+        with pytest.raises(SetupError, match=f'{name} must be at least 1'):
+            search_by_name(tmp_path / 'index', '0.mp4', **{name: wrong})
     out = tmp_path / 'report'
     evaluate_file(parse_args([str(path), '--out', str(out)]))
     (row,) = json.loads((out / 'report.json').read_text())['rows']
@@ -187,10 +192,9 @@ def test_a_faulty_file_is_refused_with_what_is_wrong(change, match, tmp_path):
     assert store.read_about() is None
 
 
-@pytest.mark.parametrize('parts', [0, -3])
-def test_parts_below_one_are_refused_before_an_index_is_made(parts, tmp_path):
+def test_parts_below_one_are_refused_before_an_index_is_made(tmp_path):
     np.savez(tmp_path / 'good.npz', **GOOD, **TOKENS)
     store = open_store(tmp_path / 'index')
-    with pytest.raises(SetupError, match=f'at least 1, got {parts}'):
-        import_features(store, tmp_path / 'good.npz', 'float16', parts)
+    with pytest.raises(SetupError, match='at least 1, got -3'):
+        import_features(store, tmp_path / 'good.npz', 'float16', -3)
     assert store.read_about() is None

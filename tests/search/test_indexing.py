@@ -9,7 +9,7 @@ from mmtvr.errors import SetupError
 from mmtvr.search import lance_folder
 from mmtvr.search.file_changes import find_named
 from mmtvr.search.indexing import remove_files
-from mmtvr.search.stores import open_store
+from mmtvr.search.stores import open_store, require_index
 
 
 def paths(store):
@@ -156,6 +156,24 @@ def test_a_folder_of_something_else_is_no_index(tmp_path):
     (tmp_path / 'thesis.txt').write_text('precious')
     with pytest.raises(SetupError, match=r"holds 'thesis\.txt'"):
         open_store(tmp_path)
+    with pytest.raises(SetupError, match='no index but a file'):
+        open_store(tmp_path / 'thesis.txt')
+
+
+def test_a_misspelt_index_is_not_there_afterwards_either(tmp_path):
+    store = open_store(tmp_path / 'typo')
+    with pytest.raises(SetupError, match='there is no index'):
+        require_index(store)
+    assert not (tmp_path / 'typo').exists()
+
+
+@pytest.mark.parametrize('parts', [0, -3])
+def test_parts_below_one_are_refused_before_an_index_is_made(
+    parts, index_folder, videos, tmp_path
+):
+    with pytest.raises(SetupError, match=f'at least 1, got {parts}'):
+        index_folder([videos], tmp_path / 'index', parts=parts)
+    assert open_store(tmp_path / 'index').read_about() is None
 
 
 def test_a_reader_outlives_the_version_that_it_has_open(
