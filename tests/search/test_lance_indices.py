@@ -1,6 +1,11 @@
+from itertools import count
+
+import numpy as np
+import pytest
+
 from mmtvr.search import lance_indices
 from mmtvr.search.lance_store import LanceStore
-from mmtvr.search.records import FileEntry
+from mmtvr.search.records import FileEntry, StoredVideos
 
 
 def test_entries_are_found_by_key_through_an_index(tmp_path, monkeypatch):
@@ -27,3 +32,38 @@ def test_lists_grow_with_the_root_of_the_vectors():
     assert lance_indices.count_lists(1) == 1
     assert lance_indices.count_lists(1_000_000) == 62
     assert lance_indices.count_lists(4_000_000) == 125
+
+
+@pytest.fixture
+def fill(tmp_path, monkeypatch):
+    """Function that adds random videos and tidies; returns the indices."""
+    monkeypatch.setattr(lance_indices, 'ROWS_FOR_VECTORS', 300)
+    monkeypatch.setattr(lance_indices, 'count_lists', lambda rows: rows // 300)
+    store = LanceStore(str(tmp_path / 'index'))
+    numbers = count()
+
+    def run(videos, width):
+        if store.read_about() is None:
+            store.write_about(dict(width=width, precision='int8', parts=1))
+        pooled = np.random.default_rng(videos).standard_normal((videos, width))
+        pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
+        pooled = pooled.astype(np.float32)
+        contents = [f'{next(numbers):08x}' for _ in range(videos)]
+        none = [np.zeros((0, width), np.float32)] * videos
+        times = [np.zeros(0, np.float32)] * videos
+        store.add_videos(StoredVideos(contents, pooled, none, times))
+        store.tidy()
+        assert store.nearest(pooled[7], 1)[0][1] == pytest.approx(1, abs=1e-2)
+        return [index.name for index in store._table('videos').list_indices()]
+
+    return run
+
+
+def test_lists_are_made_anew_for_a_table_that_has_grown(fill):
+    assert fill(300, 64) == ['vector_1']
+    assert fill(900, 64) == ['vector_1']
+    assert fill(301, 64) == ['vector_5']
+
+
+def test_vectors_that_have_no_index_are_scanned(fill):
+    assert fill(300, 12) == []
