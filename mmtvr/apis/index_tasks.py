@@ -16,10 +16,10 @@ from mmtvr.apis.checkpoint import PRETRAINED
 from mmtvr.apis.export_index import export_index
 from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.errors import SetupError
+from mmtvr.search.addresses import without_secrets
 from mmtvr.search.feature_import import import_features
 from mmtvr.search.file_changes import find_named
 from mmtvr.search.indexing import remove_files
-from mmtvr.search.milvus_address import without_secrets
 from mmtvr.search.results import IndexReport
 from mmtvr.search.store import VideoStore
 from mmtvr.search.stores import open_store, require_index

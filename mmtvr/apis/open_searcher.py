@@ -8,7 +8,7 @@ from mmengine.registry import init_default_scope
 from mmtvr.apis.plain_config import parse_plain_config
 from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.errors import SetupError
-from mmtvr.search.milvus_address import without_secrets
+from mmtvr.search.addresses import without_secrets
 from mmtvr.search.stores import open_store, require_index
 
 PathLike = str | os.PathLike[str]

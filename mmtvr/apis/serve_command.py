@@ -77,7 +77,7 @@ def serve(args: argparse.Namespace) -> None:
     host, port = listening.getsockname()[:2]
     from mmtvr.apis.open_searcher import open_searcher
     from mmtvr.apis.searcher import TextVideoSearcher
-    from mmtvr.search.milvus_address import without_secrets
+    from mmtvr.search.addresses import without_secrets
     from mmtvr.serve.app import create_app
 
     if args.config:

@@ -6,10 +6,11 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from mmtvr.errors import SetupError
+from mmtvr.search.addresses import LITE, is_misread, without_secrets
 
 DEFAULT_NAME = 'mmtvr'
 TOKEN = 'MILVUS_TOKEN'
-LITE, LITE_ENDING = 'milvus:', '.db'
+LITE_ENDING = '.db'
 OPTIONS = dict(token='token', db='db_name')
 # Three collections are named after it, and Milvus takes 255 characters.
 NAME = re.compile('[A-Za-z_][A-Za-z0-9_]{0,239}')
@@ -39,10 +40,17 @@ def take_apart(url: str) -> MilvusAddress:
         Its parts.
 
     Raises:
-        SetupError: Milvus does not take the name or the file.
+        SetupError: Milvus does not take the name or the file, or it cannot
+            be told what is the login.
     """
     if url.startswith(LITE):
         return MilvusAddress(_lite_file(url), DEFAULT_NAME, {})
+    if is_misread(url):
+        raise SetupError(
+            f'the address {without_secrets(url)} can be read in several ways: '
+            'percent-encode its user, password and token (@ is %40, / is %2F, '
+            f'? is %3F, # is %23), or put the token into {TOKEN}'
+        )
     parts = urlsplit(url)
     options = _options(parts.query)
     if parts.username:
@@ -61,22 +69,6 @@ def take_apart(url: str) -> MilvusAddress:
     return MilvusAddress(uri, name, options)
 
 
-def without_secrets(url: str) -> str:
-    """Write the address of an index so that everybody may read it.
-
-    Args:
-        url: A folder or an address.
-
-    Returns:
-        The same without user, password, token and other options.
-    """
-    if '://' not in url:
-        return url
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition('@')[2]
-    return urlunsplit((parts.scheme, host, parts.path, '', ''))
-
-
 def _lite_file(url: str) -> str:
     file = url.removeprefix(LITE)
     if not file.endswith(LITE_ENDING) or file.startswith('//'):
@@ -91,10 +83,11 @@ def _lite_file(url: str) -> str:
 def _options(query: str) -> dict[str, str]:
     # Not parse_qs: a plus in a token is a plus.
     pairs = [each.partition('=') for each in query.split('&') if each]
-    unknown = [name for name, _, _ in pairs if name not in OPTIONS]
-    if unknown:
+    if any(name not in OPTIONS or not equals for name, equals, _ in pairs):
+        # Not which: it may be the rest of a token.
+        known = ' and '.join(f'{name}=' for name in OPTIONS)
         raise SetupError(
-            f'an address in Milvus has no option {unknown[0]!r}; there are '
-            f'{", ".join(OPTIONS)}'
+            f'an address in Milvus has the options {known} alone, this one '
+            'has another; write & in a token as %26'
         )
     return {OPTIONS[name]: unquote(value) for name, _, value in pairs}

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 
 from mmtvr.errors import SetupError
-from mmtvr.search.milvus_address import take_apart, without_secrets
+from mmtvr.search.addresses import without_secrets
+from mmtvr.search.milvus_address import take_apart
 from mmtvr.search.milvus_client import MilvusClient
 from mmtvr.search.milvus_collections import (
     BLANK,
@@ -38,7 +39,8 @@ class MilvusStore(VideoStore):
         url: ``http://HOST:19530/NAME`` or ``https://``; NAME begins the
             names of the collections. ``USER:PASSWORD@`` before the host or
             ``?token=TOKEN`` log in, or the environment variable
-            ``MILVUS_TOKEN`` does; ``?db=NAME`` chooses a database.
+            ``MILVUS_TOKEN`` does; ``?db=NAME`` chooses a database. What of
+            these has a meaning in addresses is percent-encoded.
             ``milvus:FILE.db`` runs Milvus Lite in this process.
 
     Raises:

@@ -2,17 +2,17 @@
 
 import os
 from typing import Any
-from urllib.parse import urlsplit
 
 from mmtvr.errors import SetupError
+from mmtvr.search.addresses import (
+    CLUSTERS,
+    LITE,
+    OBJECT_STORES,
+    without_secrets,
+)
 from mmtvr.search.lance_store import LanceStore
-from mmtvr.search.milvus_address import without_secrets
 from mmtvr.search.milvus_store import MilvusStore
 from mmtvr.search.store import VideoStore
-
-LITE = 'milvus:'
-CLUSTERS = ('http', 'https')
-OBJECT_STORES = ('s3', 'gs', 'az')
 
 
 def open_store(url: str | os.PathLike[str]) -> VideoStore:
@@ -33,7 +33,7 @@ def open_store(url: str | os.PathLike[str]) -> VideoStore:
     url = os.fspath(url)
     if url.startswith(LITE):
         return MilvusStore(url)
-    scheme = urlsplit(url).scheme if '://' in url else ''
+    scheme = url.partition('://')[0].lower() if '://' in url else ''
     if not scheme:
         return LanceStore(os.path.abspath(url))
     if scheme in CLUSTERS:

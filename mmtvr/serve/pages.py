@@ -1,6 +1,7 @@
 """The pages that people see."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class Pages:
         self.templates.globals |= dict(
             index=title, longest=LONGEST_QUERY, q='', shade=shade
         )
-        self.templates.filters['clock'] = clock
+        self.templates.filters |= dict(clock=clock, shell=quote)
 
     @property
     def routes(self) -> list[Route]:

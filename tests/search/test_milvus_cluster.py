@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mmtvr.errors import SetupError
-from mmtvr.search.milvus_address import take_apart, without_secrets
+from mmtvr.search.addresses import without_secrets
+from mmtvr.search.milvus_address import take_apart
 from mmtvr.search.milvus_collections import KINDS, make_collection
 from mmtvr.search.milvus_store import MOST_HITS, MilvusStore
 from mmtvr.search.stores import open_store
@@ -100,7 +101,9 @@ def test_logins_reach_the_client_and_nobody_else(
     store, client = noting(f'https://{before}db.example.org:443/clips{after}')
     assert client.uri == 'https://db.example.org:443'
     assert client.options == options
-    assert store.url == 'https://db.example.org:443/clips'
+    assert store.url == 'https://db.example.org:443/clips' + (
+        '?db=films' if 'db=' in after else ''
+    )
 
 
 def test_a_token_need_not_stand_in_the_address(noting, monkeypatch):
@@ -148,7 +151,14 @@ class IndexNotes(list):
     [
         ('http://db.example.org/no-name?token=secret', 'no digit first'),
         ('http://db.example.org/2026', 'no digit first'),
-        ('http://ann:secret@db.example.org/x?data=y', "no option 'data'"),
+        ('http://ann:secret@db.example.org/x?data=y', 'token= and db= alone'),
+        ('http://db.example.org/x?token=abc&secret', 'write & in a token'),
+        ('http://ann:pa/secret@db.example.org/x', 'percent-encode'),
+        ('http://ann:secret?pa@db.example.org/x', 'percent-encode'),
+        ('http://ann:secret#pa@db.example.org', 'percent-encode'),
+        ('http://ann:secret[pa@db.example.org/x', 'percent-encode'),
+        ('http://db.example.org/x?token=a@secret', 'percent-encode'),
+        ('http://db.example.org/x?token=a#secret', 'percent-encode'),
         ('milvus:clips', r'ends in \.db'),
         ('milvus://ann:secret@db.example.org/x', 'a cluster is at http'),
     ],
@@ -162,4 +172,11 @@ def test_an_address_that_is_none_is_told_without_its_secrets(url, match):
 def test_secrets_are_left_out_of_what_is_shown():
     url = 'https://ann:secret@db.example.org/clips?token=secret'
     assert without_secrets(url) == 'https://db.example.org/clips'
+    for password in ('pa/ss', 'pa?ss', 'pa#ss', 'pa[ss', 'pa\N{ACCOUNT OF}ss'):
+        url = f'https://ann:{password}@db.example.org/clips'
+        assert without_secrets(url) == 'https://...'
+        with pytest.raises(SetupError) as caught:
+            open_store(f'ftp{url}')
+        assert 'ss@' not in str(caught.value)
+    assert without_secrets('s3://bucket/a@b') == 's3://bucket/a@b'
     assert without_secrets('folder/of?token=1') == 'folder/of?token=1'

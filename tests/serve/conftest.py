@@ -108,7 +108,7 @@ def empty_client(tmp_path_factory):
     (root / 'none').mkdir()
     searcher = TextVideoSearcher(CONFIG)
     searcher.index(root / 'none', into=root / 'index', progress=False)
-    empty = create_app(searcher, 'empty', root / 'cache')
+    empty = create_app(searcher, 'an empty one', root / 'cache')
     with TestClient(empty, base_url='http://localhost') as client:
         yield client
 

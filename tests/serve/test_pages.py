@@ -1,6 +1,7 @@
 import html
 import os
 import re
+from html.parser import HTMLParser
 from urllib.parse import quote
 
 import pytest
@@ -98,8 +99,8 @@ def test_an_empty_index_is_explained(empty_client):
         page = empty_client.get(address)
         assert page.status_code == 200
         assert 'The index is empty' in page.text
-        assert 'FOLDER --into ' in page.text
-        assert 'mmtvr index CONFIG FOLDER' in page.text
+        command = 'mmtvr index CONFIG FOLDER --into &#39;an empty one&#39;'
+        assert f'<pre>{command}</pre>' in page.text
     assert empty_client.get('/api/search?q=dog').json()['results'] == []
 
 
@@ -124,6 +125,24 @@ def test_a_video_has_a_page_with_its_table(client, key_of):
     plain = client.get(f'/watch/{key}').text
     assert 'class="heat"' not in plain
     assert 'src="/video/' in plain
+
+
+def test_every_picture_and_video_is_told_in_words(client, key_of):
+    key, q = key_of('plain.mp4'), dict(q=QUERY)
+    seen = set()
+
+    def look(tag, attributes):
+        told = dict(attributes)
+        if tag in ('img', 'canvas', 'video', 'svg', 'object'):
+            seen.add(tag)
+            words = told.get('alt' if tag == 'img' else 'aria-label') or ''
+            assert words.strip(), (tag, told)
+
+    for path in ('/', f'/watch/{key}', f'/explain/{key}', f'/similar/{key}'):
+        parser = HTMLParser()
+        parser.handle_starttag = look
+        parser.feed(client.get(path, params=q).text)
+    assert seen == {'img', 'video'}
 
 
 def test_the_table_agrees_with_the_model(client, key_of, searcher, videos):
