@@ -13,6 +13,7 @@ from mmtvr.search.milvus_client import MilvusClient
 from mmtvr.search.milvus_collections import (
     BLANK,
     KINDS,
+    is_made,
     make_collection,
     name_collection,
 )
@@ -55,9 +56,7 @@ class MilvusStore(VideoStore):
 
     def read_about(self) -> dict | None:
         """See :class:`VideoStore`."""
-        if self._about is None and self._client.has_collection(
-            self._collection('about')
-        ):
+        if self._about is None and is_made(self._client, self._name, 'about'):
             # Somebody may have released them from memory meanwhile.
             for kind in KINDS:
                 self._client.load_collection(self._collection(kind))

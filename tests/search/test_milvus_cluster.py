@@ -10,7 +10,11 @@ import pytest
 from mmtvr.errors import SetupError
 from mmtvr.search.addresses import without_secrets
 from mmtvr.search.milvus_address import take_apart
-from mmtvr.search.milvus_collections import KINDS, make_collection
+from mmtvr.search.milvus_collections import (
+    KINDS,
+    WITH_CONTENT,
+    make_collection,
+)
 from mmtvr.search.milvus_store import MOST_HITS, MilvusStore
 from mmtvr.search.stores import open_store
 
@@ -43,6 +47,32 @@ def test_indexes_of_one_server_are_told_apart_and_loaded_when_released(
     contents = sorted(reader.list_contents())
     query = reader.read_videos(contents).pooled[1]
     assert reader.nearest(query, 1)[0][0] == contents[1]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_what_a_killed_process_did_not_index_is_indexed_by_the_next(
+    kind, server, about, monkeypatch
+):
+    url, name = f'{server}/killed_{kind}', f'killed_{kind}_{kind}'
+    make = pymilvus.MilvusClient.create_index
+
+    def die(client, collection, *arguments, **options):
+        if collection == name:
+            raise KeyboardInterrupt
+        make(client, collection, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pymilvus.MilvusClient, 'create_index', die)
+        with pytest.raises(KeyboardInterrupt):
+            open_store(url).write_about(about)
+    client = pymilvus.MilvusClient(server)
+    assert client.list_indexes(name) == []
+    store = open_store(url)
+    assert store.read_about() is None
+    store.write_about(about)
+    content = ['content'] if kind in WITH_CONTENT else []
+    assert sorted(client.list_indexes(name)) == [*content, 'vector']
+    assert open_store(url).read_about() == about
 
 
 def test_a_collection_of_somebody_else_stays_as_it_is(server, about):
