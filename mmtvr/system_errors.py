@@ -7,6 +7,8 @@ import re
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: No right: of the user, or of anybody where a disk is mounted to be read.
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+#: A path from the root, as messages have it.
+PATH = re.compile(r'(?<![\w.])(/|[A-Za-z]:\\)\w')
 IN_RUST = re.compile(r'\(os error (\d+)\)')
 
 
@@ -29,3 +31,24 @@ def find_errno(error: BaseException) -> int | None:
     number = getattr(error, 'errno', None)
     found = IN_RUST.search(str(error))
     return int(found[1]) if number is None and found else number
+
+
+def names_file(error: BaseException) -> bool:
+    """Whether an error of the operating system says for which file.
+
+    Args:
+        error: See :func:`find_errno`.
+
+    Returns:
+        False where the text alone helps nobody, as that of a semaphore which
+        cannot be made.
+
+    Examples:
+        >>> names_file(PermissionError(13, 'Permission denied'))
+        False
+        >>> names_file(OSError('cannot open /data/x: denied (os error 13)'))
+        True
+    """
+    if getattr(error, 'errno', None) is not None:
+        return error.filename is not None
+    return PATH.search(str(error)) is not None

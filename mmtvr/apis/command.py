@@ -14,17 +14,18 @@ from typing import NoReturn
 from torch import distributed as dist
 
 from mmtvr.apis.launch import launched_rank
+from mmtvr.apis.main import STOPPED
 from mmtvr.errors import NonFiniteError, SetupError
 from mmtvr.foreign_text import for_terminal
 from mmtvr.processes import Watchdog, activity, current_watchdog
+from mmtvr.processes.activity import STARTING
 from mmtvr.processes.report import DONE
 from mmtvr.processes.signals import ignore_signals
-from mmtvr.system_errors import DENIED, FULL, find_errno
+from mmtvr.system_errors import DENIED, FULL, find_errno, names_file
 
 # The launcher ends all processes when the first one fails.
 SECONDS_FOR_LAUNCHER = 10
 SECONDS_FOR_SIGNAL = 0.2
-STOPPED = 130
 RESUME = '--resume goes on from the last checkpoint'
 
 
@@ -44,12 +45,7 @@ def run_command(work: Callable[[], None], when_stopped: str = RESUME) -> int:
     try:
         work()
     except (KeyboardInterrupt, Exception) as error:
-        if find_errno(error) in FULL:
-            why = first_line(error)
-            full = f'the disk is full: {why}. Make room; {when_stopped}'
-            error = SetupError(full)
-        elif find_errno(error) in DENIED:
-            error = SetupError(f'not allowed: {first_line(error)}')
+        error = _as_setup_error(error, when_stopped)
         if current_watchdog():
             _end_of_several(current_watchdog(), error)
         if isinstance(error, NonFiniteError | SetupError):
@@ -66,6 +62,21 @@ def run_command(work: Callable[[], None], when_stopped: str = RESUME) -> int:
             current_watchdog().finish(DONE)
         _end_process()
     return 0
+
+
+def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
+    """Make a message of what the user can mend, leave others as they are."""
+    number, why = find_errno(error), first_line(error)
+    if number in FULL:
+        return SetupError(
+            f'the disk is full: {why}. Make room; {when_stopped}'
+        )
+    # What was allowed at the start and no longer is, in one of several
+    # processes, is a fault of its machine: all is told of it.
+    under_way = current_watchdog() and activity.doing != STARTING
+    if number in DENIED and names_file(error) and not under_way:
+        return SetupError(f'not allowed: {why}')
+    return error
 
 
 def _end_of_several(watchdog: Watchdog, error: BaseException) -> NoReturn:

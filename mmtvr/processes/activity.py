@@ -6,6 +6,7 @@ from collections.abc import Callable
 # Work without steps in between, such as start, checkpoints and metrics, may
 # take this many times the time-out.
 LONG = 4.0
+STARTING = 'starting'
 
 
 class Activity:
@@ -24,7 +25,7 @@ class Activity:
     """
 
     def __init__(self) -> None:
-        self.doing = 'starting'
+        self.doing = STARTING
         self.step = 0
         self.patience = LONG
         self.since = time.monotonic()

@@ -3,6 +3,11 @@
 import subprocess
 import sys
 
+import pytest
+
+from mmtvr.apis import command
+from mmtvr.processes import activity
+
 # What aborts at the interpreter's end stands for a thread of gloo.
 ONE_OF_SEVERAL = """
 import atexit, multiprocessing, os, sys, time
@@ -44,3 +49,33 @@ def is_running(pid):
     return (
         subprocess.run(['kill', '-0', str(pid)], check=False).returncode == 0
     )
+
+
+def refuse(*named):
+    raise PermissionError(13, 'Permission denied', *named)
+
+
+def test_a_refusal_that_names_no_file_is_told_with_its_traceback(capsys):
+    with pytest.raises(PermissionError):
+        command.run_command(refuse)
+    assert command.run_command(lambda: refuse('there')) == 1
+    assert "not allowed: [Errno 13] Permission denied: 'there'" in (
+        capsys.readouterr().err
+    )
+
+
+@pytest.mark.parametrize(
+    ('doing', 'kind'),
+    [('starting', 'SetupError'), ('in training', 'PermissionError')],
+)
+def test_a_refusal_under_way_is_a_failure_of_its_process(
+    doing, kind, monkeypatch
+):
+    def end(watchdog, error):
+        raise SystemExit(type(error).__name__)
+
+    monkeypatch.setattr(activity, 'doing', doing)
+    monkeypatch.setattr(command, 'current_watchdog', lambda: 'a watchdog')
+    monkeypatch.setattr(command, '_end_of_several', end)
+    with pytest.raises(SystemExit, match=kind):
+        command.run_command(lambda: refuse('there'))
