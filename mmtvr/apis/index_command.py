@@ -58,7 +58,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--json', action='store_true', help='print the report as JSON'
     )
-    args = parser.parse_args(argv)
+    # A list may stand behind options too.
+    args = parser.parse_intermixed_args(argv)
     without_model = args.remove or args.export or args.import_
     if not without_model and not (args.config and args.videos):
         parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')

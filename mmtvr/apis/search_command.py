@@ -65,7 +65,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--json', action='store_true', help='print the results as JSON'
     )
-    args = parser.parse_args(argv)
+    # A list may stand behind options too.
+    args = parser.parse_intermixed_args(argv)
     if sum(map(bool, (args.texts, args.video, args.vectors))) != 1:
         parser.error('give texts, or --video FILE, or --vectors FILE')
     return args
@@ -120,7 +121,8 @@ def describe(query: str, results: Sequence['SearchResult']) -> str:
     Returns:
         A line for the query and one for each result.
     """
-    lines = [query]
+    # Those of a file, a path among them, are what others wrote.
+    lines = [_one_line(query)]
     for result in results:
         moment = '' if result.time is None else f'  at {result.time:.1f} s'
         words = '  '.join(
@@ -136,8 +138,8 @@ def describe(query: str, results: Sequence['SearchResult']) -> str:
     return '\n'.join(lines)
 
 
-def _one_line(path: str) -> str:
-    return path if path.isprintable() else repr(path)
+def _one_line(text: str) -> str:
+    return text if text.isprintable() else repr(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -53,6 +53,11 @@ def read_queries(path: PathLike) -> tuple[np.ndarray, list[str]]:
             f'{path} holds {sorted(content)}; expected {EXPECTED}'
         )
     vectors = content['text']
+    if vectors.ndim != 2:
+        raise SetupError(
+            f'{path} holds vectors of shape {vectors.shape}; expected '
+            f'{EXPECTED}'
+        )
     names = [f'vector {number}' for number in range(len(vectors))]
     texts = content.get('texts')
     if texts is not None and texts.shape == (len(vectors),):

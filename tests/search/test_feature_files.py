@@ -198,3 +198,14 @@ def test_parts_below_one_are_refused_before_an_index_is_made(tmp_path):
     with pytest.raises(SetupError, match='at least 1, got -3'):
         import_features(store, tmp_path / 'good.npz', 'float16', -3)
     assert store.read_about() is None
+
+
+@pytest.mark.parametrize('shape', [(), (3,)])
+def test_queries_that_are_no_table_are_told_what_is_expected(shape, tmp_path):
+    path = tmp_path / 'queries.npy'
+    np.save(path, np.ones(shape, np.float32))
+    with pytest.raises(SetupError, match=r'of shape \(.*vectors \(Q, D\)'):
+        read_queries(path)
+    path.write_bytes(b'no array')
+    with pytest.raises(SetupError, match=r'cannot be read.*vectors \(Q, D\)'):
+        read_queries(path)
