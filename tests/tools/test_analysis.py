@@ -64,7 +64,7 @@ def test_benchmarked_tasks_run(load_script, tmp_path):
     step['prepare']('float32', str(tmp_path), 2, 4, 2, 'cpu')()
     config = str(ROOT / 'configs/tpmcl_moving_shapes.py')
     large = load_script('benchmark_large_batch')['prepare']
-    large(config, 4, 2, 5, 2, 54, True, 'cpu')()
+    large(config, 4, 2, 5, 2, 54, True, 1, 'cpu')()
 
 
 @pytest.mark.parametrize(

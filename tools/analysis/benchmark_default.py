@@ -67,7 +67,7 @@ def main() -> None:
             seconds_to_first_iteration(CONFIG, folder)
             for _ in range(args.repeats + 1)
         ]
-    sizes = args.batch, 0, 24, 8, 54, False, 'cpu'
+    sizes = args.batch, 0, 24, 8, 54, False, 0, 'cpu'
     seconds = time_in_turn(
         {
             'with': prepare(str(CONFIG), *sizes),

@@ -6,14 +6,17 @@ chunk, a large one with ``cached_contrastive``, and a large one in one pass.
 
 ``--vit --bfloat16 --repeats 0 --skip-one-pass`` does so with the MSR-VTT
 recipe on a ViT-B/32 with random weights, where the large step takes long
-without a GPU: once, for its memory.
+without a GPU: once, for its memory. ``--gradient-chunks 3`` ends that step
+when three chunks of videos have got their gradients; the others would do the
+same again.
 """
 
 import argparse
+import itertools
 import sys
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from statistics import median
 
@@ -22,6 +25,7 @@ from benchmark_step import save_clip
 from measuring import peak_megabytes, report, time_in_turn
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from torch import nn
 
 from mmtvr.registry import MODELS
 
@@ -53,6 +57,26 @@ def write_vit_config(folder: str) -> str:
     return str(config)
 
 
+class StepEnded(Exception):  # noqa: N818 - no error, as StopIteration
+    """As many chunks as asked for have got their gradients."""
+
+
+def end_after(module: nn.Module, calls: int) -> None:
+    """Let a module raise ``StepEnded`` when it is called once more.
+
+    Args:
+        module: The module.
+        calls: Calls that go through.
+    """
+    count = itertools.count(1)
+
+    def stop(*args: object) -> None:
+        if next(count) > calls:
+            raise StepEnded
+
+    module.register_forward_pre_hook(stop)
+
+
 def prepare(
     config: str,
     batch: int,
@@ -61,6 +85,7 @@ def prepare(
     frames: int,
     size: int,
     bfloat16: bool,
+    gradient_chunks: int,
     device: str,
 ) -> Callable[[], object]:
     """Make a model, a batch and the task to compute gradients.
@@ -73,6 +98,8 @@ def prepare(
         frames: Frames of a video.
         size: Height and width of a frame.
         bfloat16: Run forward in autocast.
+        gradient_chunks: Chunks of videos after whose gradients the step ends
+            (those of all captions may be missing then), 0 for a whole step.
         device: Where to run.
 
     Returns:
@@ -83,6 +110,9 @@ def prepare(
     parts = Config.fromfile(config).model
     parts['cached_contrastive'] = dict(chunk=chunk) if chunk else None
     model = MODELS.build(parts).to(device).train()
+    if chunk and gradient_chunks:
+        chunks = -(-batch // chunk)
+        end_after(model.frame_encoder, chunks + gradient_chunks)
     rows = torch.arange(batch, device=device)
     shape = (batch, frames, 3, size, size)
     inputs = dict(
@@ -96,11 +126,12 @@ def prepare(
 
     def run() -> None:
         model.zero_grad()
-        with torch.autocast(
-            torch.device(device).type, torch.bfloat16, enabled=bfloat16
-        ):
-            total, _ = model.parse_losses(model(inputs, mode='loss'))
-        total.backward()
+        with suppress(StepEnded):
+            with torch.autocast(
+                torch.device(device).type, torch.bfloat16, enabled=bfloat16
+            ):
+                total, _ = model.parse_losses(model(inputs, mode='loss'))
+            total.backward()
 
     return run
 
@@ -121,6 +152,7 @@ def main() -> None:
     parser.add_argument('--frames', type=int, default=8)
     parser.add_argument('--size', type=int, default=54)
     parser.add_argument('--skip-one-pass', action='store_true')
+    parser.add_argument('--gradient-chunks', type=int, default=0)
     parser.add_argument(
         '--repeats', type=int, default=3, help='timed steps, 0 for memory only'
     )
@@ -152,8 +184,9 @@ def measure(
     Returns:
         A row of the table.
     """
-    sizes = args.words, args.frames, args.size, args.bfloat16, args.device
-    arguments = args.config, batch, chunk, *sizes
+    sizes = args.words, args.frames, args.size
+    how = args.bfloat16, args.gradient_chunks, args.device
+    arguments = args.config, batch, chunk, *sizes, *how
     seconds = []
     if args.repeats:
         task = {'step': prepare(*arguments)}

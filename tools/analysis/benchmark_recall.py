@@ -158,9 +158,13 @@ def main() -> None:
     )
     parser.add_argument('--probes', type=int, nargs='+', default=[50])
     parser.add_argument('--refine', type=int, nargs='+', default=[10])
-    parser.add_argument('--folder', help='where the indices lie meanwhile')
+    parser.add_argument(
+        '--folder', type=Path, help='where the indices lie meanwhile'
+    )
     parser.add_argument('--out', type=Path, help='write the table as JSON')
     args = parser.parse_args()
+    if args.folder:
+        args.folder.mkdir(parents=True, exist_ok=True)
     rows = [row for each in args.videos for row in measure(each, args)]
     report(
         f'First stage, queries like {args.queries_like}', rows, 'cpu', args.out

@@ -191,7 +191,9 @@ def main() -> None:
     parser.add_argument('--candidates', type=int, default=100)
     parser.add_argument('--precision', default='int8')
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--folder', help='where the indices lie meanwhile')
+    parser.add_argument(
+        '--folder', type=Path, help='where the indices lie meanwhile'
+    )
     parser.add_argument(
         '--videos-per-second',
         type=float,
@@ -200,6 +202,8 @@ def main() -> None:
     )
     parser.add_argument('--out', type=Path, help='write the table as JSON')
     args = parser.parse_args()
+    if args.folder:
+        args.folder.mkdir(parents=True, exist_ok=True)
     rows = []
     for videos in args.sizes:
         rows.append(measure(videos, args))

@@ -218,6 +218,8 @@ def main() -> None:
     parser.add_argument('--folder', type=Path, help='where there is room')
     parser.add_argument('--out', type=Path, help='write the table as JSON')
     args = parser.parse_args()
+    if args.folder:
+        args.folder.mkdir(parents=True, exist_ok=True)
     kinds = [kind for kind in CANDIDATES if find_spec(kind.package)]
     rows = []
     with tempfile.TemporaryDirectory(dir=args.folder) as top:
