@@ -3,16 +3,25 @@
 FFmpeg follows edits that show parts of a track at their own speed, in any
 order, and a pause before them. In a pause between parts it shows other
 pictures, and it takes a picture that is held, or another speed, for a part as
-long as the edit (``mov_fix_index`` in libavformat/mov.c of FFmpeg 8.0).
+long as the edit (``mov_fix_index`` in libavformat/mov.c of FFmpeg 8.0). From
+the first track on whose pictures are not in the index of the file, as in a
+fragmented one, it only moves the times, by the first edit (``mov_read_trak``
+and ``mov_build_index``).
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
+
+from mmtvr.video.mp4_boxes import find_boxes, read_content, read_number
 
 PAUSE = -1
 USUAL_SPEED = 1 << 16
-CONTAINERS = (b'moov', b'trak', b'edts')
+CONTAINERS = (b'edts', b'mdia', b'minf', b'stbl')
+# Of containers in each other.
+DEPTH = 3
+# As many bytes of each as matter.
+LEAVES = {b'mvhd': 24, b'tkhd': 24, b'elst': 2**20, b'mdhd': 24, b'stts': 8}
 
 
 class Edit(NamedTuple):
@@ -30,6 +39,22 @@ class Edit(NamedTuple):
     speed: int
 
 
+class EditList(NamedTuple):
+    """The edits of a track, without pauses that last no time.
+
+    Attributes:
+        edits: In their order; none if there is no list.
+        are_followed: Whether FFmpeg does more than to move the times.
+        file_rate: Units of the file in a second.
+        track_rate: Units of the track in a second.
+    """
+
+    edits: list[Edit] = []
+    are_followed: bool = True
+    file_rate: int = 0
+    track_rate: int = 0
+
+
 def why_not_followed(path: str, track: int) -> str | None:
     """Look for edits that FFmpeg does not follow.
 
@@ -40,7 +65,9 @@ def why_not_followed(path: str, track: int) -> str | None:
     Returns:
         What there is; None if there is nothing.
     """
-    edits = read_edits(path, track)
+    edits, are_followed, *_ = read_edits(path, track)
+    if not are_followed and len(edits[_first(edits) :]) > 1:
+        return 'its edit list has parts, which its pictures do not follow'
     while edits and edits[0].begin == PAUSE:
         edits = edits[1:]
     if any(edit.begin == PAUSE for edit in edits):
@@ -52,7 +79,33 @@ def why_not_followed(path: str, track: int) -> str | None:
     return None
 
 
-def read_edits(path: str, track: int) -> list[Edit]:
+def why_too_many(path: str, track: int, pts: Sequence[int]) -> str | None:
+    """Look for pictures that an edit cuts off, and FFmpeg does not.
+
+    Args:
+        path: A file of the MP4 family.
+        track: Its number in the file.
+        pts: When FFmpeg shows its pictures, in the unit of the track.
+
+    Returns:
+        What there is; None if there is nothing.
+    """
+    edits, are_followed, file_rate, track_rate = read_edits(path, track)
+    if are_followed or not edits or not pts or not file_rate:
+        return None
+    first = _first(edits)
+    pause = edits[0].duration if first else 0
+    # A duration of 0 is that of all fragments, see 8.6.6.1.
+    duration = edits[-1].duration
+    begin, end = min(pts), max(pts)
+    if begin < round(pause * track_rate / file_rate) or (
+        duration and end - begin >= round(duration * track_rate / file_rate)
+    ):
+        return 'its edit list cuts off pictures of fragments'
+    return None
+
+
+def read_edits(path: str, track: int) -> EditList:
     """Read the edit list of a track.
 
     Args:
@@ -60,49 +113,79 @@ def read_edits(path: str, track: int) -> list[Edit]:
         track: Its number in the file.
 
     Returns:
-        The entries; none if there is no list, or if it cannot be read.
+        The list; an empty one if there is none, or if it cannot be read.
     """
-    current = None
+    are_followed, file_rate = True, 0
     with open(path, 'rb') as file:
-        try:
-            for kind, content in _walk(file, 0, file.seek(0, 2)):
-                if kind == b'tkhd':
-                    place = 20 if content[0] == 1 else 12
-                    current = int.from_bytes(content[place : place + 4], 'big')
-                elif kind == b'elst' and current == track:
-                    return _parse(content)
-        except (struct.error, IndexError):
-            pass
-    return []
+        for kind, boxes in _read_index(file):
+            if kind == b'mvhd':
+                file_rate = _rate(boxes[kind])
+                continue
+            are_followed &= read_number(boxes[b'stts'], '>I', 4) > 0
+            head = boxes[b'tkhd']
+            if (
+                read_number(head, '>I', 20 if head[:1] == b'\1' else 12)
+                == track
+            ):
+                edits = _parse(boxes[b'elst'])
+                rate = _rate(boxes[b'mdhd'])
+                return EditList(edits, are_followed, file_rate, rate)
+    return EditList()
 
 
-def _walk(
-    file: BinaryIO, begin: int, end: int
-) -> Iterator[tuple[bytes, bytes]]:
-    """Give what is in the heads of tracks and in their edit lists."""
-    while begin + 8 <= end:
-        file.seek(begin)
-        size, kind = struct.unpack('>I4s', file.read(8))
-        head = 8
-        if size == 1:
-            size, head = struct.unpack('>Q', file.read(8))[0], 16
-        stop = begin + size if size else end
-        if kind in CONTAINERS:
-            yield from _walk(file, begin + head, min(stop, end))
-        elif kind in (b'tkhd', b'elst'):
-            yield kind, file.read(min(stop, end) - begin - head)
-        if kind == b'moov' or stop <= begin:
-            return
-        begin = stop
+def _first(edits: Sequence[Edit]) -> int:
+    """Find the edit that moves the times."""
+    return int(bool(edits) and edits[0].begin == PAUSE)
+
+
+def _read_index(
+    file: BinaryIO,
+) -> Iterator[tuple[bytes, dict[bytes, bytes]]]:
+    """Give the head of the first index, and what matters of each track."""
+    size = file.seek(0, 2)
+    index = next(
+        (b for b in find_boxes(file, 0, size) if b.kind == b'moov'), None
+    )
+    if index is None:
+        return
+    end = min(index.end, size)
+    for box in find_boxes(file, index.begin, end):
+        found = dict.fromkeys(LEAVES, b'')
+        if box.kind == b'trak':
+            _collect(file, box.begin, min(box.end, end), found)
+            yield box.kind, found
+        elif box.kind == b'mvhd':
+            found[box.kind] = read_content(file, box, LEAVES[box.kind])
+            yield box.kind, found
+
+
+def _collect(
+    file: BinaryIO,
+    begin: int,
+    end: int,
+    found: dict[bytes, bytes],
+    depth: int = DEPTH,
+) -> None:
+    """Read those boxes of a track that matter."""
+    for box in find_boxes(file, begin, end):
+        if box.kind in CONTAINERS and depth:
+            _collect(file, box.begin, min(box.end, end), found, depth - 1)
+        elif box.kind in LEAVES:
+            found[box.kind] = read_content(file, box, LEAVES[box.kind])
+
+
+def _rate(head: bytes) -> int:
+    return read_number(head, '>I', 20 if head[:1] == b'\1' else 12)
 
 
 def _parse(content: bytes) -> list[Edit]:
-    layout = '>Qqi' if content[0] == 1 else '>Iii'
+    layout = '>Qqi' if content[:1] == b'\1' else '>Iii'
     size = struct.calcsize(layout)
     count = min(
-        int.from_bytes(content[4:8], 'big'), (len(content) - 8) // size
+        read_number(content, '>I', 4), max(len(content) - 8, 0) // size
     )
-    return [
+    edits = [
         Edit(*struct.unpack_from(layout, content, 8 + number * size))
         for number in range(count)
     ]
+    return [e for e in edits if e.begin != PAUSE or e.duration]

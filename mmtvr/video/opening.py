@@ -85,30 +85,6 @@ def name_failures(path: str) -> Iterator[None]:
         raise UnreadableVideoError(f'{path}: {reason}') from error
 
 
-def check_end(container: Any, stream: Any, packets: int) -> None:
-    """Make sure that nothing is missing at the end of a file.
-
-    Args:
-        container: PyAV's container, read to its end.
-        stream: Its video stream.
-        packets: How many were in it.
-
-    Raises:
-        ValueError: If the index of an MP4 file promises more.
-    """
-    if not container.format.name.startswith('mov,'):
-        return
-    promised = len(stream.index_entries)
-    if packets < promised:
-        # Some writers note a picture that they dropped as an empty one.
-        promised = sum(entry.size > 0 for entry in stream.index_entries)
-    if packets < promised:
-        raise ValueError(
-            f'it is cut off: its index promises {promised} pictures, '
-            f'{packets} are there'
-        )
-
-
 def _for_any_metadata() -> dict[str, str]:
     """Titles that are no UTF-8: PyAV 19 takes them, older ones on demand."""
     import av

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from mmtvr.video.completeness import check_end
 from mmtvr.video.file_memory import MEMORY
 from mmtvr.video.mpeg_sizes import changes_size
-from mmtvr.video.opening import check_end, name_failures, open_video
+from mmtvr.video.opening import name_failures, open_video
 from mmtvr.video.picture_stack import PictureStack
 from mmtvr.video.reader import UnreadableVideoError
 from mmtvr.video.stream_reader import StreamReader
@@ -118,7 +119,7 @@ def decode_in_order(container: Any, stream: Any) -> Iterator[Any]:
     """
     import av
 
-    begun, count = False, 0
+    begun, count, pts = False, 0, []
     marks_damage = container.format.name not in MARK_GAPS
     for packet in container.demux(stream):
         if changes_size(stream.codec_context, packet):
@@ -127,6 +128,8 @@ def decode_in_order(container: Any, stream: Any) -> Iterator[Any]:
             stream.codec_context.flush_buffers()
         begun |= packet.is_keyframe
         count += bool(packet.size)
+        if packet.pts is not None and not packet.is_discard:
+            pts.append(packet.pts)
         if packet.is_corrupt and begun and marks_damage:
             raise ValueError('a packet is damaged or cut off')
         try:
@@ -135,7 +138,7 @@ def decode_in_order(container: Any, stream: Any) -> Iterator[Any]:
             # What precedes the first keyframe refers to what was cut off.
             if begun or not packet.size:
                 raise
-    check_end(container, stream, count)
+    check_end(container, stream, count, pts)
 
 
 def times_from_first(times: Sequence[float | None], fps: float) -> np.ndarray:

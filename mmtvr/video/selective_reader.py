@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from mmtvr.video.opening import check_end, name_failures, open_video
-from mmtvr.video.packets import PacketTable, make_table
+from mmtvr.video.completeness import check_end
+from mmtvr.video.opening import name_failures, open_video
+from mmtvr.video.packets import UNKNOWN_TIME, PacketTable, make_table
 from mmtvr.video.picture_stack import PictureStack
 from mmtvr.video.stream_reader import StreamReader
 from mmtvr.video.trust import find_beginnings, why_in_order
@@ -94,7 +95,10 @@ class SelectiveReader(StreamReader):
 
     def _read_packets(self) -> PacketTable:
         table = make_table(self._container, self._stream, self._keep())
-        check_end(self._container, self._stream, len(table.pts))
+        times = table.pts[(table.pts != UNKNOWN_TIME) & ~table.odd]
+        check_end(
+            self._container, self._stream, len(table.pts), times.tolist()
+        )
         return table
 
     def _keep(self) -> Iterator[Any]:

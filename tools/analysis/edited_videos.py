@@ -2,12 +2,22 @@
 
 from pathlib import Path
 
-from mp4_boxes import set_edits, set_matrix
+from mp4_boxes import (
+    TABLES,
+    TRACK,
+    change_box,
+    find_box,
+    make_box,
+    set_edits,
+    set_matrix,
+    split_boxes,
+)
 from stamped_videos import Encoding, write_video
 from video_kind import GOP12, Kind
 
 # FFmpeg's muxer shifts the first picture by two frames, for the B-frames.
 BEGIN = 2 / 25
+FRAGMENTS = 'frag_keyframe+empty_moov+default_base_moof'
 WHOLE = list(range(60))
 
 
@@ -16,6 +26,7 @@ def edited(
     file: str,
     edits: list[tuple[float, float, int]],
     numbers: list[int],
+    movflags: str = '',
 ) -> Kind:
     """Describe a file with an edit list.
 
@@ -25,13 +36,15 @@ def edited(
         edits: For each part how long it is shown, where it begins (both in
             seconds; -1 for a pause), and its speed.
         numbers: The frames that it shows; none if it is to be refused.
+        movflags: Options of FFmpeg's muxer.
 
     Returns:
         The kind.
     """
 
     def make(path: Path) -> list[int]:
-        write_video(path, Encoding(options=GOP12))
+        container = {'movflags': movflags} if movflags else None
+        write_video(path, Encoding(options=GOP12), container)
         shifted = [
             (seconds, begin if begin == -1 else begin + BEGIN, speed)
             for seconds, begin, speed in edits
@@ -70,6 +83,37 @@ def turned(
     return Kind(name, file, make, turn, mirrored)
 
 
+TWO_PARTS = edited(
+    'H.264, edits: two parts',
+    'edit_two.mp4',
+    [(0.8, 0, 1), (0.8, 1.6, 1)],
+    [*range(20), *range(40, 60)],
+)
+
+
+def behind_empty_track(path: Path) -> list[int]:
+    """Two parts, behind a track in which nothing is."""
+    TWO_PARTS.make(path)
+    data = path.read_bytes()
+    track = find_box(data, TRACK)
+    for name in ('stts', 'ctts', 'stss', 'stsc', 'stco'):
+        track = change_box(track, (*TABLES[2:], name), lambda _: bytes(8))
+    track = change_box(track, (*TABLES[2:], 'stsz'), lambda _: bytes(12))
+    track = change_box(
+        track,
+        ('tkhd',),
+        lambda head: head[:12] + bytes([0, 0, 0, 9]) + head[16:],
+    )
+
+    def change(index: bytes) -> bytes:
+        boxes = split_boxes(index)
+        boxes.insert(1, ('trak', track))
+        return b''.join(make_box(*box) for box in boxes)
+
+    path.write_bytes(change_box(data, TRACK[:1], change))
+    return []
+
+
 EDITED_KINDS = [
     edited(
         'H.264, edits: a pause first',
@@ -77,11 +121,11 @@ EDITED_KINDS = [
         [(0.5, -1, 1), (2.4, 0, 1)],
         WHOLE,
     ),
-    edited(
-        'H.264, edits: two parts',
-        'edit_two.mp4',
-        [(0.8, 0, 1), (0.8, 1.6, 1)],
-        [*range(20), *range(40, 60)],
+    TWO_PARTS,
+    Kind(
+        'H.264, edits: two parts, behind an empty track',
+        'edit_two_second.mp4',
+        behind_empty_track,
     ),
     edited(
         'H.264, edits: parts between keyframes',
@@ -120,6 +164,40 @@ EDITED_KINDS = [
         [],
     ),
     edited('H.264, edits: another speed', 'edit_fast.mp4', [(1.2, 0, 2)], []),
+    edited(
+        'H.264, edits: a pause of no length',
+        'edit_no_pause.mp4',
+        [(2.4, 0, 1), (0, -1, 1)],
+        WHOLE,
+    ),
+    edited(
+        'H.264, fragmented, edits: the whole',
+        'edit_fragments.mp4',
+        [(0, 0, 1)],
+        WHOLE,
+        FRAGMENTS,
+    ),
+    edited(
+        'H.264, fragmented, edits: two parts',
+        'edit_fragments_two.mp4',
+        [(0.8, 0, 1), (0.8, 1.6, 1)],
+        [],
+        FRAGMENTS,
+    ),
+    edited(
+        'H.264, fragmented, edits: the end',
+        'edit_fragments_end.mp4',
+        [(0, 1.2, 1)],
+        [],
+        FRAGMENTS,
+    ),
+    edited(
+        'H.264, fragmented, edits: the beginning',
+        'edit_fragments_begin.mp4',
+        [(1.2, 0, 1)],
+        [],
+        FRAGMENTS,
+    ),
     turned('H.264, mirrored', 'mirrored.mp4', (-1, 0, 0, 1), 0, True),
     turned('H.264, upside down', 'upside_down.mp4', (1, 0, 0, -1), 180, True),
     turned('H.264, mirrored, turned', 'mirror_90.mp4', (0, 1, 1, 0), 90, True),

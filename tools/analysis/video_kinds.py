@@ -1,10 +1,11 @@
 """Kinds of video files that people have, to be made on the spot."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import av
-from edited_videos import EDITED_KINDS
+from edited_videos import EDITED_KINDS, FRAGMENTS
 from h264_kinds import H264_KINDS, H264_MP4
 from joined_videos import JOINED_KINDS
 from odd_videos import cover, sound_only
@@ -32,6 +33,14 @@ def _cut_between_pictures(path: Path) -> list[int]:
     return []
 
 
+def _cut_between_fragments(path: Path) -> list[int]:
+    INDEXED.make(path)
+    content = path.read_bytes()
+    third = [match.start() for match in re.finditer(b'moof', content)][2]
+    path.write_bytes(content[: third - 4])
+    return []
+
+
 def _write(content: bytes) -> Callable[[Path], list[int]]:
     def make(path: Path) -> list[int]:
         path.write_bytes(content)
@@ -43,6 +52,13 @@ def _write(content: bytes) -> Callable[[Path], list[int]]:
 INDEX_FIRST = plain('', '', options=GOP12, container={'movflags': 'faststart'})
 H264_AVI = plain('', '', options=GOP12, container_format='avi')
 H264_FLV = plain('', '', options=GOP12, container_format='flv')
+
+INDEXED = plain(
+    '',
+    '',
+    options=GOP12,
+    container={'movflags': 'global_sidx+' + FRAGMENTS},
+)
 
 VP9 = {'b': '1M', 'g': '30', 'deadline': 'realtime', 'cpu-used': '8'}
 
@@ -135,4 +151,9 @@ KINDS = [
         _cut_bytes(INDEX_FIRST, 0.6),
     ),
     Kind('cut off between pictures', 'cut_between.mp4', _cut_between_pictures),
+    Kind(
+        'cut off between fragments, indexed',
+        'cut_fragments.mp4',
+        _cut_between_fragments,
+    ),
 ]
