@@ -159,6 +159,31 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('config', help='config file')
     parser.add_argument(
+        '--ignore',
+        nargs='+',
+        choices=KINDS,
+        default=[],
+        metavar='KIND',
+        help=f'report, but do not fail for: {", ".join(KINDS[2:])}',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings: test_dataloader.dataset.data_root=DIR',
+    )
+    add_examination(parser)
+    return parser.parse_args(arguments)
+
+
+def add_examination(parser: argparse.ArgumentParser) -> None:
+    """Add how files are examined, and where it is written down.
+
+    Args:
+        parser: Gets the options.
+    """
+    parser.add_argument(
         '--report',
         type=Path,
         help='where to write PATH.txt, PATH.json and the journal PATH.sqlite '
@@ -176,23 +201,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help='seconds for each look at a file (default: %(default)s)',
     )
     parser.add_argument(
-        '--ignore',
-        nargs='+',
-        choices=KINDS,
-        default=[],
-        metavar='KIND',
-        help=f'report, but do not fail for: {", ".join(KINDS[2:])}',
-    )
-    parser.add_argument(
         '--anew',
         action='store_true',
         help='examine all files again, also those that did not change',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override settings: test_dataloader.dataset.data_root=DIR',
-    )
-    return parser.parse_args(arguments)

@@ -95,7 +95,42 @@ def run(
         The outcome, and stderr.
     """
     mark = uuid.uuid4().hex
-    folder = config.parent
+    log = config.parent / f'{fault.name}.err'
+    launcher = start(fault, config, port, mark)
+    begun = wait_for_fault(launcher, log)
+    if fault.name.startswith('launcher-'):
+        kind = fault.name.removeprefix('launcher-')
+        launcher.send_signal(getattr(signal, f'SIG{kind}'))
+    end = begun + (timeout if fault.waits else 0) + GRACE
+    gone, left = wait_for_end(launcher, mark, end)
+    status = launcher.wait()
+    text = log.read_text()
+    messages = re.findall(r'^(?:error|stopped|process|launcher).*', text, re.M)
+    outcome = Outcome(
+        seconds=round(gone - begun, 1),
+        named=re.search(fault.message, text) is not None,
+        messages=messages,
+        left=left,
+        port_free=not listens(port),
+        status=status,
+    )
+    return outcome, text
+
+
+def start(
+    fault: Fault, config: Path, port: int, mark: str
+) -> subprocess.Popen:
+    """Start the two processes.
+
+    Args:
+        fault: What will break; what is printed goes into files of its name.
+        config: The config.
+        port: Port of the launcher.
+        mark: Stands in the environment of each process.
+
+    Returns:
+        The launcher.
+    """
     environment = {
         **os.environ,
         'MMTVR_FAULT': fault.name,
@@ -107,42 +142,38 @@ def run(
         'PYTHONPATH': f'{ROOT}:{ROOT / "tools/analysis"}',
     }
     command = [ROOT / 'tools/dist_train.sh', config, '2', '--work-dir']
-    log = folder / f'{fault.name}.err'
-    with log.open('w') as err, (folder / f'{fault.name}.out').open('w') as out:
-        launcher = subprocess.Popen(
-            [*map(str, command), str(folder / 'work')],
+    files = [config.parent / f'{fault.name}.{kind}' for kind in ('out', 'err')]
+    with files[0].open('w') as out, files[1].open('w') as err:
+        return subprocess.Popen(
+            [*map(str, command), str(config.parent / 'work')],
             env=environment,
             stdout=out,
             stderr=err,
             start_new_session=True,
         )
-        start = wait_for_fault(launcher, log)
-        if fault.name.startswith('launcher-'):
-            kind = fault.name.removeprefix('launcher-')
-            launcher.send_signal(getattr(signal, f'SIG{kind}'))
-        limit = (timeout if fault.waits else 0) + GRACE
-        while time.monotonic() - start < limit:
-            gone = launcher.poll() is not None
-            if gone and not processes_of(mark):
-                break
-            time.sleep(0.1)
-        seconds = time.monotonic() - start
-        left = processes_of(mark)
-        for process in left:
-            process.kill()
-        status = launcher.wait()
-    text = log.read_text()
-    messages = re.findall(r'^(?:error|stopped|process|launcher).*', text, re.M)
-    named = re.search(fault.message, text) is not None
-    outcome = Outcome(
-        round(seconds, 1),
-        named,
-        messages,
-        len(left),
-        not listens(port),
-        status,
-    )
-    return outcome, text
+
+
+def wait_for_end(
+    launcher: subprocess.Popen, mark: str, end: float
+) -> tuple[float, int]:
+    """Wait until all processes are gone, and kill those that stay.
+
+    Args:
+        launcher: The launcher.
+        mark: Stands in the environment of each process.
+        end: When to wait no longer, as ``time.monotonic()``.
+
+    Returns:
+        When they were gone, and how many had to be killed.
+    """
+    while time.monotonic() < end:
+        if launcher.poll() is not None and not processes_of(mark):
+            break
+        time.sleep(0.1)
+    gone, left = time.monotonic(), processes_of(mark)
+    for process in left:
+        process.kill()
+    return gone, len(left)
 
 
 def wait_for_fault(launcher: subprocess.Popen, log: Path) -> float:
