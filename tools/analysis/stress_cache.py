@@ -26,7 +26,6 @@ from mmtvr.video.cache.shard import DamagedEntryError
 from mmtvr.video.cache.store import FrameStore
 from mmtvr.video.cache.stored_video import StoredVideo
 
-CONTEXT = multiprocessing.get_context('fork')
 ROWS = np.arange(3)
 MOST_OF_ONE = 10**6
 PAUSE = 0.005
@@ -91,8 +90,10 @@ def start_writer(folder: Path, number: int) -> Writer:
         It.
     """
     start = number * MOST_OF_ONE
-    last = CONTEXT.Value('q', start - 1)
-    process = CONTEXT.Process(
+    # Windows has no such context.
+    context = multiprocessing.get_context('fork')
+    last = context.Value('q', start - 1)
+    process = context.Process(
         target=write, args=(folder, f'host{number % 2}', start, last)
     )
     process.start()

@@ -13,7 +13,11 @@ from mmtvr.video.cache.entry import make_members
 from mmtvr.video.cache.store import FrameStore
 from mmtvr.video.cache.stored_video import StoredVideo
 
-CONTEXT = multiprocessing.get_context('fork')
+
+@pytest.fixture(scope='module')
+def context():
+    """Makes forks; there is none on Windows."""
+    return multiprocessing.get_context('fork')
 
 
 def key_of(number):
@@ -67,11 +71,11 @@ def count_entries(folder):
     return set(keys)
 
 
-def test_killed_writers_leave_whole_entries(tmp_path):
+def test_killed_writers_leave_whole_entries(tmp_path, context):
     rng = random.Random(0)
     known = set()
     for round_ in range(5):
-        writer = CONTEXT.Process(
+        writer = context.Process(
             target=write_for_ever, args=(tmp_path, 10**6 * round_)
         )
         writer.start()
@@ -107,10 +111,10 @@ def test_lost_tail_costs_only_its_entries(tmp_path):
         assert read(store, number) is not None
 
 
-def test_processes_write_the_same_and_other_entries_at_once(tmp_path):
+def test_processes_write_the_same_and_other_entries_at_once(tmp_path, context):
     ranges = [range(0, 60), range(30, 90), range(0, 60)]
     writers = [
-        CONTEXT.Process(target=write_range, args=(tmp_path, each))
+        context.Process(target=write_range, args=(tmp_path, each))
         for each in ranges
     ]
     for writer in writers:
@@ -174,10 +178,10 @@ def is_whole(shard, place, number):
     return True
 
 
-def test_fork_writes_to_a_file_of_its_own(tmp_path):
+def test_fork_writes_to_a_file_of_its_own(tmp_path, context):
     store = FrameStore(tmp_path)
     store.add(key_of(1), members_of(1))
-    child = CONTEXT.Process(target=store.add, args=(key_of(2), members_of(2)))
+    child = context.Process(target=store.add, args=(key_of(2), members_of(2)))
     child.start()
     child.join()
     assert child.exitcode == 0
