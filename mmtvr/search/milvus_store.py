@@ -1,8 +1,10 @@
 """An index in Milvus: a cluster at an address, or Milvus Lite in a file."""
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 
 import numpy as np
 
@@ -45,18 +47,19 @@ class MilvusStore(VideoStore):
             ``milvus:FILE.db`` runs Milvus Lite in this process.
 
     Raises:
-        SetupError: pymilvus is not installed, or nobody answers.
+        SetupError: The address is none; where the index is opened or made,
+            that pymilvus is not installed or nobody answers.
     """
 
     def __init__(self, url: str) -> None:
-        uri, self._name, options = take_apart(url)
+        self._address = take_apart(url)
+        self._name = self._address.name
         self.url = without_secrets(url)
-        self._client = MilvusClient(uri, **options)
         self._about: dict | None = None
 
     def read_about(self) -> dict | None:
         """See :class:`VideoStore`."""
-        if self._about is None and is_made(self._client, self._name, 'about'):
+        if self._about is None and self._is_made():
             # Somebody may have released them from memory meanwhile.
             for kind in KINDS:
                 self._client.load_collection(self._collection(kind))
@@ -162,9 +165,8 @@ class MilvusStore(VideoStore):
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
         """See :class:`VideoStore`."""
         about = self.read_about()
-        unique = list(dict.fromkeys(contents))
         found = {}
-        for group in _groups(unique):
+        for group in _groups(list(dict.fromkeys(contents))):
             rows = self._get('videos', [f'{each}-0' for each in group])
             for row in rows:
                 found[row['content']] = decode(row['json'], about)
@@ -198,16 +200,25 @@ class MilvusStore(VideoStore):
         for kind in ('videos', 'files'):
             self._client.flush(self._collection(kind))
 
+    @cached_property
+    def _client(self) -> MilvusClient:
+        return MilvusClient(self._address.uri, **self._address.options)
+
+    def _is_made(self) -> bool:
+        uri = self._address.uri
+        # To ask a file that is not there would make it.
+        there = '://' in uri or os.path.exists(uri)
+        return there and is_made(self._client, self._name, 'about')
+
     def _collection(self, kind: str) -> str:
         return name_collection(self._name, kind)
 
     def _put(self, kind: str, rows: Sequence[dict]) -> None:
         blank = dict(part=0, vector=[0.0] * BLANK)
         for start in range(0, len(rows), ROWS_PER_CALL):
-            part = [
-                {**blank, **r} for r in rows[start : start + ROWS_PER_CALL]
-            ]
-            self._client.upsert(self._collection(kind), part)
+            part = rows[start : start + ROWS_PER_CALL]
+            whole = [{**blank, **row} for row in part]
+            self._client.upsert(self._collection(kind), whole)
 
     def _get(self, kind: str, keys: Sequence[str]) -> list[dict]:
         fields = ['json'] if kind != 'videos' else ['content', 'json']

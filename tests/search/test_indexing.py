@@ -160,11 +160,10 @@ def test_a_folder_of_something_else_is_no_index(tmp_path):
         open_store(tmp_path / 'thesis.txt')
 
 
-def test_a_misspelt_index_is_not_there_afterwards_either(tmp_path):
-    store = open_store(tmp_path / 'typo')
+def test_a_misspelt_index_is_not_there_afterwards_either(place, tmp_path):
     with pytest.raises(SetupError, match='there is no index'):
-        require_index(store)
-    assert not (tmp_path / 'typo').exists()
+        require_index(open_store(place))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize('parts', [0, -3])
