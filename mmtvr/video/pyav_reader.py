@@ -124,7 +124,7 @@ def decode_in_order(container: Any, stream: Any) -> Iterator[Any]:
     for packet in container.demux(stream):
         if changes_size(stream.codec_context, packet):
             # Its decoder loses the picture that it still holds.
-            yield from stream.codec_context.decode(None)
+            yield from _end_packet(stream).decode()
             stream.codec_context.flush_buffers()
         begun |= packet.is_keyframe
         count += bool(packet.size)
@@ -139,6 +139,16 @@ def decode_in_order(container: Any, stream: Any) -> Iterator[Any]:
             if begun or not packet.size:
                 raise
     check_end(container, stream, count, pts)
+
+
+def _end_packet(stream: Any) -> Any:
+    """Make the packet behind which a decoder gives what it still holds."""
+    import av
+
+    packet = av.Packet()
+    # Of this PyAV tells the unit of the times of the frames.
+    packet.stream, packet.time_base = stream, stream.time_base
+    return packet
 
 
 def times_from_first(times: Sequence[float | None], fps: float) -> np.ndarray:

@@ -75,12 +75,13 @@ def tools():
     sys.path.insert(0, str(TOOLS))
     try:
         import compare_readers
+        import joined_videos
         import stamped_videos
         import video_kinds
     finally:
         sys.path.remove(str(TOOLS))
     kinds = {kind.file: kind for kind in video_kinds.KINDS}
-    return kinds, compare_readers, stamped_videos
+    return kinds, compare_readers, stamped_videos, joined_videos
 
 
 @pytest.fixture(scope='module')
@@ -99,7 +100,7 @@ def made(tools, tmp_path_factory):
 @pytest.mark.parametrize('reader', [AutoReader, PyAVReader])
 @pytest.mark.parametrize('name', HERE)
 def test_frames_are_right(tools, made, name, reader):
-    kinds, compare, _ = tools
+    kinds, compare, *_ = tools
     path, numbers = made(name)
     assert numbers
     assert compare.judge(reader, path, numbers, kinds[name].turn) == 'right'
@@ -107,7 +108,7 @@ def test_frames_are_right(tools, made, name, reader):
 
 @pytest.mark.parametrize('name', HERE_BY_AUTO)
 def test_frames_of_rarer_files_are_right(tools, tmp_path, name):
-    kinds, compare, _ = tools
+    kinds, compare, *_ = tools
     path = tmp_path / name
     numbers = kinds[name].make(path)
     kind = kinds[name]
@@ -156,15 +157,23 @@ def test_what_cannot_be_decoded_is_named(tools, tmp_path, name):
         AutoReader(path).get_frames([0, 30, 59])
 
 
+def test_times_stay_where_the_size_changes(tools, tmp_path):
+    path = tmp_path / 'size.ts'
+    tools[3].join(path, 'mpeg2video', [{'bf': '2'}] * 2, pause=10)
+    ticks = [*range(30), *range(40, 70)]
+    with PyAVReader(path) as reader:
+        np.testing.assert_allclose(reader.get_times(), np.array(ticks) / 25)
+
+
 def test_opencv_reads_in_order(tools, tmp_path):
-    kinds, compare, _ = tools
+    kinds, compare, *_ = tools
     path = tmp_path / 'mpeg2.mpg'
     numbers = kinds[path.name].make(path)
     assert compare.judge(OpenCVReader, path, numbers) == 'right'
 
 
 def test_judging_finds_wrong_frames(tools, tmp_path):
-    kinds, compare, _ = tools
+    kinds, compare, *_ = tools
     path = tmp_path / 'h264.mp4'
     numbers = kinds[path.name].make(path)
     verdict = compare.judge(AutoReader, path, numbers[::-1])
@@ -191,7 +200,7 @@ def test_auto_needs_no_decord(tiny_videos, read_stamp, monkeypatch):
 def test_decision_is_remembered_until_the_file_changes(
     tools, tmp_path, monkeypatch
 ):
-    kinds, _, _ = tools
+    kinds, *_ = tools
     path = tmp_path / 'mpeg4_b.avi'
     kinds[path.name].make(path)
     assert AutoReader(path).in_order == 'container avi'
@@ -259,7 +268,7 @@ def test_file_that_changes_between_visits_is_read_anew(
 
 
 def test_reduced_pictures_keep_their_colours(tools, tmp_path):
-    kinds, compare, stamped = tools
+    kinds, compare, *_ = tools
     path = tmp_path / 'h264_444.mp4'
     kinds[path.name].make(path)
     with AutoReader(path) as whole, AutoReader(path, short_side=60) as reduced:

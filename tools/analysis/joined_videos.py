@@ -26,6 +26,7 @@ def join(
     codec: str,
     options: Sequence[dict[str, str]],
     small: tuple[int, int] = (128, 96),
+    pause: int = 0,
 ) -> list[int]:
     """Write one stream from two encoders.
 
@@ -34,14 +35,20 @@ def join(
         codec: FFmpeg's encoder.
         options: Those of the first and of the second.
         small: Width and height of the second half.
+        pause: How much later it is shown, in 1/25 s.
 
     Returns:
         The numbers of its frames.
     """
+    later = range(30 + pause, 60 + pause)
     first, second = (
-        Encoding(codec, options=o, size=size, numbers=half, ticks=half)
-        for o, size, half in zip(
-            options, ((WIDTH, HEIGHT), small), HALVES, strict=True
+        Encoding(codec, options=o, size=size, numbers=half, ticks=ticks)
+        for o, size, half, ticks in zip(
+            options,
+            ((WIDTH, HEIGHT), small),
+            HALVES,
+            (HALVES[0], later),
+            strict=True,
         )
     )
     with av.open(str(path), 'w') as target:
