@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from mmtvr.video.display_matrix import read_matrix
 from mmtvr.video.resizing import reduced_size, resize_frame
 
 # FFmpeg's scaler filters with every pixel that it leaves out, so that it is
@@ -143,10 +144,10 @@ class Turn:
         Returns:
             The nearest turn by right angles.
         """
-        matrix = frame.side_data.get('DISPLAYMATRIX')
+        matrix = read_matrix(frame)
         if matrix is None:
             return cls()
-        a, b, _, c, d = np.frombuffer(bytes(matrix), '<i4')[:5] / 65536
+        a, b, _, c, d = np.frombuffer(matrix, '<i4')[:5] / 65536
         mirrored = a * d - b * c < 0
         if mirrored:
             a, c = -a, -c

@@ -51,6 +51,7 @@ HERE_BY_AUTO = [
     'edit_back.mp4',
     'edit_fragments.mp4',
     'edit_no_pause.mp4',
+    'exif_mirror.avi',
     'mirror_90.mp4',
     'mpeg2_size.mpg',
     'programs.mpg',

@@ -1,7 +1,10 @@
 """Kinds of MP4 files that are shown in another way than they are stored."""
 
+import struct
 from pathlib import Path
+from typing import Any
 
+import av
 from mp4_boxes import (
     TABLES,
     TRACK,
@@ -12,8 +15,8 @@ from mp4_boxes import (
     set_matrix,
     split_boxes,
 )
-from stamped_videos import Encoding, write_video
-from video_kind import GOP12, Kind
+from stamped_videos import Encoding, copy_packets, write_video
+from video_kind import GOP12, SHARP, Kind
 
 # FFmpeg's muxer shifts the first picture by two frames, for the B-frames.
 BEGIN = 2 / 25
@@ -81,6 +84,30 @@ def turned(
         return numbers
 
     return Kind(name, file, make, turn, mirrored)
+
+
+def with_exif(path: Path, orientation: int) -> list[int]:
+    """Motion JPEG with a segment of EXIF in each picture, as of cameras."""
+    source = path.with_name(f'source-of-{path.stem}.mov')
+    numbers = write_video(source, Encoding('mjpeg', 'yuvj420p', SHARP))
+    entry = struct.pack('<HHIHH', 0x112, 3, 1, orientation, 0)
+    exif = b'Exif\0\0II*\0' + struct.pack('<IH', 8, 1) + entry + bytes(4)
+    segment = b'\xff\xe1' + struct.pack('>H', len(exif) + 2) + exif
+
+    def insert(packets: list[Any]) -> list[Any]:
+        changed = []
+        for packet in packets:
+            data = bytes(packet)
+            new = av.Packet(data[:2] + segment + data[2:])
+            new.pts, new.dts = packet.pts, packet.dts
+            new.duration = packet.duration
+            new.time_base, new.is_keyframe = packet.time_base, True
+            changed.append(new)
+        return changed
+
+    copy_packets(source, path, insert)
+    source.unlink()
+    return numbers
 
 
 TWO_PARTS = edited(
@@ -203,5 +230,13 @@ EDITED_KINDS = [
     turned('H.264, mirrored, turned', 'mirror_90.mp4', (0, 1, 1, 0), 90, True),
     turned(
         'H.264, mirrored, turned', 'mirror_270.mp4', (0, -1, -1, 0), 270, True
+    ),
+    Kind('Motion JPEG, EXIF', 'exif.mov', lambda path: with_exif(path, 1)),
+    Kind(
+        'Motion JPEG, EXIF: mirrored, turned',
+        'exif_mirror.avi',
+        lambda path: with_exif(path, 5),
+        90,
+        True,
     ),
 ]
