@@ -77,9 +77,11 @@ class AutoReader(VideoReader):
             try:
                 return self._reader.get_frames(indices)
             except (MustReadInOrderError, UnreadableVideoError) as error:
-                self._reader.close()
-                self._take_more_care(str(error))
+                before = self._reader
+                self._take_more_care(error, before.try_decoders)
+                # A closed one must not stay if this fails.
                 self._reader = self._choose()
+                before.close()
         return self._get_promised(indices)
 
     def get_times(self) -> np.ndarray:
@@ -92,22 +94,19 @@ class AutoReader(VideoReader):
 
     def _choose(self) -> VideoReader:
         while not self._findings.in_order:
+            tried = self._findings.needs_trial
             try:
-                reader = SelectiveReader(
-                    self.path,
-                    self.short_side,
-                    try_decoders=self._findings.needs_trial,
-                )
+                reader = SelectiveReader(self.path, self.short_side, tried)
             except MustReadInOrderError as error:
-                self._take_more_care(str(error))
+                self._take_more_care(error, tried)
             else:
                 self._findings.in_order = ''
                 return reader
         return PyAVReader(self.path, self.short_side)
 
-    def _take_more_care(self, reason: str) -> None:
-        if self._findings.needs_trial:
-            self._findings.in_order = reason
+    def _take_more_care(self, error: Exception, tried: bool) -> None:
+        if tried or getattr(error, 'for_good', False):
+            self._findings.in_order = str(error)
         self._findings.needs_trial = True
 
     def _get_promised(self, indices: Sequence[int]) -> np.ndarray:

@@ -81,8 +81,10 @@ class PyAVReader(StreamReader):
         if self._kept is not None:
             yield from self._kept
             return
+        container, stream = open_video(self.path)
+        # Only now, so that no closed one stays if that fails.
         self._container.close()
-        self._container, self._stream = open_video(self.path)
+        self._container, self._stream = container, stream
         yield from decode_in_order(self._container, self._stream)
 
     def _look_through(self) -> np.ndarray:

@@ -13,14 +13,23 @@ from mmtvr.video.opening import name_failures, open_video
 from mmtvr.video.packets import UNKNOWN_TIME, PacketTable, make_table
 from mmtvr.video.picture_stack import PictureStack
 from mmtvr.video.stream_reader import StreamReader
-from mmtvr.video.trust import find_beginnings, why_in_order
+from mmtvr.video.trust import find_beginnings, why_in_order, why_not_known
 
 #: Packets up to so many bytes stay in memory from the first look on.
 KEPT_BYTES = 64 * 2**20
 
 
 class MustReadInOrderError(Exception):
-    """A file whose frames cannot be had one by one; the message says why."""
+    """A file whose frames cannot be had one by one; the message says why.
+
+    Args:
+        reason: Why.
+        for_good: Whether that stays so when decoders are tried.
+    """
+
+    def __init__(self, reason: str, for_good: bool = False) -> None:
+        super().__init__(reason)
+        self.for_good = for_good
 
 
 class SelectiveReader(StreamReader):
@@ -52,14 +61,19 @@ class SelectiveReader(StreamReader):
         try_decoders: bool = True,
     ) -> None:
         super().__init__(path, short_side, try_decoders)
-        self._try_decoders = try_decoders
+        #: Whether decoders were tried when it was opened.
+        self.try_decoders = try_decoders
         try:
+            reason = why_not_known(self._container.format.name, self.codec)
+            if reason is not None:
+                raise MustReadInOrderError(reason, for_good=True)
             self._packets: list[Any] | None = []
             with name_failures(self.path):
                 self._table = self._read_packets()
             reason = why_in_order(self._table)
             if reason is not None:
-                raise MustReadInOrderError(reason)
+                # Of edits and damage the demuxer alone decides.
+                raise MustReadInOrderError(reason, bool(self._table.odd.any()))
             self._order = np.argsort(self._table.pts)
             self._beginnings = find_beginnings(self._table)
             codec = self._stream.codec_context
@@ -167,7 +181,7 @@ class SelectiveReader(StreamReader):
         if self._packets is not None:
             yield from (self._packets[number] for number in numbers)
             return
-        container, stream = open_video(self.path, self._try_decoders)
+        container, stream = open_video(self.path, self.try_decoders)
         with container:
             packets = (p for p in container.demux(stream) if p.size)
             next_number = 0

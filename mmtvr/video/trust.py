@@ -23,10 +23,9 @@ def why_in_order(table: PacketTable) -> str | None:
     Returns:
         Why all frames must be decoded one after the other; None if not.
     """
-    if table.container not in CONTAINERS:
-        return f'container {table.container}'
-    if table.codec not in CODECS:
-        return f'codec {table.codec}'
+    unknown = why_not_known(table.container, table.codec)
+    if unknown is not None:
+        return unknown
     if not table.inspected:
         return 'units without lengths'
     if not len(table.pts):
@@ -38,6 +37,21 @@ def why_in_order(table: PacketTable) -> str | None:
     if not (table.key[0] and table.closed[0]):
         return 'no keyframe at the beginning'
     return _why_not_by_time(table) or _why_not_by_settings(table)
+
+
+def why_not_known(container: str, codec: str) -> str | None:
+    """Decide by the names of container and format alone.
+
+    Args:
+        container: FFmpeg's name.
+        codec: FFmpeg's name.
+
+    Returns:
+        Why the packets need not be looked at; None if they must.
+    """
+    if container not in CONTAINERS:
+        return f'container {container}'
+    return None if codec in CODECS else f'codec {codec}'
 
 
 def _why_not_by_time(table: PacketTable) -> str | None:
