@@ -71,24 +71,8 @@ def measure(
         A row of the table, with the numbers found under ``found``.
     """
     engine = kind(folder, WIDTH)
-    inserting = 0.0
-    for first, vectors in made.batches():
-        start = time.perf_counter()
-        engine.insert(first, vectors)
-        inserting += time.perf_counter() - start
-        tell(f'{first + len(vectors)} inserted')
-    start = time.perf_counter()
-    engine.finish()
-    finishing = time.perf_counter() - start
-    tell('all inserted and indexed')
-    engine.search(queries[0], COUNT)
-    found, seconds = [], []
-    for query in queries:
-        start = time.perf_counter()
-        found.append(engine.search(query, COUNT))
-        seconds.append(time.perf_counter() - start)
-        if sum(seconds) > query_limit:
-            break
+    inserting, finishing = fill(tell, engine, made)
+    found, seconds = search(engine, queries, query_limit)
     engine.close()
     used = sum(p.stat().st_size for p in folder.rglob('*') if p.is_file())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -101,6 +85,56 @@ def measure(
         'memory, MiB': round(peak / 2**10),
         'found': found,
     }
+
+
+def fill(
+    tell: Callable[[Any], None], engine: Candidate, made: MadeUpVectors
+) -> tuple[float, float]:
+    """Insert all vectors.
+
+    Args:
+        tell: Is told what was done so far.
+        engine: Where to.
+        made: The vectors.
+
+    Returns:
+        Seconds of inserting, and of what the engine does afterwards.
+    """
+    inserting = 0.0
+    for first, vectors in made.batches():
+        start = time.perf_counter()
+        engine.insert(first, vectors)
+        inserting += time.perf_counter() - start
+        tell(f'{first + len(vectors)} inserted')
+    start = time.perf_counter()
+    engine.finish()
+    finishing = time.perf_counter() - start
+    tell('all inserted and indexed')
+    return inserting, finishing
+
+
+def search(
+    engine: Candidate, queries: np.ndarray, limit: float
+) -> tuple[list[list[int]], list[float]]:
+    """Search one query after the other.
+
+    Args:
+        engine: Is filled.
+        queries: Shape (Q, WIDTH); the first is searched once more before.
+        limit: Seconds after which no more are sent.
+
+    Returns:
+        What was found for each that was answered, and in how many seconds.
+    """
+    engine.search(queries[0], COUNT)
+    found, seconds = [], []
+    for query in queries:
+        start = time.perf_counter()
+        found.append(engine.search(query, COUNT))
+        seconds.append(time.perf_counter() - start)
+        if sum(seconds) > limit:
+            break
+    return found, seconds
 
 
 def _work(pipe: Any, *args: Any) -> None:
