@@ -19,6 +19,8 @@ from mmtvr.video.vp9 import inspect_vp9
 
 H264_SLICES, H264_IDR, H264_PARAMETERS = range(1, 6), 5, (7, 8, 13, 15)
 H264_HEADS, H264_SEQUENCE = (1, 2, 5), 7
+# Longer than any of which all is used.
+SEQUENCE_BYTES = 4096
 HEVC_SLICES, HEVC_PARAMETERS = range(32), (32, 33, 34)
 HEVC_IDR = (19, 20)
 HEVC_DROPPABLE = (0, 6, 8)  # TRAIL_N, RADL_N, RASL_N
@@ -46,7 +48,9 @@ def get_inspector(codec: str, extradata: bytes | None) -> Inspector | None:
         return lambda packet: _inspect_h264(packet, length, sequences)
     if codec == 'hevc' and packed:
         length = (extradata[21] & 3) + 1
-        return lambda packet: _inspect_hevc(packet, length)
+        # A picture of a higher temporal layer may refer to any of a lower.
+        one_layer = extradata[21] >> 3 & 7 == 1
+        return lambda packet: _inspect_hevc(packet, length, one_layer)
     return {'vp8': _inspect_vp8, 'vp9': inspect_vp9}.get(codec)
 
 
@@ -73,7 +77,7 @@ def _read_sequences(units: Iterable[Any]) -> set[Sequence | None]:
     found: set[Sequence | None] = set()
     for unit in units:
         try:
-            found.add(read_sequence(unit))
+            found.add(read_sequence(unit[:SEQUENCE_BYTES]))
         except ValueError:
             found.add(None)
     return found
@@ -116,9 +120,9 @@ def _count_fields(unit: Any, sequences: set[Sequence | None]) -> int:
         return 0
 
 
-def _inspect_hevc(packet: Any, length: int) -> PacketFacts:
+def _inspect_hevc(packet: Any, length: int, one_layer: bool) -> PacketFacts:
     closed = parameters = False
-    droppable, pictures = True, 0
+    droppable, pictures = one_layer, 0
     data = memoryview(packet)
     for place, size in _units(data, length):
         # Other views and transparency are in layers of their own.
@@ -128,7 +132,6 @@ def _inspect_hevc(packet: Any, length: int) -> PacketFacts:
         if kind in HEVC_SLICES:
             pictures += data[place + 2] >> 7
             closed |= kind in HEVC_IDR
-            # A picture of a higher temporal layer may refer to it.
             droppable &= kind in HEVC_DROPPABLE and layer == 1
         parameters |= kind in HEVC_PARAMETERS
     droppable &= bool(pictures) and not parameters

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 HIGH_PROFILES = (44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 139, 244)
+MOST_NUMBER_BITS = 16
 # A slice tells whether it is a field in its first 12 bytes.
 HEAD_BYTES = 24
 
@@ -37,7 +38,7 @@ def read_sequence(unit: bytes | memoryview) -> Sequence:
         What matters.
 
     Raises:
-        ValueError: If it ends too early.
+        ValueError: If it ends too early, or if it is not valid.
     """
     bits = _Bits(unit)
     profile, planes = bits.u(8), False
@@ -52,6 +53,8 @@ def read_sequence(unit: bytes | memoryview) -> Sequence:
         if bits.u(1):
             _skip_scaling(bits, 12 if chroma == 3 else 8)
     number_bits = bits.ue() + 4
+    if number_bits > MOST_NUMBER_BITS:
+        raise ValueError('the number of a frame is too long')
     _skip_order(bits)
     bits.ue()
     bits.u(1)

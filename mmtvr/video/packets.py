@@ -24,7 +24,7 @@ class PacketTable(NamedTuple):
         closed: Shape (N,), bool, decoding can begin here.
         droppable: Shape (N,), bool, no other picture refers to this one.
         parameters: Shape (N,), bool, carries settings of the decoder.
-        shown: Shape (N,), bool, holds a picture to show.
+        shown: Shape (N,), bool, holds exactly one picture to show.
         odd: Shape (N,), bool, to be discarded, corrupt, or with new settings
             beside it.
         inspected: Whether ``closed`` and ``droppable`` come from the packets.

@@ -1,5 +1,7 @@
 """What packets say of themselves, on packets written by hand."""
 
+import tracemalloc
+
 import pytest
 
 from mmtvr.video.bitstream import get_inspector
@@ -46,6 +48,20 @@ def test_settings_of_h264_tell_whether_there_are_fields():
         read_sequence(FIELDS[:5])
 
 
+def test_settings_of_h264_that_are_endless_cost_little():
+    head = b'\1\x64\0\x0a\xff\xe0\0'
+    unit = FIELDS + bytes(10**6)
+    tracemalloc.start()
+    try:
+        inspect = get_inspector('h264', head)
+        inspect(len(unit).to_bytes(4, 'big') + unit)
+        assert tracemalloc.get_traced_memory()[1] < 10**7
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(ValueError, match='too long'):
+        read_sequence(b'\x67\x4d\0\x1e\x81' + b'\xff' * 9)
+
+
 def test_slices_of_h264_tell_whether_they_are_fields():
     # First macroblock 0, slice type 7, settings 0, number 0, then the flag.
     field = bytes([0x65, 0b10001000, 0b10000000, 0b01000000])
@@ -53,6 +69,23 @@ def test_slices_of_h264_tell_whether_they_are_fields():
     assert is_field(field, read_sequence(FIELDS))
     assert not is_field(frame, read_sequence(FIELDS))
     assert not is_field(field, read_sequence(FRAMES))
+
+
+@pytest.mark.parametrize(
+    ('unit', 'layers', 'droppable'),
+    [
+        ((0 << 1, 1), 1, True),
+        ((0 << 1, 1), 2, False),
+        ((0 << 1, 1), 0, False),
+        ((1 << 1, 1), 1, False),
+    ],
+)
+def test_pictures_below_another_temporal_layer_are_kept(
+    unit, layers, droppable
+):
+    packet = b'\0\0\0\3' + bytes([*unit, 0x80])
+    extradata = bytes([1, *[0] * 20, layers << 3 | 3, 0])
+    assert get_inspector('hevc', extradata)(packet).droppable is droppable
 
 
 @pytest.mark.parametrize(
