@@ -1,10 +1,15 @@
 """How a file is read, and what stays usable where that fails."""
 
+import sys
+
 import numpy as np
 import pytest
 
 from mmtvr.video import AutoReader, PyAVReader, UnreadableVideoError
-from mmtvr.video.selective_reader import SelectiveReader
+from mmtvr.video.selective_reader import (
+    MustReadInOrderError,
+    SelectiveReader,
+)
 
 
 @pytest.fixture
@@ -72,3 +77,81 @@ def test_reader_stays_usable_where_its_file_was_away(
     assert reader.codec == 'h264'
     away.rename(copy)
     assert read_stamp(reader.get_frames([7])[0]) == 7
+
+
+def test_auto_needs_no_decord(tiny_videos, read_stamp, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'decord', None)
+    with AutoReader(tiny_videos / 'videos/video0.mp4') as reader:
+        assert [read_stamp(f) for f in reader.get_frames([39, 4])] == [39, 4]
+        assert reader.codec == 'h264'
+        assert reader.fps == 10
+        assert reader.rotation == 0
+        assert not reader.in_order
+
+
+def test_decision_is_remembered_until_the_file_changes(
+    tools, tmp_path, monkeypatch
+):
+    kinds, *_ = tools
+    path = tmp_path / 'mpeg4_b.avi'
+    kinds[path.name].make(path)
+    assert AutoReader(path).in_order == 'container avi'
+    looks = []
+    monkeypatch.setattr(
+        PyAVReader, '_look_through', lambda self: looks.append(1)
+    )
+    assert len(AutoReader(path)) == 60
+    assert not looks
+    path.write_bytes(path.read_bytes() + b'\0')
+    with pytest.raises(TypeError):
+        len(AutoReader(path))
+    assert looks
+
+
+def test_packets_are_fetched_again_from_large_files(
+    tiny_videos, read_stamp, monkeypatch
+):
+    monkeypatch.setattr('mmtvr.video.selective_reader.KEPT_BYTES', 0)
+    reader = SelectiveReader(tiny_videos / 'videos/video0.mp4')
+    indices = [39, 0, 13, 13, 25]
+    assert [read_stamp(f) for f in reader.get_frames(indices)] == indices
+
+
+def test_decoder_that_breaks_its_promise_is_read_in_order(
+    tiny_videos, read_stamp, tmp_path, monkeypatch
+):
+    path = tmp_path / 'copy.mp4'
+    path.write_bytes((tiny_videos / 'videos/video0.mp4').read_bytes())
+    reader = AutoReader(path)
+    break_promises(monkeypatch)
+    assert [read_stamp(f) for f in reader.get_frames([7, 30])] == [7, 30]
+    assert reader.in_order == 'frames that were not expected'
+
+
+def test_container_that_tells_another_size_is_seen_through(
+    tiny_videos, read_stamp, tmp_path
+):
+    content = bytearray((tiny_videos / 'videos/video0.mp4').read_bytes())
+    size = content.index(b'avc1', content.index(b'stsd')) + 28
+    content[size : size + 4] = (32).to_bytes(2, 'big') * 2
+    path = tmp_path / 'other_size.mp4'
+    path.write_bytes(content)
+    with pytest.raises(MustReadInOrderError, match='change of the size'):
+        SelectiveReader(path, try_decoders=False).get_frames([7])
+    with AutoReader(path) as reader, PyAVReader(path) as reference:
+        frames = reader.get_frames([7, 30])
+        np.testing.assert_array_equal(frames, reference.get_frames([7, 30]))
+        assert not reader.in_order
+    assert [read_stamp(frame) for frame in frames] == [7, 30]
+
+
+def test_file_that_changes_between_visits_is_read_anew(
+    tiny_videos, read_stamp, tmp_path
+):
+    path = tmp_path / 'video.mp4'
+    for name, count in (('video0.mp4', 40), ('video1.mp4', 30)):
+        path.write_bytes((tiny_videos / 'videos' / name).read_bytes())
+        with AutoReader(path) as reader:
+            assert len(reader) == count
+            frames = reader.get_frames([count - 1, 4])
+        assert [read_stamp(frame) for frame in frames] == [count - 1, 4]

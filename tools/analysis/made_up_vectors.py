@@ -79,7 +79,8 @@ def find_exactly(queries: np.ndarray, made: MadeUpVectors) -> list[set[int]]:
         scores = np.hstack([scores, queries @ vectors.T])
         own = np.arange(first, first + len(vectors))
         numbers = np.hstack([numbers, np.tile(own, (len(queries), 1))])
-        best = np.argpartition(-scores, COUNT, axis=1)[:, :COUNT]
+        last = min(COUNT, scores.shape[1]) - 1
+        best = np.argpartition(-scores, last, axis=1)[:, : last + 1]
         scores = np.take_along_axis(scores, best, 1)
         numbers = np.take_along_axis(numbers, best, 1)
     return [set(row) for row in numbers.tolist()]
