@@ -1,9 +1,13 @@
-"""The scripts that make videos of all kinds."""
+"""What makes videos of all kinds, and readers that go wrong."""
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from mmtvr.video.helper_process import end_helper
+from mmtvr.video.supervised_reader import SupervisedReader
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools/analysis'
 
@@ -21,3 +25,42 @@ def tools():
         sys.path.remove(str(TOOLS))
     kinds = {kind.file: kind for kind in video_kinds.KINDS}
     return kinds, compare_readers, stamped_videos, joined_videos
+
+
+@pytest.fixture
+def stubs(monkeypatch):
+    """Stub readers, which the helper of each test can import."""
+    end_helper()
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    import stub_readers
+
+    yield stub_readers
+    end_helper()
+
+
+@pytest.fixture
+def read(stubs):
+    """Open and read with a reader that counts; returns the frames."""
+
+    def read(name, indices=(5, 1), time_limit=30.0, **options):
+        kind = partial(stubs.CountingReader, **options)
+        with SupervisedReader(name, reader=kind, time_limit=time_limit) as r:
+            return r.get_frames(indices)
+
+    return read
+
+
+@pytest.fixture(scope='session')
+def is_alive():
+    """Whether a process still runs."""
+
+    def is_alive(pid):
+        try:
+            state = (
+                Path(f'/proc/{pid}/stat').read_text().rpartition(') ')[2][0]
+            )
+        except FileNotFoundError:
+            return False
+        return state != 'Z'
+
+    return is_alive
