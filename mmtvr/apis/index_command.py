@@ -135,7 +135,6 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
     new.add_argument(
         '--precision',
         choices=('float16', 'int8'),
-        default='float16',
         help='how the features of frames are kept (default: float16)',
     )
     new.add_argument(

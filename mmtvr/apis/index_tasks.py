@@ -53,7 +53,8 @@ def run_task(args: argparse.Namespace) -> None:
     elif args.import_:
         source, store = Path(args.import_), open_store(args.into)
         parts = 1 if args.parts is None else args.parts
-        count = import_features(store, source, args.precision, parts)
+        precision = args.precision or 'float16'
+        count = import_features(store, source, precision, parts)
         report = dict(imported=count)
     else:
         index(args)

@@ -96,7 +96,7 @@ class TextVideoSearcher:
         into: PathLike,
         *,
         videos_folder: PathLike | None = None,
-        precision: str = 'float16',
+        precision: str | None = None,
         parts: int | None = None,
         workers: int = 0,
         progress: bool = True,
@@ -109,11 +109,12 @@ class TextVideoSearcher:
             into: The index: a folder that is made if need be, or the
                 address of an engine.
             videos_folder: Where the videos of an annotation file are.
-            precision: How a new index keeps token features: ``'float16'``
-                or ``'int8'``.
+            precision: How a new index keeps token features: ``'float16'``,
+                the default, or ``'int8'``.
             parts: Vectors that the first stage of a new index has of each
                 video, of as many parts of it in time. Defaults to 4, and to
                 1, the whole video, for a head that compares pooled vectors.
+                An index that is there keeps both; to ask for others raises.
             workers: Processes that read videos; 0 for this one.
             progress: Whether to show a bar.
             retry: Whether to try again what could not be decoded before.
@@ -123,18 +124,22 @@ class TextVideoSearcher:
 
         Raises:
             SetupError: A source is missing, a number is too small, or
-                another model filled the index.
+                another model filled the index or it has other settings.
         """
         one = isinstance(videos, str | os.PathLike)
         found = find_videos([videos] if one else videos, videos_folder)
         store = open_store(into)
         facts = dict(
             width=self.encoder.width,
-            precision=precision,
+            precision=precision or 'float16',
             parts=self.encoder.default_parts if parts is None else parts,
         )
         indexer = Indexer(store, self.encoder, workers, progress, retry)
-        prepare_index(store, {**self.encoder.about, **facts})
+        prepare_index(
+            store,
+            {**self.encoder.about, **facts},
+            asked=dict(precision=precision, parts=parts),
+        )
         self._store = store
         return indexer.run(found)
 

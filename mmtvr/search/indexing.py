@@ -9,6 +9,7 @@ import torch
 from mmengine.dist import all_reduce, barrier, get_rank, get_world_size
 from tqdm import tqdm
 
+from mmtvr.errors import SetupError
 from mmtvr.search.encoder import RetrievalEncoder
 from mmtvr.search.file_changes import (
     describe_file,
@@ -25,21 +26,36 @@ from mmtvr.search.store import VideoStore
 from mmtvr.search.video_files import FoundVideo, Sources
 
 
-def prepare_index(store: VideoStore, about: dict[str, Any]) -> None:
+def prepare_index(
+    store: VideoStore,
+    about: dict[str, Any],
+    asked: Mapping[str, Any] | None = None,
+) -> None:
     """Make an index if there is none, or check that it is of this model.
 
     Args:
         store: Where the index is or will be.
         about: Facts about the model and, for a new index, its settings.
+        asked: Settings that an index that is there must have; None as a value
+            takes any.
 
     Raises:
-        SetupError: Another model filled it, or a video is to have no part.
+        SetupError: Another model filled it, it has other settings, or a
+            video is to have no part.
     """
     require_at_least(1, parts=about['parts'])
     if get_rank() == 0 and store.read_about() is None:
         store.write_about(about)
     barrier()
-    check_model(store.read_about(), about, store.url)
+    there = store.read_about()
+    check_model(there, about, store.url)
+    for name, value in (asked or {}).items():
+        if value is not None and value != there[name]:
+            raise SetupError(
+                f'{store.url} was made with {name} {there[name]}, which stays '
+                f'as it is: leave {name} {value} out, or index into another '
+                'place'
+            )
 
 
 class Indexer:

@@ -40,8 +40,8 @@ def encode(
     if len(text) > LONGEST:
         raise SetupError(
             f'the features of a video take {len(text)} bytes as text, Milvus '
-            f'takes {LONGEST}: make the index with --precision int8, or read '
-            'fewer frames'
+            f'takes {LONGEST}: index into another NAME with --precision int8, '
+            'or read fewer frames'
         )
     return text
 

@@ -8,7 +8,7 @@ import pytest
 from mmtvr.errors import SetupError
 from mmtvr.search import lance_folder
 from mmtvr.search.file_changes import find_named
-from mmtvr.search.indexing import remove_files
+from mmtvr.search.indexing import prepare_index, remove_files
 from mmtvr.search.stores import open_store, require_index
 
 
@@ -129,6 +129,18 @@ def test_another_model_is_refused_by_name(videos, index_folder, tmp_path):
             checkpoint_path='there.pth',
         )
     assert 'different: checkpoint' in str(caught.value)
+
+
+def test_other_settings_than_those_of_the_index_are_refused(
+    videos, index_folder, about, tmp_path
+):
+    _, _, store = index_folder([videos], tmp_path / 'index')
+
+    prepare_index(store, about, asked=dict(precision='float16', parts=None))
+    with pytest.raises(SetupError, match='made with precision float16'):
+        prepare_index(store, about, asked=dict(precision='int8', parts=None))
+    with pytest.raises(SetupError, match='leave parts 3 out'):
+        prepare_index(store, about, asked=dict(precision=None, parts=3))
 
 
 def test_two_processes_do_not_index_at_once(videos, index_folder, tmp_path):
