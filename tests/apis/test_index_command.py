@@ -138,6 +138,19 @@ def test_captions_of_videos_that_are_not_indexed_are_not_left_out(
     assert not (tmp_path / 'features.npz').exists()
 
 
+WAIT_AT_THE_NINTH = """
+import itertools, runpy, time
+from mmtvr.datasets.transforms.video import LoadVideoFrames
+calls, load = itertools.count(1), LoadVideoFrames.transform
+def load_or_wait(self, results):
+    while next(calls) >= 9:
+        time.sleep(0.1)
+    return load(self, results)
+LoadVideoFrames.transform = load_or_wait
+runpy.run_module('mmtvr', run_name='__main__', alter_sys=True)
+"""
+
+
 @pytest.mark.slow
 def test_stopped_from_the_keyboard_leaves_an_index_that_goes_on(
     command, tmp_path
@@ -150,7 +163,7 @@ def test_stopped_from_the_keyboard_leaves_an_index_that_goes_on(
     )
     model = ('index', config, shapes, '--checkpoint', 'none', '--into', into)
     with subprocess.Popen(
-        [sys.executable, '-m', 'mmtvr', *map(str, model)],
+        [sys.executable, '-c', WAIT_AT_THE_NINTH, *map(str, model)],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
