@@ -138,13 +138,15 @@ def test_captions_of_videos_that_are_not_indexed_are_not_left_out(
     assert not (tmp_path / 'features.npz').exists()
 
 
-WAIT_AT_THE_NINTH = """
+# The bar is drawn anew every tenth of a second.
+WAIT_AT_THE_FIFTH = """
 import itertools, runpy, time
 from mmtvr.datasets.transforms.video import LoadVideoFrames
 calls, load = itertools.count(1), LoadVideoFrames.transform
 def load_or_wait(self, results):
-    while next(calls) >= 9:
-        time.sleep(0.1)
+    time.sleep(0.2)
+    while next(calls) >= 5:
+        time.sleep(0.2)
     return load(self, results)
 LoadVideoFrames.transform = load_or_wait
 runpy.run_module('mmtvr', run_name='__main__', alter_sys=True)
@@ -163,7 +165,7 @@ def test_stopped_from_the_keyboard_leaves_an_index_that_goes_on(
     )
     model = ('index', config, shapes, '--checkpoint', 'none', '--into', into)
     with subprocess.Popen(
-        [sys.executable, '-c', WAIT_AT_THE_NINTH, *map(str, model)],
+        [sys.executable, '-c', WAIT_AT_THE_FIFTH, *map(str, model)],
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
