@@ -138,9 +138,11 @@ def test_captions_of_videos_that_are_not_indexed_are_not_left_out(
     assert not (tmp_path / 'features.npz').exists()
 
 
-# The bar is drawn anew every tenth of a second.
+# The bar is drawn anew every tenth of a second; a shell starts what it puts
+# into the background deaf to the keyboard.
 WAIT_AT_THE_FIFTH = """
-import itertools, runpy, time
+import itertools, runpy, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from mmtvr.datasets.transforms.video import LoadVideoFrames
 calls, load = itertools.count(1), LoadVideoFrames.transform
 def load_or_wait(self, results):
