@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from mmtvr.apis.index_arguments import add_device, at_least
 
-STOPPED = 'what is indexed can be searched, and the same command goes on'
+WHEN_STOPPED = 'what is indexed can be searched, and the same command goes on'
 NOTHING_EXPORTED = 'nothing was written; the same command begins anew'
 EXAMPLES = """
 examples:
@@ -191,5 +191,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     from mmtvr.apis.command import run_command
     from mmtvr.apis.index_tasks import run_task
 
-    when_stopped = NOTHING_EXPORTED if args.export else STOPPED
+    when_stopped = NOTHING_EXPORTED if args.export else WHEN_STOPPED
     return run_command(lambda: run_task(args), when_stopped)

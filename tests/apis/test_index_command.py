@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from mmtvr.apis.evaluate import evaluate_file, parse_args
-from mmtvr.apis.index_command import STOPPED
+from mmtvr.apis.index_command import WHEN_STOPPED
 from mmtvr.apis.main import main
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
 from mmtvr.datasets.transforms.video import LoadVideoFrames
@@ -181,7 +181,7 @@ def test_stopped_from_the_keyboard_leaves_an_index_that_goes_on(
         out, err = process.communicate()
     assert process.returncode == 130
     assert out == b''
-    assert err.decode().splitlines()[-1] == f'stopped; {STOPPED}'
+    assert err.decode().splitlines()[-1] == f'stopped; {WHEN_STOPPED}'
     assert b'Traceback' not in err
     _, (answer,) = command(
         'search', into, 'a red circle rising', '--top-k', videos

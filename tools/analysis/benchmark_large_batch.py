@@ -25,6 +25,7 @@ from benchmark_step import save_clip
 from measuring import peak_megabytes, report, time_in_turn
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from random_batch import draw_batch
 from torch import nn
 
 from mmtvr.registry import MODELS
@@ -113,16 +114,7 @@ def prepare(
     if chunk and gradient_chunks:
         chunks = -(-batch // chunk)
         end_after(model.frame_encoder, chunks + gradient_chunks)
-    rows = torch.arange(batch, device=device)
-    shape = (batch, frames, 3, size, size)
-    inputs = dict(
-        tokens=torch.randint(1, 20, (batch, words), device=device),
-        token_mask=torch.ones(batch, words, device=device).bool(),
-        frames=torch.randint(256, shape, dtype=torch.uint8, device=device),
-        frame_mask=torch.ones(batch, frames, device=device).bool(),
-        video_of_text=rows,
-        video_ids=rows,
-    )
+    inputs = draw_batch(20, batch, words, frames, size, device)
 
     def run() -> None:
         model.zero_grad()

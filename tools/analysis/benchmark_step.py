@@ -18,6 +18,7 @@ import torch
 from measuring import peak_megabytes, report, time_in_turn
 from mmengine.registry import init_default_scope
 from plan_training import IMAGE, TEXT, Tower
+from random_batch import draw_batch
 from transformers import CLIPConfig, CLIPModel
 from transformers.utils import logging
 
@@ -110,20 +111,7 @@ def prepare(
         model.frame_encoder.compile()
     fused = 'fused' in variant or 'compiled' in variant
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-7, fused=fused)
-    rows = torch.arange(batch, device=device)
-    inputs = dict(
-        tokens=torch.randint(1, 40000, (batch, words), device=device),
-        token_mask=torch.ones(batch, words, device=device).bool(),
-        frames=torch.randint(
-            256,
-            (batch, frames, 3, size, size),
-            dtype=torch.uint8,
-            device=device,
-        ),
-        frame_mask=torch.ones(batch, frames, device=device).bool(),
-        video_of_text=rows,
-        video_ids=rows,
-    )
+    inputs = draw_batch(40000, batch, words, frames, size, device)
 
     def run() -> None:
         optimizer.zero_grad()
