@@ -14,6 +14,17 @@ ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
 
 
+def start(code, unbuffered):
+    """Start an interpreter with pipes."""
+    return subprocess.Popen(
+        [sys.executable, '-c', code],
+        env={**ENVIRONMENT, 'PYTHONUNBUFFERED': unbuffered},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
 @pytest.mark.parametrize('unbuffered', ['', '1'])
 def test_a_reader_that_is_gone_is_no_error(unbuffered):
     code = (
@@ -24,12 +35,7 @@ def test_a_reader_that_is_gone_is_no_error(unbuffered):
         'search_command.main = search\n'
         'sys.exit(main.main(["search"]))\n'
     )
-    with subprocess.Popen(
-        [sys.executable, '-c', code],
-        env={**ENVIRONMENT, 'PYTHONUNBUFFERED': unbuffered},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    with start(code, unbuffered) as process:
         assert process.stdout.readline() == b'0\n'
         process.stdout.close()
         assert process.stderr.read() == b''
@@ -44,13 +50,7 @@ def test_a_reader_that_leaves_before_the_end_is_no_error(unbuffered):
         'sys.stdin.read()\n'
         'sys.exit(main.main(["search"]))\n'
     )
-    with subprocess.Popen(
-        [sys.executable, '-c', code],
-        env={**ENVIRONMENT, 'PYTHONUNBUFFERED': unbuffered},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
+    with start(code, unbuffered) as process:
         process.stdout.close()
         process.stdin.close()
         assert process.stderr.read() == b''

@@ -7,6 +7,8 @@ forward and backward of that model and of the same without TPM-CL, in turn.
 """
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,11 +47,13 @@ def seconds_to_first_iteration(config: Path, work_dir: str) -> float:
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
+        start_new_session=True,
     ) as training:
         for line in training.stdout:
             if FIRST in line:
                 seconds = time.perf_counter() - start
-                training.kill()
+                # Its data workers too, which may wait for it for ever.
+                os.killpg(training.pid, signal.SIGKILL)
                 return seconds
     raise RuntimeError(f'{config} did not come to an iteration')
 
