@@ -16,7 +16,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mmengine.logging import print_log
 from tqdm import tqdm
 
 from mmtvr.datasets.transforms import LoadVideoFrames
@@ -82,8 +81,6 @@ def soak(
     )
     # To be tried again each time is harder than what training does.
     load._unreadable.check = lambda path: None
-    # A log file whose handler was closed opens again with the next message.
-    print_log(f'reading {options.samples} samples', 'current')
     chance = random.Random(0)
     unreadable, pids, start = 0, set(), time.monotonic()
     for number in tqdm(range(1, options.samples + 1), mininterval=5):
