@@ -50,8 +50,8 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
     """Make a config ready for the launcher that started this process.
 
     Args:
-        cfg: Changed in place: ``launcher`` and, without a GPU, the backend
-            and the DDP wrapper of several processes.
+        cfg: Changed in place: ``launcher``, hooks and, without a GPU, the
+            backend and the DDP wrapper of several processes.
         launcher: One of ``LAUNCHERS``.
 
     Raises:
@@ -59,6 +59,7 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
             has fewer GPUs than processes.
     """
     cfg.launcher = launcher
+    add_hook(cfg, 'mmtvr.LoadingWorkersHook')
     if launcher == 'none':
         if not torch.cuda.is_available():
             leave_cores_to_workers(cfg)
@@ -83,8 +84,18 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
         timeout = dist_cfg_of(cfg).get('timeout', TIMEOUT)
         store = open_process_group(backend, check_timeout(timeout))
         check_same_start(cfg, store, timeout)
+    add_hook(cfg, 'mmtvr.ActivityHook')
+
+
+def add_hook(cfg: Config, name: str) -> None:
+    """Add a hook that every run has.
+
+    Args:
+        cfg: Changed in place.
+        name: The type of the hook.
+    """
     hooks = list(cfg.get('custom_hooks') or [])
-    cfg.custom_hooks = [*hooks, dict(type='mmtvr.ActivityHook')]
+    cfg.custom_hooks = [*hooks, dict(type=name)]
 
 
 def leave_cores_to_workers(cfg: Config) -> None:

@@ -3,6 +3,7 @@
 from mmtvr.engine.activity_hook import ActivityHook
 from mmtvr.engine.atomic_checkpoint_hook import AtomicCheckpointHook
 from mmtvr.engine.explanation_hook import ExplanationHook
+from mmtvr.engine.loading_workers_hook import LoadingWorkersHook
 from mmtvr.engine.loops import RetrievalTestLoop, RetrievalValLoop
 from mmtvr.engine.nonfinite_hook import NonFiniteHook
 from mmtvr.engine.result_table_hook import ResultTableHook
@@ -15,6 +16,7 @@ __all__ = [
     'ActivityHook',
     'AtomicCheckpointHook',
     'ExplanationHook',
+    'LoadingWorkersHook',
     'NonFiniteHook',
     'ResultTableHook',
     'ResumableTrainLoop',

@@ -2,6 +2,7 @@
 
 from mmtvr.processes.activity import LONG, Activity, activity
 from mmtvr.processes.board import Board
+from mmtvr.processes.following import EndWithParent
 from mmtvr.processes.report import Report
 from mmtvr.processes.watchdog import Watchdog, current_watchdog
 
@@ -9,6 +10,7 @@ __all__ = [
     'LONG',
     'Activity',
     'Board',
+    'EndWithParent',
     'Report',
     'Watchdog',
     'activity',

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation, find_piece_names
+from mmtvr.processes import EndWithParent
 from mmtvr.search.identity import describe_model
 from mmtvr.search.pipelines import find_test_pipeline, split_pipeline
 from mmtvr.search.query_words import QueryWord, find_words
@@ -151,6 +152,7 @@ class RetrievalEncoder:
             self.batch_size,
             num_workers=workers,
             collate_fn=list,
+            worker_init_fn=EndWithParent(),
             # LanceDB has threads, which a fork does not survive safely.
             multiprocessing_context=START_METHOD if workers else None,
         )

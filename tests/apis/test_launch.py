@@ -50,7 +50,10 @@ def test_cpu_processes_of_every_launcher_meet_by_gloo(
     cfg = Config(GPU_CONFIG)
     prepare_launch(cfg, launcher)
     assert opened == [('gloo', 600)]
-    assert cfg.custom_hooks == [dict(type='mmtvr.ActivityHook')]
+    assert [hook['type'] for hook in cfg.custom_hooks] == [
+        'mmtvr.LoadingWorkersHook',
+        'mmtvr.ActivityHook',
+    ]
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'
     assert cfg.model_wrapper_cfg.device_ids is None
     assert cfg.launcher == launcher
