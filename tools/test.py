@@ -17,6 +17,7 @@ from mmtvr.apis.preflight import (
     check_runner,
     check_weights,
 )
+from mmtvr.apis.starting import garbage_kept
 from mmtvr.checkpoints import TRUST_HELP
 from mmtvr.errors import SetupError
 
@@ -82,19 +83,20 @@ def main() -> None:
     """Test as the command line and the config say."""
     args = parse_args()
     guard_loading(args.trust_checkpoint)
-    cfg = load_config(args.config, args.cfg_options, args.work_dir)
-    check_file(args.checkpoint, 'checkpoint')
-    cfg.load_from = args.checkpoint
-    cfg.resume = False
-    if args.dump:
-        add_dump(cfg, args.dump)
-    prepare_launch(cfg, args.launcher)
-    runner = build_runner(cfg)
-    model = runner.model
-    check_weights(
-        model.module if is_model_wrapper(model) else model, args.checkpoint
-    )
-    check_runner(runner, 'test')
+    with garbage_kept():
+        cfg = load_config(args.config, args.cfg_options, args.work_dir)
+        check_file(args.checkpoint, 'checkpoint')
+        cfg.load_from = args.checkpoint
+        cfg.resume = False
+        if args.dump:
+            add_dump(cfg, args.dump)
+        prepare_launch(cfg, args.launcher)
+        runner = build_runner(cfg)
+        model = runner.model
+        check_weights(
+            model.module if is_model_wrapper(model) else model, args.checkpoint
+        )
+        check_runner(runner, 'test')
     runner.test()
 
 

@@ -12,6 +12,7 @@ from mmtvr.apis.command import run_command
 from mmtvr.apis.config import load_config
 from mmtvr.apis.launch import LAUNCHERS, prepare_launch
 from mmtvr.apis.preflight import build_runner, check_file, check_runner
+from mmtvr.apis.starting import garbage_kept
 from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP
 from mmtvr.errors import SetupError
 
@@ -110,11 +111,12 @@ def main() -> None:
     """Train as the command line and the config say."""
     args = parse_args()
     guard_loading(args.trust_checkpoint)
-    cfg = load_config(args.config, args.cfg_options, args.work_dir)
-    apply(args, cfg)
-    prepare_launch(cfg, args.launcher)
-    runner = build_runner(cfg)
-    check_runner(runner, 'train', 'val')
+    with garbage_kept():
+        cfg = load_config(args.config, args.cfg_options, args.work_dir)
+        apply(args, cfg)
+        prepare_launch(cfg, args.launcher)
+        runner = build_runner(cfg)
+        check_runner(runner, 'train', 'val')
     runner.train()
 
 
