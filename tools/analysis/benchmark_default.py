@@ -3,7 +3,8 @@
 ``python tools/analysis/benchmark_default.py`` starts ``tools/train.py
 configs/tpmcl_moving_shapes.py`` several times, once before it counts so that
 the videos exist, until the log tells of the first iteration. Then it times
-forward and backward of that model and of the same without TPM-CL, in turn.
+training steps of that model and of the same without TPM-CL, in turn, with as
+many threads as training has.
 """
 
 import argparse
@@ -13,11 +14,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from benchmark_large_batch import prepare
+import torch
 from measuring import ratio, report, time_in_turn
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from random_batch import draw_batch
+
+from mmtvr.apis.launch import leave_cores_to_workers
+from mmtvr.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/tpmcl_moving_shapes.py'
@@ -58,6 +67,31 @@ def seconds_to_first_iteration(config: Path, work_dir: str) -> float:
     raise RuntimeError(f'{config} did not come to an iteration')
 
 
+def prepare_step(config: Path, batch: int) -> Callable[[], object]:
+    """Make the model and the optimiser of a config, and a batch.
+
+    Args:
+        config: Config file.
+        batch: Pairs.
+
+    Returns:
+        The task of one step: forward, backward, clipping and update.
+    """
+    cfg = Config.fromfile(config)
+    leave_cores_to_workers(cfg)
+    init_default_scope('mmtvr')
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).train()
+    optimizer = build_optim_wrapper(model, cfg.optim_wrapper)
+    inputs = draw_batch(20, batch, words=24, frames=8, size=54, device='cpu')
+
+    def run() -> None:
+        total, _ = model.parse_losses(model(inputs, mode='loss'))
+        optimizer.update_params(total)
+
+    return run
+
+
 def main() -> None:
     """Print and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -71,20 +105,18 @@ def main() -> None:
             seconds_to_first_iteration(CONFIG, folder)
             for _ in range(args.repeats + 1)
         ]
-    sizes = args.batch, 0, 24, 8, 54, False, 0, 'cpu'
-    seconds = time_in_turn(
-        {
-            'with': prepare(str(CONFIG), *sizes),
-            'without': prepare(str(WITHOUT), *sizes),
-        },
-        args.steps,
-    )
+    threads = torch.get_num_threads()
+    tasks = {}
+    for name, config in (('with', CONFIG), ('without', WITHOUT)):
+        torch.set_num_threads(threads)
+        tasks[name] = prepare_step(config, args.batch)
+    seconds = time_in_turn(tasks, args.steps)
     report(
         'The embedded default',
         [
             {
                 'first iteration after, s': median(starts[1:]),
-                'forward and backward, s': median(seconds['with']),
+                'training step, s': median(seconds['with']),
                 'without TPM-CL, s': median(seconds['without']),
                 'share of TPM-CL, %': 100
                 * (1 - ratio(seconds['without'], seconds['with'])),
