@@ -52,7 +52,7 @@ class CachedReader(VideoReader):
         self._stored = self._query and cache.find(self._query)
         self._facts = self._stored.properties if self._stored else {}
         self._times: np.ndarray | None = None
-        self._candidates = np.empty(0, np.int64)
+        self._segments: np.ndarray | None = None
         #: Number of bytes that were added to the cache.
         self.added_bytes = 0
 
@@ -104,7 +104,7 @@ class CachedReader(VideoReader):
             Shape (T,), int64, see :func:`snap_to_spread`.
         """
         per_segment = self._cache.frames_per_segment
-        self._candidates = spread_in_segments(bounds, per_segment)
+        self._segments = bounds
         return snap_to_spread(indices, bounds, per_segment)
 
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
@@ -147,7 +147,12 @@ class CachedReader(VideoReader):
             self._reader.close()
 
     def _read_and_store(self, indices: Sequence[int]) -> np.ndarray:
-        wanted = np.union1d(indices, self._candidates)
+        wanted = np.unique(indices)
+        if self._segments is not None:
+            kept = spread_in_segments(
+                self._segments, self._cache.frames_per_segment
+            )
+            wanted = np.union1d(wanted, kept)
         reader = self._get_reader()
         frames = reader.get_frames(wanted)
         # Asking decord for it before the frames costs a seek.

@@ -137,8 +137,9 @@ class FrameCache:
             except DamagedEntryError:
                 self._store.drop(query.key, place)
                 continue
-            # Tuples come back as lists.
-            if request_key(video.facts['request']) == query.key:
+            stored = video.facts['request']
+            # Tuples come back as lists; their keys are then equal.
+            if stored == query.request or request_key(stored) == query.key:
                 return video
         return None
 
