@@ -16,7 +16,7 @@ SOAK = """
 import json, os, runpy
 script = runpy.run_path('tools/analysis/soak_video.py')
 script['RARITY'].update(empty=5, cut=5, dies=10, hangs=30)
-options = '--samples 60 --every 20 --time-limit 3'
+options = '--samples 60 --every 20 --time-limit 2'
 rows = script['main'](options.split())
 held = os.memfd_create('mmtvr-frames')
 print(json.dumps([rows, script['measure']()]))
