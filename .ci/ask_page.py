@@ -3,7 +3,6 @@
 import json
 import sys
 import time
-from urllib.error import URLError
 from urllib.request import urlopen
 
 PAGE = 'http://127.0.0.1:8000'
@@ -22,7 +21,7 @@ def wait_for_page() -> str:
     while True:
         try:
             return get('/').decode()
-        except URLError:
+        except OSError:
             if time.monotonic() > end:
                 raise
             time.sleep(0.2)

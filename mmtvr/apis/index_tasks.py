@@ -23,6 +23,7 @@ from mmtvr.search.indexing import remove_files
 from mmtvr.search.results import IndexReport
 from mmtvr.search.store import VideoStore
 from mmtvr.search.stores import open_store, require_index
+from mmtvr.search.token_bytes import DEFAULT_PRECISION
 
 SHOWN = 10
 # A process may wait long for one that has longer videos.
@@ -53,7 +54,7 @@ def run_task(args: argparse.Namespace) -> None:
     elif args.import_:
         source, store = Path(args.import_), open_store(args.into)
         parts = 1 if args.parts is None else args.parts
-        precision = args.precision or 'float16'
+        precision = args.precision or DEFAULT_PRECISION
         count = import_features(store, source, precision, parts)
         report = dict(imported=count)
     else:

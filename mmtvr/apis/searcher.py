@@ -19,6 +19,7 @@ from mmtvr.search.records import StoredVideos
 from mmtvr.search.results import IndexReport, SearchResult, VideoExplanation
 from mmtvr.search.store import VideoStore
 from mmtvr.search.stores import open_store, require_index
+from mmtvr.search.token_bytes import DEFAULT_PRECISION
 from mmtvr.search.two_stages import (
     search_similar,
     search_texts,
@@ -131,7 +132,7 @@ class TextVideoSearcher:
         store = open_store(into)
         facts = dict(
             width=self.encoder.width,
-            precision=precision or 'float16',
+            precision=precision or DEFAULT_PRECISION,
             parts=self.encoder.default_parts if parts is None else parts,
         )
         indexer = Indexer(store, self.encoder, workers, progress, retry)

@@ -3,6 +3,7 @@
 import numpy as np
 
 PRECISIONS = ('float16', 'int8')
+DEFAULT_PRECISION = PRECISIONS[0]
 LARGEST = 127
 SCALE = np.dtype('<f2')
 

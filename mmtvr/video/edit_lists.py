@@ -119,16 +119,13 @@ def read_edits(path: str, track: int) -> EditList:
     with open(path, 'rb') as file:
         for kind, boxes in _read_index(file):
             if kind == b'mvhd':
-                file_rate = _rate(boxes[kind])
+                file_rate = _behind_dates(boxes[kind])
                 continue
             are_followed &= read_number(boxes[b'stts'], '>I', 4) > 0
             head = boxes[b'tkhd']
-            if (
-                read_number(head, '>I', 20 if head[:1] == b'\1' else 12)
-                == track
-            ):
+            if _behind_dates(head) == track:
                 edits = _parse(boxes[b'elst'])
-                rate = _rate(boxes[b'mdhd'])
+                rate = _behind_dates(boxes[b'mdhd'])
                 return EditList(edits, are_followed, file_rate, rate)
     return EditList()
 
@@ -174,7 +171,8 @@ def _collect(
             found[box.kind] = read_content(file, box, LEAVES[box.kind])
 
 
-def _rate(head: bytes) -> int:
+def _behind_dates(head: bytes) -> int:
+    """The number of a track in its head, the rate in the other heads."""
     return read_number(head, '>I', 20 if head[:1] == b'\1' else 12)
 
 

@@ -1,6 +1,6 @@
+import contextlib
 import functools
 import os
-import time
 
 import psutil
 import pytest
@@ -42,7 +42,6 @@ def test_workers_end_with_a_killed_parent(fork, tmp_path):
     parent = fork(functools.partial(kill_myself_while_a_worker_loads, path))
     assert parent.finish(check=False).returncode == -9
     worker = int(path.read_text())
-    end = time.monotonic() + SECONDS
-    while psutil.pid_exists(worker) and time.monotonic() < end:
-        time.sleep(0.02)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(worker).wait(SECONDS)
     assert not psutil.pid_exists(worker)

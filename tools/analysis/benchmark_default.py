@@ -8,8 +8,6 @@ many threads as training has.
 """
 
 import argparse
-import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -56,13 +54,11 @@ def seconds_to_first_iteration(config: Path, work_dir: str) -> float:
         stderr=subprocess.STDOUT,
         text=True,
         cwd=ROOT,
-        start_new_session=True,
     ) as training:
         for line in training.stdout:
             if FIRST in line:
                 seconds = time.perf_counter() - start
-                # Its data workers too, which may wait for it for ever.
-                os.killpg(training.pid, signal.SIGKILL)
+                training.kill()
                 return seconds
     raise RuntimeError(f'{config} did not come to an iteration')
 

@@ -128,8 +128,12 @@ def prepare(
     return run
 
 
-def main() -> None:
-    """Print and write the table."""
+def parse_args() -> argparse.Namespace:
+    """Read the command line.
+
+    Returns:
+        The arguments.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--variants', nargs='+', default=VARIANTS)
     parser.add_argument('--batch', type=int, default=128)
@@ -144,7 +148,12 @@ def main() -> None:
     parser.add_argument('--repeats', type=int, default=9)
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--out', type=Path)
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Print and write the table."""
+    args = parse_args()
     with tempfile.TemporaryDirectory() as clip:
         save_clip(clip, args.tiny)
         sizes = clip, args.batch, args.words, args.frames, args.device
