@@ -129,6 +129,6 @@ setup(
     python_requires='>=3.10,<3.14',
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
-    entry_points={'console_scripts': ['mmtvr = mmtvr.apis.main:main']},
+    entry_points={'console_scripts': ['mmtvr = mmtvr.cli.main:main']},
     cmdclass={'build_py': BuildWithMim},
 )

@@ -2,7 +2,7 @@
 
 import sys
 
-from mmtvr.apis.main import main
+from mmtvr.cli.main import main
 
 if __name__ == '__main__':
     sys.exit(main())

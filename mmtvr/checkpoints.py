@@ -1,19 +1,17 @@
-"""Checkpoints from anywhere, loaded without running what they contain.
+"""Checkpoints from anywhere, loaded without running code from them."""
 
-A ``.pth`` file is a pickle, which is a program: loading one as it stands runs
-any code that its author put in. Here a file is taken for its tensors and
-numbers only, by PyTorch's restricted reader (``weights_only``), with the few
-harmless types that mmengine's checkpoints hold beside them.
-"""
-
+import hashlib
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from mmengine.logging import HistoryBuffer, print_log
+from mmengine.runner import CheckpointLoader
 from torch import serialization
 
 from mmtvr.errors import SetupError
@@ -197,3 +195,109 @@ def _without_code(content: dict[str, Any], path: Path) -> dict[str, Any]:
 
 def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+LAST = 'last_checkpoint'
+BEST = 'best_*.pth'
+# In place of a checkpoint: the encoders as they were pretrained.
+PRETRAINED = 'none'
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """Find the checkpoint of a run.
+
+    Args:
+        path: A checkpoint, or the work folder of a run, of which the best
+            checkpoint is taken, else the last one.
+
+    Returns:
+        The file.
+
+    Raises:
+        SetupError: There is no checkpoint.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise SetupError(
+            f'there is no checkpoint or work folder {path} (looked from '
+            f'{Path.cwd()})'
+        )
+    best = sorted(path.glob(BEST), key=lambda p: p.stat().st_mtime)
+    if best:
+        return best[-1]
+    note = path / LAST
+    if note.is_file():
+        # The run may have been moved since: what counts is its name.
+        name = Path(note.read_text().strip()).name
+        if (path / name).is_file():
+            return path / name
+    raise SetupError(
+        f'{path} holds no checkpoint (neither {BEST} nor {LAST}): train '
+        'first, `python tools/train.py CONFIG`'
+    )
+
+
+def guard_loading(trust: bool | None = None) -> None:
+    """Make mmengine read every checkpoint by :func:`read_checkpoint`.
+
+    ``load_from``, ``resume``, ``init_cfg`` and ``load_checkpoint`` follow.
+    Files at http(s) addresses are downloaded first; other addresses of
+    mmengine, whose loaders unpickle, are refused.
+
+    Args:
+        trust: Whether checkpoints may run code, in this process and from now
+            on; None leaves it as it is. See :func:`read_checkpoint`.
+    """
+    if trust is not None:
+        set_trust(trust)
+
+    def load_from_file(path: str, map_location: Any = 'cpu') -> dict:
+        return read_checkpoint(path, map_location)
+
+    def load_from_web(address: str, map_location: Any = 'cpu') -> dict:
+        return read_checkpoint(download(address), map_location)
+
+    def load_from_elsewhere(address: str, map_location: Any = None) -> dict:
+        del map_location
+        raise SetupError(
+            f'{address}: only files and http(s) addresses are loaded, the '
+            'others without a look at what they run. Fetch the file and give '
+            'its path.'
+        )
+
+    loaders: dict[str, Callable] = dict.fromkeys(
+        CheckpointLoader._schemes, load_from_elsewhere
+    )
+    loaders |= dict.fromkeys(('http://', 'https://'), load_from_web)
+    loaders[''] = load_from_file
+    for prefix, loader in loaders.items():
+        CheckpointLoader.register_scheme(prefix, loader, force=True)
+
+
+def download(address: str) -> Path:
+    """Fetch a file once per machine.
+
+    Args:
+        address: An http(s) address.
+
+    Returns:
+        The file in PyTorch's cache folder.
+
+    Raises:
+        SetupError: It cannot be fetched.
+    """
+    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+    name = Path(address.partition('?')[0]).name
+    path = Path(torch.hub.get_dir(), 'checkpoints', f'{digest}-{name}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f'{path}.lock'):
+        if not path.is_file():
+            try:
+                torch.hub.download_url_to_file(address, str(path))
+            except OSError as error:
+                raise SetupError(
+                    f'{address} cannot be fetched: {error}'
+                ) from error
+    return path

@@ -1,4 +1,7 @@
-"""The errors that users are meant to read without a traceback."""
+"""Errors that users read, and what the operating system refused."""
+
+import errno
+import re
 
 
 class SetupError(Exception):
@@ -16,3 +19,54 @@ class NonFiniteError(Exception):
     The message says what is not finite and in which file it is written down;
     ``tools/*.py`` print it alone and exit with status 1.
     """
+
+
+#: No room: the disk, a quota, or the limit of a file.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+#: No right: of the user, or of anybody where a disk is mounted to be read.
+DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+#: A path from the root, as messages have it.
+PATH = re.compile(r'(?<![\w.])(/|[A-Za-z]:\\)\w')
+IN_RUST = re.compile(r'\(os error (\d+)\)')
+
+
+def find_errno(error: BaseException) -> int | None:
+    """Find the number by which the operating system refused something.
+
+    Args:
+        error: Of Python, or of a library in Rust, which has the number in its
+            text alone, also where it raises an OSError.
+
+    Returns:
+        One of :mod:`errno`, or None where the error is another one.
+
+    Example:
+        >>> find_errno(RuntimeError('lance: no space left (os error 28)'))
+        28
+    """
+    if not isinstance(error, OSError | RuntimeError):
+        return None
+    number = getattr(error, 'errno', None)
+    found = IN_RUST.search(str(error))
+    return int(found[1]) if number is None and found else number
+
+
+def names_file(error: BaseException) -> bool:
+    """Whether an error of the operating system says for which file.
+
+    Args:
+        error: See :func:`find_errno`.
+
+    Returns:
+        False where the text alone helps nobody, as that of a semaphore which
+        cannot be made.
+
+    Examples:
+        >>> names_file(PermissionError(13, 'Permission denied'))
+        False
+        >>> names_file(OSError('cannot open /data/x: denied (os error 13)'))
+        True
+    """
+    if getattr(error, 'errno', None) is not None:
+        return error.filename is not None
+    return PATH.search(str(error)) is not None

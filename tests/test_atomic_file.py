@@ -4,9 +4,9 @@ import subprocess
 
 import pytest
 
-from mmtvr import atomic_file
-from mmtvr.atomic_file import remove_partial_files, write_atomically
+from mmtvr import files as atomic_file
 from mmtvr.errors import SetupError
+from mmtvr.files import remove_partial_files, write_atomically
 
 
 def test_a_file_is_written_into_a_new_folder(tmp_path):
@@ -28,7 +28,7 @@ def test_the_content_is_on_the_disk_before_it_gets_its_name(
             calls.append(name)
             return call(*arguments)
 
-        monkeypatch.setattr(f'mmtvr.atomic_file.os.{name}', record)
+        monkeypatch.setattr(f'mmtvr.files.os.{name}', record)
 
     recorded('fsync')
     recorded('replace')

@@ -11,7 +11,7 @@ from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 from torch.nn.parallel import DistributedDataParallel
 
-from mmtvr.distributed import gather_features, gather_rows
+from mmtvr.distributed.gather import gather_features, gather_rows
 from mmtvr.engine import NonFiniteHook
 from mmtvr.errors import NonFiniteError
 from mmtvr.structures import TokenFeatures

@@ -2,8 +2,8 @@
 
 import sys
 
-from mmtvr.apis.command import run_command
 from mmtvr.apis.evaluate import evaluate_file, parse_args
+from mmtvr.cli.command import run_command
 
 
 def main() -> None:

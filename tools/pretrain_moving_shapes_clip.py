@@ -20,8 +20,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from mmtvr.datasets.moving_shapes.drawing import SIZE, draw_shot
-from mmtvr.datasets.moving_shapes.scene import WORDS, draw_still, write_caption
+from mmtvr.datasets.moving_shapes.scene import (
+    SIZE,
+    WORDS,
+    draw_shot,
+    draw_still,
+    write_caption,
+)
 from mmtvr.losses.info_nce import info_nce
 
 WIDTH = 96

@@ -7,18 +7,16 @@ import sys
 from mmengine.config import Config, DictAction
 from mmengine.model import is_model_wrapper
 
-from mmtvr.apis.checkpoint_guard import guard_loading
-from mmtvr.apis.command import run_command
-from mmtvr.apis.config import load_config
 from mmtvr.apis.launch import LAUNCHERS, prepare_launch
-from mmtvr.apis.preflight import (
+from mmtvr.checkpoints import TRUST_HELP, guard_loading
+from mmtvr.cli.command import garbage_kept, run_command
+from mmtvr.config.preflight import (
     build_runner,
     check_file,
     check_runner,
     check_weights,
 )
-from mmtvr.apis.starting import garbage_kept
-from mmtvr.checkpoints import TRUST_HELP
+from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
 
 

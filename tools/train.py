@@ -7,13 +7,11 @@ import sys
 import torch
 from mmengine.config import Config, DictAction
 
-from mmtvr.apis.checkpoint_guard import guard_loading
-from mmtvr.apis.command import run_command
-from mmtvr.apis.config import load_config
 from mmtvr.apis.launch import LAUNCHERS, prepare_launch
-from mmtvr.apis.preflight import build_runner, check_file, check_runner
-from mmtvr.apis.starting import garbage_kept
-from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP
+from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP, guard_loading
+from mmtvr.cli.command import garbage_kept, run_command
+from mmtvr.config.preflight import build_runner, check_file, check_runner
+from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
 
 

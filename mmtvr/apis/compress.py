@@ -16,11 +16,7 @@ from mmtvr.apis.video_folder import check_folders, find_videos
 from mmtvr.datasets.readers import get_reader
 from mmtvr.errors import SetupError
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.compression import (
-    Compression,
-    LossyCopyError,
-    compress_video,
-)
+from mmtvr.video.compression import Compression, LossyCopyError, compress_video
 from mmtvr.video.supervised_reader import supervise
 
 READER = 'auto'

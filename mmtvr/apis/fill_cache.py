@@ -11,14 +11,9 @@ from mmengine.config import Config, DictAction
 from tqdm import tqdm
 
 from mmtvr.apis.cache_jobs import CacheJob, find_jobs
-from mmtvr.apis.cache_work import (
-    fill,
-    is_cached,
-    load_transform,
-    measure,
-)
-from mmtvr.apis.config import load_config
+from mmtvr.apis.cache_work import fill, is_cached, load_transform, measure
 from mmtvr.apis.crew import Crew
+from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
 from mmtvr.video.cache.space import GIGABYTE, free_bytes
 

@@ -2,31 +2,65 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import overload
 
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
-from mmtvr.apis.checkpoint import find_checkpoint
-from mmtvr.apis.checkpoint_guard import guard_loading
-from mmtvr.apis.config import load_config
+from mmtvr.checkpoints import find_checkpoint, guard_loading
+from mmtvr.config.reading import load_config, parse_plain_config
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import RetrievalEncoder
-from mmtvr.search.file_features import find_features
 from mmtvr.search.identity import check_model
 from mmtvr.search.indexing import Indexer, prepare_index
-from mmtvr.search.limits import require_at_least
-from mmtvr.search.records import StoredVideos
-from mmtvr.search.results import IndexReport, SearchResult, VideoExplanation
-from mmtvr.search.store import VideoStore
-from mmtvr.search.stores import open_store, require_index
-from mmtvr.search.token_bytes import DEFAULT_PRECISION
-from mmtvr.search.two_stages import (
+from mmtvr.search.query import (
+    IndexReport,
+    SearchResult,
+    VideoExplanation,
     search_similar,
     search_texts,
     to_features,
     without,
 )
-from mmtvr.search.video_files import find_videos
+from mmtvr.search.stores import open_store, require_index
+from mmtvr.search.stores.base import (
+    DEFAULT_PRECISION,
+    StoredVideos,
+    VideoStore,
+    require_at_least,
+    without_secrets,
+)
+from mmtvr.search.video_files import FoundVideo, describe_file, find_videos
+
+
+def find_features(
+    store: VideoStore | None, encoder: RetrievalEncoder, path: str
+) -> StoredVideos:
+    """Take features from an index if the file is as it was, else encode it.
+
+    Args:
+        store: The index, if one is open.
+        encoder: The model that filled it.
+        path: The file.
+
+    Returns:
+        Features of one video.
+
+    Raises:
+        SetupError: The file cannot be read.
+    """
+    path = os.path.abspath(path)
+    if store is not None:
+        known = store.read_file(describe_file(FoundVideo(path)))
+        if known.contents:
+            return known
+    (encoded,) = encoder.encode_videos([FoundVideo(path)])
+    if encoded.error is not None:
+        raise SetupError(f'{path} cannot be read: {encoded.error}')
+    pooled, tokens, times = encoded.features
+    return StoredVideos([encoded.content], pooled[None], [tokens], [times])
+
 
 PathLike = str | os.PathLike[str]
 
@@ -254,3 +288,50 @@ class TextVideoSearcher:
 
     def _features_of(self, video: PathLike) -> StoredVideos:
         return find_features(self._store, self.encoder, os.fspath(video))
+
+
+def open_searcher(
+    index: PathLike,
+    checkpoint: PathLike | None = None,
+    device: str | None = None,
+) -> TextVideoSearcher:
+    """Open an index with the model that it names itself.
+
+    Args:
+        index: The folder or the address of an index.
+        checkpoint: Where the checkpoint is now, if it has moved.
+        device: Where to compute; None for a GPU if there is one.
+
+    Returns:
+        A searcher with the index open.
+
+    Raises:
+        SetupError: There is no index, its model is not to be found, or its
+            config might run code.
+
+    Examples:
+        >>> open_searcher(where).search('a blue star', top_k=1)[0].rank
+        1
+    """
+    about = require_index(open_store(index))
+    shown = without_secrets(os.fspath(index))
+    if about.get('imported'):
+        raise SetupError(
+            f'{shown} holds imported features ({about["name"]}), '
+            'whose model mmtvr does not have: search it with vectors of that '
+            'model (--vectors) or by one of its videos (--video)'
+        )
+    config = parse_plain_config(about['config'], f'the index {shown}')
+    init_default_scope(config.get('default_scope') or 'mmtvr')
+    if about['checkpoint'] is None:
+        checkpoint = None
+    elif checkpoint is None:
+        checkpoint = about['checkpoint_path']
+        if not Path(checkpoint).is_file():
+            raise SetupError(
+                f'the checkpoint of the index {shown} is no longer '
+                f'{checkpoint}: say where it is with --checkpoint PATH'
+            )
+    searcher = TextVideoSearcher(config, checkpoint, device)
+    searcher.encoder.about['name'] = about['name']
+    return searcher.open(index)

@@ -12,20 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from mmtvr.datasets.annotations import read_annotations
-from mmtvr.datasets.data_folder import find_way_out
+from mmtvr.datasets.annotations import find_way_out, read_annotations
 from mmtvr.datasets.preparation import VideoCaptions
-from mmtvr.datasets.preparation.duplicates import (
-    best_strict_recall,
-    count_shared_captions,
-)
 from mmtvr.datasets.preparation.known_counts import (
+    best_strict_recall,
     compare_captions,
     compare_videos,
+    count_shared_captions,
 )
 from mmtvr.datasets.video_check import find_problems
 from mmtvr.errors import SetupError
-from mmtvr.foreign_text import for_spreadsheet, for_terminal
+from mmtvr.sanitize import for_spreadsheet, for_terminal
 
 COLUMNS = (
     'split',

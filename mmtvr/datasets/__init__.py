@@ -1,10 +1,12 @@
 """Datasets and the transforms that prepare their samples."""
 
-from mmtvr.datasets.collate import stack_samples
 from mmtvr.datasets.moving_shapes import MovingShapesDataset
 from mmtvr.datasets.readers import get_reader
-from mmtvr.datasets.resumable_batch_sampler import ResumableBatchSampler
-from mmtvr.datasets.seeded_dataset import SeededDataset
+from mmtvr.datasets.samplers import (
+    ResumableBatchSampler,
+    SeededDataset,
+    stack_samples,
+)
 from mmtvr.datasets.text_video import TextVideoDataset
 from mmtvr.datasets.transforms import (
     DropUnimportantWords,

@@ -1,18 +1,124 @@
-"""Readers of annotation files: from a path to plain records, nothing else."""
+"""Annotation files: captions of videos, read, checked and written."""
 
+import json
 import os
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PureWindowsPath
 
-from mmtvr.datasets.input_file import parse_json, read_text
-from mmtvr.datasets.preparation.fields import check_span, to_seconds
-from mmtvr.datasets.preparation.video_captions import VideoCaptions
-from mmtvr.datasets.wording import (
+from mmtvr.datasets.input_files import (
+    CONTROL,
     brief,
+    check_span,
     find_caption_fault,
     find_name_fault,
+    has_word,
+    parse_json,
+    read_text,
+    to_seconds,
 )
 from mmtvr.errors import SetupError
+
+
+@dataclass(frozen=True)
+class VideoCaptions:
+    """One video of a split with everything said about it.
+
+    Attributes:
+        file: File name below the videos folder.
+        captions: At least one caption.
+        start: Where the clip begins inside the file, in seconds.
+        end: Where it ends, in seconds; None for the end of the file.
+    """
+
+    file: str
+    captions: tuple[str, ...]
+    start: float | None = None
+    end: float | None = None
+
+    def as_paragraph(self) -> 'VideoCaptions':
+        """Join all captions by one space, as paragraph retrieval does."""
+        return replace(self, captions=(' '.join(self.captions),))
+
+
+@dataclass(frozen=True)
+class CleaningReport:
+    """What :func:`clean_captions` changed.
+
+    Attributes:
+        captions: Number of captions kept.
+        whitespace: Captions in which runs of white space became one space.
+        empty: Captions dropped because no word was left.
+        videos_dropped: Names of videos dropped with their last caption.
+    """
+
+    captions: int
+    whitespace: int
+    empty: int
+    videos_dropped: tuple[str, ...]
+
+
+def clean_captions(
+    videos: Iterable[VideoCaptions],
+) -> tuple[list[VideoCaptions], CleaningReport]:
+    """Collapse white space and drop captions that hold no word.
+
+    Args:
+        videos: A split as published.
+
+    Returns:
+        The cleaned split in the same order, and what was changed.
+    """
+    kept, dropped = [], []
+    captions = whitespace = empty = 0
+    for video in videos:
+        texts = tuple(' '.join(text.split()) for text in video.captions)
+        whitespace += sum(
+            new != old for new, old in zip(texts, video.captions, strict=True)
+        )
+        words = tuple(text for text in texts if has_word(text))
+        empty += len(texts) - len(words)
+        captions += len(words)
+        if words:
+            kept.append(replace(video, captions=words))
+        else:
+            dropped.append(video.file)
+    return kept, CleaningReport(captions, whitespace, empty, tuple(dropped))
+
+
+def write_annotation(
+    path: str | os.PathLike[str],
+    videos: Iterable[VideoCaptions],
+    about: Mapping[str, object],
+) -> None:
+    """Write one split, whole or not at all.
+
+    Args:
+        path: The JSON file.
+        videos: The split, in the order that gives each video its number.
+        about: What else the file tells of itself, such as ``dataset``,
+            ``split`` and ``protocol``.
+    """
+    rows = []
+    for video in videos:
+        row = {'file': video.file, 'captions': list(video.captions)}
+        if video.start is not None:
+            row['start'] = video.start
+        if video.end is not None:
+            row['end'] = video.end
+        rows.append(row)
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(
+        'w', dir=path.parent, delete=False, encoding='utf-8'
+    ) as file:
+        json.dump({**about, 'videos': rows}, file, ensure_ascii=False)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
 
 HOW_TO_PREPARE = (
     '`python tools/data/msrvtt/prepare.py DIR` writes it from the original '
@@ -42,7 +148,7 @@ def read_annotations(path: str | Path) -> list[VideoCaptions]:
 
     Raises:
         SetupError: If the file is missing, larger than the limit (see
-            :func:`mmtvr.datasets.input_file.get_limit`), no JSON, holds no
+            :func:`mmtvr.datasets.input_files.get_limit`), no JSON, holds no
             video or the same clip twice, or has another layout; the message
             names the file and the place in it.
     """
@@ -119,3 +225,116 @@ def _layout_error(path: str | Path, finding: str) -> SetupError:
         f'Annotation file {path} is not of the expected layout: {finding}. '
         f'Expected: {LAYOUT}.'
     )
+
+
+def find_way_out(folder: str | Path, file: str) -> str | None:
+    """How a file name of an annotation file leaves the folder of the videos.
+
+    The folder itself may be a link to another disk; what counts is where it
+    leads. Names are looked at as Windows reads them too, so that an
+    annotation file is as harmless there.
+
+    Args:
+        folder: The folder of the videos.
+        file: Name relative to the folder.
+
+    Returns:
+        What leads out, or None if the file is inside.
+    """
+    path = PureWindowsPath(file)
+    if file.startswith(('/', '\\')) or path.drive:
+        return 'an absolute path'
+    if '..' in path.parts:
+        return '".." in its path'
+    root = os.path.realpath(folder)
+    place = root
+    for part in Path(file).parts:
+        place = os.path.join(place, part)
+        if os.path.islink(place):
+            target = os.path.realpath(place)
+            if not is_inside(root, target):
+                return f'a link to {target}'
+    return None
+
+
+def refuse_ways_out(
+    folder: str | Path, files: Iterable[str], ann_file: str
+) -> None:
+    """Refuse an annotation file that leads out of the folder of the videos.
+
+    Args:
+        folder: The folder of the videos.
+        files: What the annotation file names.
+        ann_file: The annotation file, for the message.
+
+    Raises:
+        SetupError: One of the files is outside; names it and the setting that
+            allows it.
+    """
+    for file in files:
+        way_out = find_way_out(folder, file)
+        if way_out:
+            raise SetupError(
+                f'{file!r} of {ann_file} leads out of the folder of the '
+                f'videos {folder}: {way_out}. If it should be read, set '
+                'allow_outside=True in the dataset.'
+            )
+
+
+def is_inside(root: str, target: str) -> bool:
+    """Whether a resolved path is in a resolved folder.
+
+    Args:
+        root: The folder, absolute and without links.
+        target: The path, absolute and without links.
+
+    Returns:
+        True if it is the folder or below it.
+    """
+    try:
+        return os.path.commonpath([root, target]) == root
+    except ValueError:  # another drive
+        return False
+
+
+def find_oddities(records: Sequence[VideoCaptions]) -> Iterator[str]:
+    """Count captions that stand twice or hold control characters.
+
+    They are kept as they are.
+
+    Args:
+        records: The videos of an annotation file.
+
+    Yields:
+        A sentence for each kind that occurs.
+    """
+    twice = [
+        (record.file, caption)
+        for record in records
+        if len(set(record.captions)) < len(record.captions)
+        for caption in _find_repeated(record.captions)
+    ]
+    if twice:
+        yield (
+            f'{len(twice):,} captions repeat another of the same video, the '
+            f'first is {brief(twice[0][1])} of {twice[0][0]}; each counts'
+        )
+    marked = [
+        (record.file, caption)
+        for record in records
+        for caption in record.captions
+        if CONTROL.search(caption)
+    ]
+    if marked:
+        yield (
+            f'{len(marked):,} captions hold control characters, the first is '
+            f'{brief(marked[0][1])} of {marked[0][0]}; they are kept'
+        )
+
+
+def _find_repeated(captions: Sequence[str]) -> Iterator[str]:
+    seen = set()
+    for caption in captions:
+        if caption in seen:
+            yield caption
+        seen.add(caption)

@@ -10,12 +10,14 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from mmtvr.datasets.annotations import read_annotations
-from mmtvr.datasets.caption_check import find_oddities
-from mmtvr.datasets.data_folder import refuse_ways_out
-from mmtvr.datasets.preparation.video_captions import VideoCaptions
-from mmtvr.datasets.test_set_check import find_unreadable
+from mmtvr.datasets.annotations import (
+    VideoCaptions,
+    find_oddities,
+    read_annotations,
+    refuse_ways_out,
+)
 from mmtvr.datasets.unreadable_videos import ReplacedSamples, name_some
+from mmtvr.datasets.video_check import find_unreadable
 from mmtvr.errors import SetupError
 from mmtvr.registry import DATASETS
 
@@ -62,7 +64,7 @@ class TextVideoDataset(BaseDataset):
             warning that counts them, instead of refusing to start.
         skip_unreadable (bool): In test mode, leave out videos that cannot be
             read, with a warning, instead of refusing to start; see
-            :func:`mmtvr.datasets.test_set_check.find_unreadable`. The report
+            :func:`mmtvr.datasets.video_check.find_unreadable`. The report
             of the test says how many. In training nothing is left out.
         allow_outside (bool): Take videos that the annotation file names
             outside the folder of the videos too: by an absolute path, by

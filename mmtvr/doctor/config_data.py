@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmtvr.apis.config import load_config
-from mmtvr.apis.config_check import walk
-from mmtvr.datasets.annotations import read_annotations
-from mmtvr.datasets.data_folder import find_way_out
+from mmtvr.config.check import walk
+from mmtvr.config.reading import load_config
+from mmtvr.datasets.annotations import find_way_out, read_annotations
 from mmtvr.doctor.finding import Finding
 from mmtvr.doctor.machine import GIBIBYTE, check_disk_space
 from mmtvr.errors import SetupError

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from mmtvr import __version__
 from mmtvr.doctor.finding import Finding, worst
-from mmtvr.foreign_text import for_terminal
+from mmtvr.sanitize import for_terminal
 
 MARKS = {'ok': '✓', 'warning': '!', 'error': '✗'}
 STYLES = {'ok': 'green', 'warning': 'yellow', 'error': 'bold red'}

@@ -1,16 +1,15 @@
 """Loops, hooks and the optimiser groups that mmengine's runner builds."""
 
-from mmtvr.engine.activity_hook import ActivityHook
-from mmtvr.engine.atomic_checkpoint_hook import AtomicCheckpointHook
-from mmtvr.engine.explanation_hook import ExplanationHook
-from mmtvr.engine.loading_workers_hook import LoadingWorkersHook
+from mmtvr.engine.checkpointing import AtomicCheckpointHook
+from mmtvr.engine.hooks.activity import ActivityHook, LoadingWorkersHook
+from mmtvr.engine.hooks.explanation import ExplanationHook
+from mmtvr.engine.hooks.nonfinite import NonFiniteHook
+from mmtvr.engine.hooks.result_table import ResultTableHook
+from mmtvr.engine.hooks.training_stats import TrainingStatsHook
+from mmtvr.engine.hooks.unreadable_videos import UnreadableVideosHook
 from mmtvr.engine.loops import RetrievalTestLoop, RetrievalValLoop
-from mmtvr.engine.nonfinite_hook import NonFiniteHook
-from mmtvr.engine.result_table_hook import ResultTableHook
-from mmtvr.engine.resumable_train_loop import ResumableTrainLoop
-from mmtvr.engine.training_stats_hook import TrainingStatsHook
-from mmtvr.engine.two_rate_constructor import TwoRateConstructor
-from mmtvr.engine.unreadable_videos_hook import UnreadableVideosHook
+from mmtvr.engine.optim import TwoRateConstructor
+from mmtvr.engine.train_loop import ResumableTrainLoop
 
 __all__ = [
     'ActivityHook',

@@ -1,29 +1,146 @@
 """Validation and test loops that compare all texts with all videos."""
 
-from collections.abc import Sequence
+import time
+import zlib
+from collections.abc import Iterator, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_reduce
+from mmengine.dist import all_reduce, get_comm_device, get_dist_info
 from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner, TestLoop, ValLoop
 from mmengine.runner.amp import autocast
 from torch import nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 
-from mmtvr.engine.feature_dump import dump_features
-from mmtvr.engine.feature_store import FeatureStore, Gallery, TextBatch
-from mmtvr.engine.progress import Progress
-from mmtvr.engine.scoring import score_in_blocks
-from mmtvr.engine.whole_batches import (
-    check_same_everywhere,
-    in_whole_batches,
+from mmtvr.distributed.gather import gather_rows
+from mmtvr.engine.features import (
+    FeatureStore,
+    Gallery,
+    TextBatch,
+    dump_features,
+    score_in_blocks,
 )
+from mmtvr.errors import SetupError
 from mmtvr.processes import LONG, activity
 from mmtvr.registry import LOOPS
+
+
+class WholeBatchSampler(Sampler[int]):
+    """Give each process every R-th batch of the one and only order.
+
+    Batches hold the same samples for any number of processes, hence the same
+    rounding errors and the same numbers to the last digit. Nothing is padded
+    or dropped: a process may get fewer batches than another, or none.
+
+    Args:
+        dataset: The test set.
+        batch_size: Batch size of the loader that this sampler serves.
+        seed: Not used; mmengine gives it to every sampler.
+    """
+
+    def __init__(
+        self, dataset: Sized, batch_size: int, seed: int | None = None
+    ) -> None:
+        self.size = len(dataset)
+        self.batch_size = batch_size
+        self.rank, self.world_size = get_dist_info()
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the sample numbers of this process."""
+        step = self.batch_size * self.world_size
+        for start in range(self.rank * self.batch_size, self.size, step):
+            yield from range(start, min(start + self.batch_size, self.size))
+
+    def __len__(self) -> int:
+        """Return the number of samples of this process."""
+        return sum(1 for _ in self)
+
+
+def in_whole_batches(dataloader: DataLoader | dict) -> DataLoader | dict:
+    """Replace mmengine's plain sampler by :class:`WholeBatchSampler`.
+
+    Args:
+        dataloader: What a loop gets. A built loader, or a config with another
+            sampler than an unshuffled ``DefaultSampler``, stays as it is.
+
+    Returns:
+        A config with the sampler replaced, or the argument.
+    """
+    if not isinstance(dataloader, dict) or dataloader.get('batch_sampler'):
+        return dataloader
+    sampler = dataloader.get('sampler') or {}
+    kind = str(sampler.get('type', '')).rpartition('.')[2]
+    if kind != 'DefaultSampler' or sampler.get('shuffle', True):
+        return dataloader
+    batch_size = dataloader['batch_size']
+    return {
+        **dataloader,
+        'sampler': dict(type=WholeBatchSampler, batch_size=batch_size),
+    }
+
+
+def check_same_everywhere(dataset: Any) -> None:
+    """Check that all processes have the same test set.
+
+    They may not where machines miss different files, or where one of them
+    found a file unreadable.
+
+    Args:
+        dataset: The test set of this process; ``left_out_ids`` of its meta
+            information, if there, are the videos that it left out.
+
+    Raises:
+        SetupError: In every process, if two differ.
+    """
+    left_out = getattr(dataset, 'metainfo', {}).get('left_out_ids', ())
+    state = [len(dataset), zlib.crc32(repr(list(left_out)).encode())]
+    states = gather_rows(torch.tensor([state], device=get_comm_device()))
+    if len(states.unique(dim=0)) > 1:
+        raise SetupError(
+            'the processes have different test sets, of '
+            f'{", ".join(str(size) for size in states[:, 0].tolist())} '
+            'samples: files are missing or unreadable for some of them only'
+        )
+
+
+class Progress:
+    """Log done, total and time left, not more often than every interval.
+
+    Args:
+        what: What is counted, in the plural: ``scored texts``.
+        total: How many there are.
+        interval: Seconds between two lines; short work logs none.
+    """
+
+    def __init__(self, what: str, total: int, interval: float = 10.0) -> None:
+        self.what = what
+        self.total = total
+        self.interval = interval
+        self.done = 0
+        self.start = self.last = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        """Count work as done.
+
+        Args:
+            count: How many more are done.
+        """
+        self.done += count
+        activity.note(f'at {self.done} of {self.total} {self.what}', LONG)
+        now = time.monotonic()
+        if now - self.last < self.interval or self.done >= self.total:
+            return
+        self.last = now
+        left = (now - self.start) / self.done * (self.total - self.done)
+        print_log(
+            f'{self.what}: {self.done} of {self.total}, {left:.0f} s left',
+            'current',
+        )
 
 
 class RetrievalMixin:
@@ -46,7 +163,7 @@ class RetrievalMixin:
         block_megabytes: Memory budget of one block of scores; bounds the
             word-by-frame tables that a head makes.
         feature_file: Where to write the pooled features, a path that ends in
-            ``.npz``; see :func:`mmtvr.engine.feature_dump.dump_features`.
+            ``.npz``; see :func:`mmtvr.engine.features.dump_features`.
 
     Raises:
         ValueError: If ``feature_file`` has another ending.

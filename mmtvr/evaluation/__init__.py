@@ -1,7 +1,9 @@
 """Ranking, reports and the metrics of text-video retrieval."""
 
-from mmtvr.evaluation.retrieval_report import RetrievalReport
-from mmtvr.evaluation.similarity_dump import SimilarityDump
-from mmtvr.evaluation.text_video_recall import TextVideoRecall
+from mmtvr.evaluation.metrics import (
+    RetrievalReport,
+    SimilarityDump,
+    TextVideoRecall,
+)
 
 __all__ = ['RetrievalReport', 'SimilarityDump', 'TextVideoRecall']

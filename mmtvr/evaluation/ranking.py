@@ -1,15 +1,12 @@
-"""Ranks of the right answers in a table of scores: pure functions.
-
-A query is a row and an item a column. What is counted is how many items
-*without* a match stand before the best-scored match of a query, so a query
-with several right answers is asked only once and never competes with itself.
-"""
+"""Ranks, recall, mAP, NDCG and their intervals: pure functions of scores."""
 
 import math
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
+from scipy.stats import bootstrap
 from torch import Tensor
 
 TiePolicy = Literal['optimistic', 'pessimistic', 'expected']
@@ -187,3 +184,363 @@ def summarise(
     report['MdR'] = middle.item() / 2
     report['MnR'] = math.fsum(position.tolist()) / count
     return report
+
+
+def place_by_id(
+    scores: Tensor, query_ids: Tensor, item_ids: Tensor
+) -> Placement:
+    """Place queries whose matches are the items with the same id.
+
+    Works on blocks of rows, so that the memory beside ``scores`` is bounded.
+
+    Args:
+        scores: Shape (Q, N), floating point.
+        query_ids: Shape (Q,), int64.
+        item_ids: Shape (N,), int64. May repeat.
+
+    Returns:
+        The counts of all Q queries.
+
+    Raises:
+        ValueError: A score is not finite, an id has no match, or the numbers
+            of ids and of rows or columns differ.
+    """
+    if scores.shape != (len(query_ids), len(item_ids)):
+        raise ValueError(
+            f'{len(query_ids)} query ids and {len(item_ids)} item ids do not '
+            f'fit scores of shape {tuple(scores.shape)}'
+        )
+    check_finite(scores)
+    orphans = (~torch.isin(query_ids, item_ids)).nonzero()
+    if len(orphans):
+        row = orphans[0].item()
+        raise ValueError(
+            f'{len(orphans)} queries have no matching item, the first is row '
+            f'{row} with id {query_ids[row].item()}'
+        )
+    rows = max(1, BLOCK_CELLS // max(1, len(item_ids)))
+    blocks = [
+        place(part, ids[:, None] == item_ids)
+        for part, ids in zip(
+            scores.split(rows), query_ids.split(rows), strict=True
+        )
+    ]
+    return _join(blocks)
+
+
+def best_of_groups(scores: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
+    """Maximum over the rows of each group.
+
+    Args:
+        scores: Shape (B, V).
+        groups: Shape (B,), int64 group of each row.
+
+    Returns:
+        The maxima, shape (G, V), and the G distinct groups in rising order.
+    """
+    names, index = groups.unique(return_inverse=True)
+    best = scores.new_full((len(names), scores.shape[1]), -math.inf)
+    best.scatter_reduce_(0, index[:, None].expand_as(scores), scores, 'amax')
+    return best, names
+
+
+def text_to_video(
+    scores: Tensor, text_video_ids: Tensor, video_ids: Tensor
+) -> Placement:
+    """Place every text among the videos.
+
+    Args:
+        scores: Shape (B, V), rows are texts, columns are videos.
+        text_video_ids: Shape (B,), int64 id of the video of each text.
+        video_ids: Shape (V,), int64. May hold videos without a text.
+
+    Returns:
+        The counts of the B texts.
+
+    Raises:
+        ValueError: See :func:`place_by_id`.
+    """
+    return place_by_id(scores, text_video_ids, video_ids)
+
+
+def video_to_text(
+    scores: Tensor, text_video_ids: Tensor, video_ids: Tensor
+) -> Placement:
+    """Place every video that has a text among the groups of captions.
+
+    Args:
+        scores: Shape (B, V), rows are texts, columns are videos.
+        text_video_ids: Shape (B,), int64 id of the video of each text.
+        video_ids: Shape (V,), int64. Videos without a text are no queries.
+
+    Returns:
+        The counts of the videos that have a text, in column order.
+
+    Raises:
+        ValueError: See :func:`place_by_id`.
+    """
+    check_finite(scores)
+    asked = torch.isin(video_ids, text_video_ids).nonzero().squeeze(1)
+    columns = max(1, BLOCK_CELLS // max(1, len(scores)))
+    blocks = []
+    for part in asked.split(columns):
+        best, groups = best_of_groups(scores[:, part], text_video_ids)
+        blocks.append(place_by_id(best.T, video_ids[part], groups))
+    return _join(blocks)
+
+
+def both_directions(
+    scores: Tensor,
+    text_video_ids: Tensor,
+    video_ids: Tensor,
+    topk: Sequence[int] = (1, 5, 10),
+    ties: TiePolicy = 'expected',
+) -> dict[str, float]:
+    """Recall, median and mean rank in both directions.
+
+    Args:
+        scores: Shape (B, V), rows are texts, columns are videos.
+        text_video_ids: Shape (B,), int64 id of the video of each text.
+        video_ids: Shape (V,), int64.
+        topk: The k of each recall.
+        ties: See :func:`mmtvr.evaluation.ranking.ranks`.
+
+    Returns:
+        ``R1, R5, R10, MdR, MnR`` of text to video and the same with the
+        prefix ``v2t_``; recalls in 0..100.
+
+    Raises:
+        ValueError: See :func:`place_by_id`.
+    """
+    asked = scores, text_video_ids, video_ids
+    report = summarise(text_to_video(*asked), topk, ties)
+    back = summarise(video_to_text(*asked), topk, ties)
+    return report | {f'v2t_{name}': value for name, value in back.items()}
+
+
+def _join(blocks: Sequence[Placement]) -> Placement:
+    if not blocks:
+        return Placement(*(torch.zeros(0, dtype=torch.int64),) * 3)
+    return Placement(
+        *(torch.cat(field) for field in zip(*blocks, strict=True))
+    )
+
+
+class SortedTable(NamedTuple):
+    """Q queries over N items in falling order of score.
+
+    An item stands in a group of items with its score. ``place`` counts items
+    from 1 over the whole list, ``inside`` within the group.
+
+    Attributes:
+        place: Shape (N,), float64.
+        inside: Shape (Q, N), float64.
+        size: Shape (Q, N), items of the group.
+        right: Shape (Q, N), right answers of the group.
+        right_before: Shape (Q, N), right answers before the group.
+        right_total: Shape (Q,), right answers of the query.
+    """
+
+    place: Tensor
+    inside: Tensor
+    size: Tensor
+    right: Tensor
+    right_before: Tensor
+    right_total: Tensor
+
+
+def sort_table(scores: Tensor, match: Tensor) -> SortedTable:
+    """Sort the items of each query.
+
+    Args:
+        scores: Shape (Q, N), floating point, finite. Higher is better.
+        match: Shape (Q, N), bool, True where the item answers the query.
+
+    Returns:
+        The sorted table.
+    """
+    values, order = scores.sort(dim=1, descending=True)
+    hit = match.gather(1, order).double()
+    count = values.shape[1]
+    index = torch.arange(count, device=values.device)
+    changes = values[:, 1:] != values[:, :-1]
+    edge = changes.new_ones(len(values), 1)
+    begins = torch.cat([edge, changes], 1)
+    ends = torch.cat([changes, edge], 1)
+    first = torch.where(begins, index, 0).cummax(1).values
+    last = torch.where(ends, index, count).flip(1).cummin(1).values.flip(1)
+    total = torch.cat([hit.new_zeros(len(hit), 1), hit.cumsum(1)], 1)
+    before = total.gather(1, first)
+    return SortedTable(
+        place=(index + 1).double(),
+        inside=(index - first + 1).double(),
+        size=(last - first + 1).double(),
+        right=total.gather(1, last + 1) - before,
+        right_before=before,
+        right_total=total[:, -1],
+    )
+
+
+def relevance(table: SortedTable, ties: TiePolicy) -> Tensor:
+    """Probability that a right answer stands at each place.
+
+    Args:
+        table: Sorted queries.
+        ties: See :func:`mmtvr.evaluation.ranking.ranks`.
+
+    Returns:
+        Shape (Q, N), float64; 0 or 1 unless ``ties`` is ``expected``.
+
+    Raises:
+        ValueError: Unknown policy.
+    """
+    if ties == 'optimistic':
+        return (table.inside <= table.right).double()
+    if ties == 'pessimistic':
+        return (table.inside > table.size - table.right).double()
+    if ties == 'expected':
+        return table.right / table.size
+    raise ValueError(f'ties must be one of {TIE_POLICIES}, got {ties!r}')
+
+
+def average_precision(
+    scores: Tensor, match: Tensor, ties: TiePolicy = 'expected'
+) -> Tensor:
+    """Mean precision at the places of the right answers.
+
+    With ``expected`` ties the mean over all orders of tied items (McSherry
+    and Najork, ECIR 2008).
+
+    Args:
+        scores: Shape (Q, N), floating point.
+        match: Shape (Q, N), bool, at least one True in each row.
+        ties: See :func:`mmtvr.evaluation.ranking.ranks`.
+
+    Returns:
+        Shape (Q,), float64, in 0..1.
+
+    Raises:
+        ValueError: A score is not finite.
+    """
+    check_finite(scores)
+    table = sort_table(scores, match)
+    here = relevance(table, ties)
+    if ties == 'expected':
+        others = (table.inside - 1) * (table.right - 1)
+        so_far = 1 + others / (table.size - 1).clamp(min=1)
+    elif ties == 'optimistic':
+        so_far = table.inside
+    else:
+        so_far = table.inside - (table.size - table.right)
+    precision = (table.right_before + so_far) / table.place
+    return (here * precision).sum(1) / table.right_total
+
+
+def ndcg(
+    scores: Tensor, match: Tensor, k: int = 10, ties: TiePolicy = 'expected'
+) -> Tensor:
+    """Normalised discounted cumulative gain at k, with gains of 0 and 1.
+
+    Args:
+        scores: Shape (Q, N), floating point.
+        match: Shape (Q, N), bool, at least one True in each row.
+        k: Length of the result list.
+        ties: See :func:`mmtvr.evaluation.ranking.ranks`.
+
+    Returns:
+        Shape (Q,), float64, in 0..1.
+
+    Raises:
+        ValueError: A score is not finite.
+    """
+    check_finite(scores)
+    table = sort_table(scores, match)
+    discount = 1 / (table.place + 1).log2()
+    discount = torch.where(table.place <= k, discount, 0.0)
+    gain = (relevance(table, ties) * discount).sum(1)
+    ideal = discount.cumsum(0)[table.right_total.long() - 1]
+    return gain / ideal
+
+
+def summarise_graded(
+    scores: Tensor,
+    query_ids: Tensor,
+    item_ids: Tensor,
+    ties: TiePolicy = 'expected',
+    block_cells: int = 2**22,
+) -> dict[str, Tensor]:
+    """Both measures of many queries, in blocks of rows.
+
+    Args:
+        scores: Shape (Q, N), floating point.
+        query_ids: Shape (Q,), int64.
+        item_ids: Shape (N,), int64. Items with the id of a query answer it.
+        ties: See :func:`mmtvr.evaluation.ranking.ranks`.
+        block_cells: Scores of one block.
+
+    Returns:
+        ``mAP`` and ``NDCG10`` of each query, (Q,) float64, in 0..100.
+    """
+    rows = max(1, block_cells // max(1, len(item_ids)))
+    found: dict[str, Sequence[Tensor]] = {'mAP': [], 'NDCG10': []}
+    blocks = zip(scores.split(rows), query_ids.split(rows), strict=True)
+    for part, ids in blocks:
+        match = ids[:, None] == item_ids
+        found['mAP'].append(100 * average_precision(part, match, ties))
+        found['NDCG10'].append(100 * ndcg(part, match, 10, ties))
+    return {name: torch.cat(values) for name, values in found.items()}
+
+
+def mean(values: Tensor) -> float:
+    """Exact mean, the same in any order.
+
+    Args:
+        values: Shape (Q,), Q at least 1.
+
+    Returns:
+        The mean.
+    """
+    return math.fsum(values.tolist()) / len(values)
+
+
+RESAMPLES = 1000
+BATCH = 50
+
+
+def bootstrap_interval(
+    values: Tensor, statistic: str = 'mean', confidence: float = 0.95
+) -> tuple[float, float]:
+    """Percentile bootstrap over queries, always with the same seed.
+
+    Args:
+        values: Shape (Q,), a value per query: its rank, or 0 to 100 for a
+            recall.
+        statistic: ``'mean'`` or ``'median'``.
+        confidence: Share of resamples that the interval holds.
+
+    Returns:
+        Lower and upper end; both the value itself for a single query or equal
+        values.
+
+    Raises:
+        ValueError: Unknown statistic.
+    """
+    functions = {'mean': np.mean, 'median': np.median}
+    if statistic not in functions:
+        raise ValueError(
+            f'statistic must be one of {sorted(functions)}, got {statistic!r}'
+        )
+    sample = values.double().numpy()
+    if len(sample) < 2 or np.ptp(sample) == 0:
+        return float(sample[0]), float(sample[0])
+    found = bootstrap(
+        (sample,),
+        functions[statistic],
+        confidence_level=confidence,
+        n_resamples=RESAMPLES,
+        batch=BATCH,
+        method='percentile',
+        rng=np.random.default_rng(0),
+    )
+    interval = found.confidence_interval
+    return float(interval.low), float(interval.high)

@@ -1,28 +1,97 @@
-"""A whole evaluation: raw scores first, then each rescoring in its own row."""
+"""A whole evaluation: raw scores first, each rescoring in its own row."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 from torch import Tensor
 
-from mmtvr.evaluation.directions import (
-    best_of_groups,
-    place_by_id,
-    text_to_video,
-    video_to_text,
-)
-from mmtvr.evaluation.graded import mean, summarise_graded
-from mmtvr.evaluation.intervals import bootstrap_interval
 from mmtvr.evaluation.ranking import (
     TIE_POLICIES,
     Placement,
     TiePolicy,
+    best_of_groups,
+    bootstrap_interval,
     hits,
+    mean,
+    place_by_id,
     ranks,
     summarise,
+    summarise_graded,
+    text_to_video,
+    video_to_text,
 )
-from mmtvr.evaluation.report_parts import DirectionReport, Report, ReportRow
+
+
+@dataclass
+class DirectionReport:
+    """Results of one direction.
+
+    Attributes:
+        queries: Number of queries.
+        items: Number of items that are ranked.
+        measures: ``R1``, ``R5``, ``R10``, ``R50``, ``mAP`` and ``NDCG10`` in
+            0..100, ``MdR`` and ``MnR`` from 1.
+        intervals: 95 % bootstrap interval of each measure.
+        tie_share: Share of queries whose answer ties with a wrong item.
+        policies: The measures of all three tie policies where they differ.
+    """
+
+    queries: int
+    items: int
+    measures: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
+    tie_share: float
+    policies: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass
+class ReportRow:
+    """Results of the raw or of one kind of rescored scores.
+
+    Attributes:
+        label: ``'raw'`` or the label of the rescoring.
+        needs_all_queries: Whether all test queries are needed at once.
+        t2v: Text to video.
+        v2t: Video to text.
+        RSum: Sum of R@1, R@5 and R@10 of both directions.
+    """
+
+    label: str
+    needs_all_queries: bool
+    t2v: DirectionReport
+    v2t: DirectionReport
+    RSum: float = 0.0
+
+    def __post_init__(self) -> None:
+        both = (self.t2v.measures, self.v2t.measures)
+        self.RSum = sum(each[f'R{k}'] for each in both for k in (1, 5, 10))
+
+
+@dataclass
+class Report:
+    """What an evaluation found.
+
+    Attributes:
+        about: Facts that stand above the numbers: protocol, ceiling, decoder,
+            frame sampling and the like.
+        ties: The policy of the measures.
+        rows: Raw first.
+    """
+
+    about: dict[str, str]
+    ties: str
+    rows: list[ReportRow]
+
+    def as_dict(self) -> dict:
+        """Plain numbers, lists and dicts, for JSON."""
+        return asdict(self)
+
 
 TOPK = (1, 5, 10, 50)
 DIRECTIONS = ('t2v', 'v2t')
@@ -128,7 +197,7 @@ def evaluate(
     """Evaluate one direction.
 
     From video to text, recall and rank ask for the first *video* whose best
-    caption answers (see :mod:`mmtvr.evaluation.directions`); mAP and NDCG look
+    caption answers (see :mod:`mmtvr.evaluation.ranking`); mAP and NDCG look
     at all captions as they are. A rescoring works on what is ranked: all texts
     from text to video, the best caption of each video in the other direction.
 
@@ -189,3 +258,125 @@ def _intervals(values: Mapping[str, Tensor]) -> dict[str, tuple]:
         name: bootstrap_interval(each, 'median' if name == 'MdR' else 'mean')
         for name, each in values.items()
     }
+
+
+NAMES = {
+    'R1': 'R@1',
+    'R5': 'R@5',
+    'R10': 'R@10',
+    'R50': 'R@50',
+    'MdR': 'MdR',
+    'MnR': 'MnR',
+    'mAP': 'mAP',
+    'NDCG10': 'NDCG@10',
+}
+TITLES = {'t2v': 'text to video', 'v2t': 'video to text'}
+CELL = 13
+
+
+def to_text(report: Report) -> str:
+    """Write a report in columns.
+
+    Args:
+        report: The report.
+
+    Returns:
+        Lines of text: the facts, then per row and direction a line of values
+        and one of their 95 % intervals.
+    """
+    width = max([len(name) for name in report.about], default=0)
+    lines = [
+        f'{name:<{width}}  {value}' for name, value in report.about.items()
+    ]
+    lines += [
+        '',
+        ' ' * CELL + ''.join(f'{name:>{CELL}}' for name in NAMES.values()),
+    ]
+    for row in report.rows:
+        lines += ['', _head(row)]
+        for direction, title in TITLES.items():
+            lines += _direction(title, getattr(row, direction))
+    lines += [
+        '',
+        f'Ties: {report.ties}. In brackets 95 % bootstrap intervals.',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def _head(row: ReportRow) -> str:
+    needs = 'yes' if row.needs_all_queries else 'no'
+    return (
+        f'{row.label}   RSum {row.RSum:.1f}   '
+        f'needs all test queries at once: {needs}'
+    )
+
+
+def _direction(title: str, report: DirectionReport) -> list[str]:
+    lines = [_format_values(title, report.measures)]
+    intervals = [
+        '[{:.1f}, {:.1f}]'.format(*report.intervals[name]) for name in NAMES
+    ]
+    lines.append(' ' * CELL + ''.join(f'{x:>{CELL}}' for x in intervals))
+    facts = (
+        f'{report.queries:,} queries, {report.items:,} items, '
+        f'{report.tie_share:.1%} of the queries tie'
+    )
+    lines += [f'  {facts}'] if not report.policies else [f'  {facts}:']
+    lines += [
+        _format_values(f'  {policy}', measures)
+        for policy, measures in report.policies.items()
+    ]
+    return lines
+
+
+def _format_values(title: str, measures: dict[str, float]) -> str:
+    cells = [
+        f'{measures[name]:.2f}' if name in measures else '' for name in NAMES
+    ]
+    return f'{title:<{CELL}}' + ''.join(f'{x:>{CELL}}' for x in cells)
+
+
+BINS = 40
+PLOT_TITLES = {'t2v': 'text to video', 'v2t': 'video to text'}
+
+
+def draw_ranks(path: Path, ranks: Mapping[str, Tensor], title: str) -> None:
+    """Draw a histogram of ranks and the recall at every k.
+
+    Args:
+        path: The picture, for example a PNG.
+        ranks: Direction (``t2v``, ``v2t``) to the rank of each query, (Q,),
+            from 1.
+        title: What was evaluated.
+    """
+    figure = Figure(figsize=(10, 4), layout='constrained')
+    histogram, curve = figure.subplots(1, 2)
+    last = max(float(each.max()) for each in ranks.values())
+    edges = np.unique(np.geomspace(1, last + 1, BINS).round()) - 0.5
+    for name, each in ranks.items():
+        values = np.sort(each.numpy())
+        histogram.hist(
+            values,
+            edges,
+            weights=np.full(len(values), 100 / len(values)),
+            histtype='step',
+            linewidth=1.5,
+            label=PLOT_TITLES[name],
+        )
+        share = 100 * np.arange(1, len(values) + 1) / len(values)
+        curve.step(
+            [*values, last],
+            [*share, 100],
+            where='post',
+            label=PLOT_TITLES[name],
+        )
+    for axes in (histogram, curve):
+        axes.set_xscale('log')
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.grid(alpha=0.4)
+    histogram.set(xlabel='rank of the right answer', ylabel='queries (%)')
+    curve.set(xlabel='k', ylabel='recall at k (%)', ylim=(0, 101))
+    curve.legend(loc='lower right')
+    # File names may hold a $, which would begin a formula.
+    figure.suptitle(title, parse_math=False)
+    figure.savefig(path, dpi=120)

@@ -1,11 +1,14 @@
 """Contrastive losses: pure functions of ``sim`` and ``match``, and classes."""
 
-from .hard_negative_nce import HardNegativeNCELoss, hard_negative_nce
-from .info_nce import InfoNCELoss, info_nce
-from .match import positive_pairs
-from .max_margin import MaxMarginLoss, max_margin
-from .neg_nce import NegNCELoss, neg_nce
-from .sigmoid import SigmoidLoss, sigmoid_contrast
+from mmtvr.losses.hard_negative_nce import (
+    HardNegativeNCELoss,
+    hard_negative_nce,
+)
+from mmtvr.losses.info_nce import InfoNCELoss, info_nce
+from mmtvr.losses.match import positive_pairs
+from mmtvr.losses.max_margin import MaxMarginLoss, max_margin
+from mmtvr.losses.neg_nce import NegNCELoss, neg_nce
+from mmtvr.losses.sigmoid import SigmoidLoss, sigmoid_contrast
 
 __all__ = [
     'HardNegativeNCELoss',

@@ -5,10 +5,9 @@ import math
 import torch
 from torch import Tensor, finfo, nn
 
+from mmtvr.losses.match import mean_over_queries, positive_pairs
 from mmtvr.ops import wide_dtype
 from mmtvr.registry import MODELS
-
-from .match import mean_over_queries, positive_pairs
 
 
 def hard_negative_nce(

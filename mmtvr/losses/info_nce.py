@@ -3,10 +3,9 @@
 from torch import Tensor, finfo, nn
 from torch.nn.functional import logsigmoid
 
+from mmtvr.losses.match import mean_over_queries, positive_pairs
 from mmtvr.ops import wide_dtype
 from mmtvr.registry import MODELS
-
-from .match import mean_over_queries, positive_pairs
 
 
 def info_nce(

@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from mmtvr.losses.match import positive_pairs
 from mmtvr.ops import wide_dtype
 from mmtvr.registry import MODELS
-
-from .match import positive_pairs
 
 NEGATIVES = ('all', 'hardest')
 

@@ -3,11 +3,10 @@
 import torch
 from torch import Tensor, finfo, nn
 
+from mmtvr.losses.info_nce import row_cross_entropy
+from mmtvr.losses.match import positive_pairs
 from mmtvr.ops import wide_dtype
 from mmtvr.registry import MODELS
-
-from .info_nce import row_cross_entropy
-from .match import positive_pairs
 
 
 def neg_nce(

@@ -4,10 +4,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import logsigmoid
 
+from mmtvr.losses.match import positive_pairs
 from mmtvr.ops import wide_dtype
 from mmtvr.registry import MODELS
-
-from .match import positive_pairs
 
 
 def sigmoid_contrast(

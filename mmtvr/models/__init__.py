@@ -1,17 +1,21 @@
 """Encoders, temporal modules, heads and the retriever that joins them."""
 
-from .data_preprocessor import TextVideoPreprocessor
-from .encoders import BackboneFrameEncoder, CLIPFrameEncoder, CLIPTextEncoder
-from .heads import (
+from mmtvr.models.encoders import (
+    BackboneFrameEncoder,
+    CLIPFrameEncoder,
+    CLIPTextEncoder,
+)
+from mmtvr.models.heads import (
     CosineHead,
     DMAEHead,
     TokenWiseHead,
     XCLIPHead,
     XPoolHead,
 )
-from .partial_order import TPMCLLoss
-from .retriever import TextVideoRetriever
-from .temporal import FrameTransformer
+from mmtvr.models.partial_order import TPMCLLoss
+from mmtvr.models.preprocessor import TextVideoPreprocessor
+from mmtvr.models.retriever import TextVideoRetriever
+from mmtvr.models.temporal import FrameTransformer
 
 __all__ = [
     'BackboneFrameEncoder',

@@ -1,10 +1,10 @@
 """Pure tensor functions that heads and losses share."""
 
-from .max_similarity import Neighbours
-from .pair_blocks import text_blocks
-from .precision import autocast_off, full_precision, wide_dtype
-from .token_similarity import (
+from mmtvr.ops.precision import autocast_off, full_precision, wide_dtype
+from mmtvr.ops.similarity import (
+    Neighbours,
     nearest_frames,
+    text_blocks,
     token_directions,
     token_similarity,
 )

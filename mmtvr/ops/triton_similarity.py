@@ -1,24 +1,456 @@
 """Max-similarity on a GPU: one Triton kernel forward, two backward.
 
-A program holds the products of a tile of texts and videos in registers, finds
-both maxima there and writes scores and the numbers of the best tokens, a byte
-each. Backward rebuilds the slopes of a tile from these numbers on the fly.
+Opt-in: importing this module needs Triton.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import triton
+import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .triton_backward import give_frames, give_words
-from .triton_forward import compare_tiles
-from .triton_tiles import choose_precision, choose_tile
+# ruff: noqa: ANN001, ANN201, ANN202, D103, N803 (a kernel has pointers and constants for arguments)
+
+
+MOST_TOKENS = 128
+
+
+class Tile(NamedTuple):
+    """How tokens are laid out in a tile of products.
+
+    Attributes:
+        texts: Texts of a tile.
+        words: Words of a text, a power of 2.
+        videos: Videos of a tile.
+        frames: Frames of a video, a power of 2.
+    """
+
+    texts: int
+    words: int
+    videos: int
+    frames: int
+
+
+def fits(words: Tensor, frames: Tensor) -> bool:
+    """Whether a text and a video have few enough tokens for one tile.
+
+    Args:
+        words: Shape (B, L, D).
+        frames: Shape (V, T, D).
+
+    Returns:
+        True if neither has more than 128 tokens.
+    """
+    return max(words.shape[1], frames.shape[1]) <= MOST_TOKENS
+
+
+def choose_tile(words: Tensor, frames: Tensor) -> Tile:
+    """Choose the largest tile that the shared memory of small GPUs holds.
+
+    Args:
+        words: Shape (B, L, D).
+        frames: Shape (V, T, D), the type of ``words``.
+
+    Returns:
+        A tile of at most 128 x 128 tokens, 64 x 64 in float32.
+    """
+    side = MOST_TOKENS if words.element_size() == 2 else MOST_TOKENS // 2
+    length = triton.next_power_of_2(words.shape[1])
+    size = triton.next_power_of_2(frames.shape[1])
+    return Tile(max(1, side // length), length, max(1, side // size), size)
+
+
+def choose_precision() -> str:
+    """Tell what float32 is multiplied in, by PyTorch's own setting.
+
+    Returns:
+        A value of Triton's ``input_precision``.
+    """
+    return 'tf32' if torch.backends.cuda.matmul.allow_tf32 else 'ieee'
+
+
+@triton.jit
+def place_tokens(
+    block: tl.constexpr, size: tl.constexpr, tile, count, length, mask
+):  # pragma: no cover
+    """Rows of the tokens of a tile in memory, and which of them are real."""
+    place = tl.arange(0, block * size)
+    item = tile * block + place // size
+    token = place % size
+    row = item * length + token
+    inside = (item < count) & (token < length)
+    real = tl.load(mask + row, mask=inside, other=0) != 0
+    return row, real
+
+
+# ruff: noqa: ANN001, ANN201, ANN202, D103, N803 (a kernel has pointers and constants for arguments)
+
+
+FAR_BELOW = tl.constexpr(-1e15)
+
+
+@triton.jit
+def compare_tiles(
+    words,
+    frames,
+    word_mask,
+    frame_mask,
+    word_weight,
+    frame_weight,
+    factor,
+    index,
+    of_words,
+    of_frames,
+    best_frame,
+    best_word,
+    texts,
+    videos,
+    length,
+    size,
+    width,
+    PRECISION: tl.constexpr,
+    HAS_SECOND: tl.constexpr,
+    KEEP: tl.constexpr,
+    BB: tl.constexpr,
+    LP: tl.constexpr,
+    BV: tl.constexpr,
+    TP: tl.constexpr,
+    BK: tl.constexpr,
+):  # pragma: no cover
+    top = tl.program_id(0)
+    left = tl.program_id(1)
+    row, real_row = place_tokens(BB, LP, top, texts, length, word_mask)
+    column, real_column = place_tokens(BV, TP, left, videos, size, frame_mask)
+    product = tl.zeros((BB * LP, BV * TP), tl.float32)
+    for start in range(0, width, BK):
+        depth = start + tl.arange(0, BK)
+        inside = depth < width
+        a = tl.load(
+            words + row[:, None].to(tl.int64) * width + depth[None, :],
+            mask=real_row[:, None] & inside[None, :],
+            other=0.0,
+        )
+        b = tl.load(
+            frames + column[:, None].to(tl.int64) * width + depth[None, :],
+            mask=real_column[:, None] & inside[None, :],
+            other=0.0,
+        )
+        product = tl.dot(a, tl.trans(b), product, input_precision=PRECISION)
+    product = tl.where(
+        real_row[:, None] & real_column[None, :], product, FAR_BELOW
+    )
+    product = tl.reshape(product, (BB, LP, BV, TP))
+    text = top * BB + tl.arange(0, BB)
+    word = tl.arange(0, LP)
+    video = left * BV + tl.arange(0, BV)
+    frame = tl.arange(0, TP)
+    word_inside = (text < texts)[:, None] & (word < length)[None, :]
+    frame_inside = (video < videos)[:, None] & (frame < size)[None, :]
+
+    score, best = tl.max(product, axis=3, return_indices=True)
+    if HAS_SECOND:
+        cell = video[None, None, :] * size + best
+        real = (video < videos)[None, None, :]
+        other = tl.load(index + cell, mask=real, other=0)
+        hit = frame[None, None, None, :] == other[:, :, :, None]
+        second = tl.sum(tl.where(hit, product, 0.0), axis=3)
+        score += tl.load(factor + cell, mask=real, other=0.0) * second
+    weight = tl.load(
+        word_weight + text[:, None] * length + word[None, :],
+        mask=word_inside,
+        other=0.0,
+    )
+    pair = text[:, None].to(tl.int64) * videos + video[None, :]
+    pair_inside = (text < texts)[:, None] & (video < videos)[None, :]
+    tl.store(
+        of_words + pair,
+        tl.sum(weight[:, :, None] * score, axis=1),
+        mask=pair_inside,
+    )
+    if KEEP:
+        tl.store(
+            best_frame
+            + ((text[:, None].to(tl.int64) * length + word[None, :]) * videos)[
+                :, :, None
+            ]
+            + video[None, None, :],
+            best.to(tl.uint8),
+            mask=word_inside[:, :, None] & (video < videos)[None, None, :],
+        )
+
+    score, best = tl.max(product, axis=1, return_indices=True)
+    weight = tl.load(
+        frame_weight + video[:, None] * size + frame[None, :],
+        mask=frame_inside,
+        other=0.0,
+    )
+    tl.store(
+        of_frames + pair,
+        tl.sum(weight[None, :, :] * score, axis=2),
+        mask=pair_inside,
+    )
+    if KEEP:
+        tl.store(
+            best_word + pair[:, :, None] * size + frame[None, None, :],
+            best.to(tl.uint8),
+            mask=(text < texts)[:, None, None] & frame_inside[None, :, :],
+        )
+
+
+# ruff: noqa: ANN001, ANN201, ANN202, D103, N803 (a kernel has pointers and constants for arguments)
+
+
+@triton.jit
+def slope_of_words(
+    best_frame,
+    word_weight,
+    grad,
+    top,
+    left,
+    texts,
+    videos,
+    length,
+    BB: tl.constexpr,
+    LP: tl.constexpr,
+    BV: tl.constexpr,
+):  # pragma: no cover
+    """What each word gives its best frame: number and slope, (BB, LP, BV)."""
+    text = top * BB + tl.arange(0, BB)
+    word = tl.arange(0, LP)
+    video = left * BV + tl.arange(0, BV)
+    inside = (text < texts)[:, None] & (word < length)[None, :]
+    row = text[:, None].to(tl.int64) * length + word[None, :]
+    weight = tl.load(word_weight + row, mask=inside, other=0.0)
+    slope = tl.load(
+        grad + text[:, None].to(tl.int64) * videos + video[None, :],
+        mask=(text < texts)[:, None] & (video < videos)[None, :],
+        other=0.0,
+    )
+    best = tl.load(
+        best_frame + row[:, :, None] * videos + video[None, None, :],
+        mask=inside[:, :, None] & (video < videos)[None, None, :],
+        other=0,
+    ).to(tl.int32)
+    return best, weight[:, :, None] * slope[:, None, :]
+
+
+@triton.jit
+def slope_of_frames(
+    best_word,
+    frame_weight,
+    grad,
+    top,
+    left,
+    texts,
+    videos,
+    size,
+    BB: tl.constexpr,
+    BV: tl.constexpr,
+    TP: tl.constexpr,
+):  # pragma: no cover
+    """What each frame gives its best word: number and slope, (BB, BV, TP)."""
+    text = top * BB + tl.arange(0, BB)
+    video = left * BV + tl.arange(0, BV)
+    frame = tl.arange(0, TP)
+    inside = (video < videos)[:, None] & (frame < size)[None, :]
+    weight = tl.load(
+        frame_weight + video[:, None] * size + frame[None, :],
+        mask=inside,
+        other=0.0,
+    )
+    pair = text[:, None].to(tl.int64) * videos + video[None, :]
+    slope = tl.load(
+        grad + pair,
+        mask=(text < texts)[:, None] & (video < videos)[None, :],
+        other=0.0,
+    )
+    best = tl.load(
+        best_word + pair[:, :, None] * size + frame[None, None, :],
+        mask=(text < texts)[:, None, None] & inside[None, :, :],
+        other=0,
+    ).to(tl.int32)
+    return best, slope[:, :, None] * weight[None, :, :]
+
+
+# ruff: noqa: ANN001, ANN201, ANN202, D103, N803 (a kernel has pointers and constants for arguments)
+
+
+@triton.jit
+def give_words(
+    frames,
+    frame_mask,
+    word_weight,
+    frame_weight,
+    factor,
+    index,
+    best_frame,
+    best_word,
+    grad_words,
+    grad_frames,
+    to_words,
+    texts,
+    videos,
+    length,
+    size,
+    width,
+    PRECISION: tl.constexpr,
+    HAS_SECOND: tl.constexpr,
+    BB: tl.constexpr,
+    LP: tl.constexpr,
+    BV: tl.constexpr,
+    TP: tl.constexpr,
+    BD: tl.constexpr,
+):  # pragma: no cover
+    top = tl.program_id(0)
+    depth = tl.program_id(1) * BD + tl.arange(0, BD)
+    word = tl.arange(0, LP)
+    frame = tl.arange(0, TP)
+    total = tl.zeros((BB * LP, BD), tl.float32)
+    for left in range(0, tl.cdiv(videos, BV)):
+        best, slope = slope_of_words(
+            best_frame,
+            word_weight,
+            grad_words,
+            top,
+            left,
+            texts,
+            videos,
+            length,
+            BB,
+            LP,
+            BV,
+        )
+        hit = best[:, :, :, None] == frame[None, None, None, :]
+        slopes = tl.where(hit, slope[:, :, :, None], 0.0)
+        if HAS_SECOND:
+            video = left * BV + tl.arange(0, BV)
+            real = (video < videos)[None, None, :]
+            cell = video[None, None, :] * size + best
+            other = tl.load(index + cell, mask=real, other=0)
+            share = tl.load(factor + cell, mask=real, other=0.0) * slope
+            hit = other[:, :, :, None] == frame[None, None, None, :]
+            slopes += tl.where(hit, share[:, :, :, None], 0.0)
+        best, slope = slope_of_frames(
+            best_word,
+            frame_weight,
+            grad_frames,
+            top,
+            left,
+            texts,
+            videos,
+            size,
+            BB,
+            BV,
+            TP,
+        )
+        hit = best[:, None, :, :] == word[None, :, None, None]
+        slopes += tl.where(hit, slope[:, None, :, :], 0.0)
+        column, real_column = place_tokens(
+            BV, TP, left, videos, size, frame_mask
+        )
+        b = tl.load(
+            frames + column[:, None].to(tl.int64) * width + depth[None, :],
+            mask=real_column[:, None] & (depth < width)[None, :],
+            other=0.0,
+        )
+        a = tl.reshape(slopes, (BB * LP, BV * TP)).to(b.dtype)
+        total = tl.dot(a, b, total, input_precision=PRECISION)
+    place = tl.arange(0, BB * LP)
+    text = top * BB + place // LP
+    inside = (text < texts) & (place % LP < length)
+    row = text.to(tl.int64) * length + place % LP
+    tl.store(
+        to_words + row[:, None] * width + depth[None, :],
+        total.to(to_words.dtype.element_ty),
+        mask=inside[:, None] & (depth < width)[None, :],
+    )
+
+
+@triton.jit
+def give_frames(
+    words,
+    word_mask,
+    word_weight,
+    frame_weight,
+    best_frame,
+    best_word,
+    grad_words,
+    grad_frames,
+    by_best,
+    by_word,
+    texts,
+    videos,
+    length,
+    size,
+    width,
+    PRECISION: tl.constexpr,
+    BB: tl.constexpr,
+    LP: tl.constexpr,
+    BV: tl.constexpr,
+    TP: tl.constexpr,
+    BD: tl.constexpr,
+):  # pragma: no cover
+    left = tl.program_id(0)
+    depth = tl.program_id(1) * BD + tl.arange(0, BD)
+    word = tl.arange(0, LP)
+    frame = tl.arange(0, TP)
+    of_best = tl.zeros((BV * TP, BD), tl.float32)
+    of_word = tl.zeros((BV * TP, BD), tl.float32)
+    for top in range(0, tl.cdiv(texts, BB)):
+        row, real_row = place_tokens(BB, LP, top, texts, length, word_mask)
+        b = tl.load(
+            words + row[:, None].to(tl.int64) * width + depth[None, :],
+            mask=real_row[:, None] & (depth < width)[None, :],
+            other=0.0,
+        )
+        best, slope = slope_of_words(
+            best_frame,
+            word_weight,
+            grad_words,
+            top,
+            left,
+            texts,
+            videos,
+            length,
+            BB,
+            LP,
+            BV,
+        )
+        hit = best[:, :, :, None] == frame[None, None, None, :]
+        slopes = tl.where(hit, slope[:, :, :, None], 0.0)
+        a = tl.reshape(slopes, (BB * LP, BV * TP)).to(b.dtype)
+        of_best = tl.dot(tl.trans(a), b, of_best, input_precision=PRECISION)
+        best, slope = slope_of_frames(
+            best_word,
+            frame_weight,
+            grad_frames,
+            top,
+            left,
+            texts,
+            videos,
+            size,
+            BB,
+            BV,
+            TP,
+        )
+        hit = best[:, None, :, :] == word[None, :, None, None]
+        slopes = tl.where(hit, slope[:, None, :, :], 0.0)
+        a = tl.reshape(slopes, (BB * LP, BV * TP)).to(b.dtype)
+        of_word = tl.dot(tl.trans(a), b, of_word, input_precision=PRECISION)
+    place = tl.arange(0, BV * TP)
+    video = left * BV + place // TP
+    inside = (video < videos) & (place % TP < size)
+    column = video.to(tl.int64) * size + place % TP
+    place = column[:, None] * width + depth[None, :]
+    mask = inside[:, None] & (depth < width)[None, :]
+    tl.store(by_best + place, of_best, mask=mask)
+    tl.store(by_word + place, of_word, mask=mask)
 
 
 class TritonMaxSimilarity(torch.autograd.Function):
-    """:func:`mmtvr.ops.max_similarity.max_similarity` for fixed weights.
+    """:func:`mmtvr.ops.similarity.max_similarity` for fixed weights.
 
     Tokens in half precision are multiplied as they are and summed in float32;
     slopes are rounded to their type before the products of backward.

@@ -19,7 +19,7 @@ FRAMES_SHOWN = 3
 WAITING_PLACES = (
     'torch/distributed/',
     'torch/autograd/graph.py',
-    'mmtvr/distributed.py',
+    'mmtvr/distributed/gather.py',
 )
 
 

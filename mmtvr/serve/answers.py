@@ -5,12 +5,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from mmtvr.explanation import Explanation
-from mmtvr.search.records import FileEntry
-from mmtvr.search.results import SearchResult, WordMoment
-from mmtvr.search.two_stages import search_similar, to_features
-from mmtvr.serve.errors import NotIndexedError, PageError
+from mmtvr.search.query import (
+    SearchResult,
+    WordMoment,
+    search_similar,
+    to_features,
+)
+from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.library import Library, display_name
-from mmtvr.serve.preview import preview_start
+from mmtvr.serve.requests import NotIndexedError, PageError
+from mmtvr.serve.thumbnails import preview_start
 
 # What browsers open; if they cannot decode it after all, they go on with the
 # preview.

@@ -6,12 +6,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from mmtvr.search.results import VideoExplanation
+from mmtvr.search.query import VideoExplanation
 from mmtvr.serve.answers import Answers
-from mmtvr.serve.errors import PageError
-from mmtvr.serve.lane import Lane
 from mmtvr.serve.library import display_name
-from mmtvr.serve.requests import read_count, read_query
+from mmtvr.serve.requests import Lane, PageError, read_count, read_query
 
 
 class Api:

@@ -1,35 +1,124 @@
-"""The whole page as one ASGI application."""
+"""The whole page as one ASGI application, with its guards."""
 
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from mmengine.logging import print_log
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mmtvr.datasets.readers import get_reader
 from mmtvr.errors import SetupError
 from mmtvr.serve.answers import Answers
 from mmtvr.serve.api import Api
-from mmtvr.serve.disk_cache import DiskCache
-from mmtvr.serve.errors import PageError
-from mmtvr.serve.guards import KnownHosts, SafeHeaders
-from mmtvr.serve.lane import Lane
 from mmtvr.serve.library import Library
 from mmtvr.serve.media import Media
 from mmtvr.serve.pages import Pages
-from mmtvr.serve.pictures import Pictures
+from mmtvr.serve.requests import Lane, PageError
+from mmtvr.serve.thumbnails import DiskCache, Pictures
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.supervised_reader import supervise
+
+POLICY = '; '.join(
+    (
+        "default-src 'self'",
+        "object-src 'none'",
+        "base-uri 'none'",
+        "form-action 'self'",
+        "frame-ancestors 'none'",
+    )
+)
+HEADERS = {
+    'content-security-policy': POLICY,
+    'cross-origin-opener-policy': 'same-origin',
+    'cross-origin-resource-policy': 'same-origin',
+    'referrer-policy': 'no-referrer',
+    'x-content-type-options': 'nosniff',
+    'x-frame-options': 'DENY',
+}
+FRESH = 'private, no-cache'
+
+
+class SafeHeaders:
+    """Add the headers that keep a page from loading or being loaded abroad.
+
+    Args:
+        app: What answers.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request."""
+
+        async def send_safe(message: Message) -> None:
+            if message['type'] == 'http.response.start':
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers[name] = value
+                headers.setdefault('cache-control', FRESH)
+            await send(message)
+
+        await self.app(scope, receive, send_safe)
+
+
+class KnownHosts:
+    """Refuse requests for host names that are not ours.
+
+    A page of another site can give its own name the address of this machine
+    and then read what is served (DNS rebinding); its requests carry that
+    name. An address in figures cannot be rebound and is always allowed.
+
+    Args:
+        app: What answers.
+        names: Allowed names, in lower case.
+    """
+
+    def __init__(self, app: ASGIApp, names: Iterable[str] = ()) -> None:
+        self.app = app
+        self.names = {'localhost', *names}
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Answer a request."""
+        app = self.app
+        if scope['type'] == 'http' and not self._is_known(scope):
+            app = PlainTextResponse(
+                'This name is not one of this server. If it should be, start '
+                'it with --allow-host NAME.\n',
+                400,
+            )
+        await app(scope, receive, send)
+
+    def _is_known(self, scope: Scope) -> bool:
+        try:
+            name = urlsplit('//' + Headers(scope=scope)['host']).hostname
+        except (KeyError, ValueError):
+            return False
+        if name in self.names:
+            return True
+        try:
+            ip_address(name or '')
+        except ValueError:
+            return False
+        return True
+
 
 STATIC = Path(__file__).parent / 'static'
 SECONDS_PER_VIDEO = 60.0

@@ -11,9 +11,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from mmtvr.search.records import FileEntry, StoredVideos
-from mmtvr.search.store import VideoStore
-from mmtvr.serve.errors import ChangedFileError, NotIndexedError
+from mmtvr.search.stores.base import FileEntry, StoredVideos, VideoStore
+from mmtvr.serve.requests import ChangedFileError, NotIndexedError
 
 KEY = re.compile('[0-9a-f]{32}')
 FRESH = '(`mmtvr index` brings the index up to date)'

@@ -1,17 +1,51 @@
 """The videos themselves, and pictures of them."""
 
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from mmtvr.serve.answers import OTHER, PLAYABLE
-from mmtvr.serve.lane import Lane
 from mmtvr.serve.library import Library
-from mmtvr.serve.open_file import OpenFileResponse
-from mmtvr.serve.pictures import Pictures
-from mmtvr.serve.requests import read_time
+from mmtvr.serve.requests import Lane, read_time
+from mmtvr.serve.thumbnails import Pictures
+
+# Opens the same file again, whatever its path leads to by now.
+DESCRIPTORS = '/dev/fd'
+
+
+class OpenFileResponse(FileResponse):
+    """A file with ranges, conditions and HEAD, as ``FileResponse``.
+
+    What is sent is the file that was opened and checked, not whatever its
+    path leads to a moment later, where the system has ``/dev/fd``.
+
+    Args:
+        file: The open file; closed afterwards.
+        about: What the system says of it.
+        media_type: Its type.
+    """
+
+    def __init__(
+        self, file: BinaryIO, about: os.stat_result, media_type: str
+    ) -> None:
+        path = f'{DESCRIPTORS}/{file.fileno()}'
+        if not os.path.exists(path):
+            path = file.name
+        super().__init__(path, media_type=media_type, stat_result=about)
+        self.file = file
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Send the file."""
+        with self.file:
+            await super().__call__(scope, receive, send)
+
 
 KEEP = {'cache-control': 'private, max-age=3600'}
 

@@ -12,11 +12,11 @@ from starlette.routing import Route
 
 from mmtvr.explanation import Explanation
 from mmtvr.serve.answers import Answers, Hit
-from mmtvr.serve.lane import Lane
 from mmtvr.serve.library import display_name
 from mmtvr.serve.requests import (
     LONGEST_QUERY,
     MOST_SHOWN,
+    Lane,
     read_count,
     read_query,
     read_time,

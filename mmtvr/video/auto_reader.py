@@ -8,10 +8,7 @@ import numpy as np
 from mmtvr.video.file_memory import MEMORY
 from mmtvr.video.pyav_reader import PyAVReader
 from mmtvr.video.reader import UnreadableVideoError, VideoReader
-from mmtvr.video.selective_reader import (
-    MustReadInOrderError,
-    SelectiveReader,
-)
+from mmtvr.video.selective_reader import MustReadInOrderError, SelectiveReader
 
 
 class AutoReader(VideoReader):

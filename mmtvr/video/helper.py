@@ -17,11 +17,7 @@ from typing import Any
 import numpy as np
 
 from mmtvr.errors import SetupError
-from mmtvr.video.messages import (
-    HelperEndedError,
-    read_message,
-    write_message,
-)
+from mmtvr.video.messages import HelperEndedError, read_message, write_message
 from mmtvr.video.reader import UnreadableVideoError, VideoReader
 
 PR_SET_PDEATHSIG = 1

@@ -13,11 +13,7 @@ from io import FileIO
 import numpy as np
 
 from mmtvr.errors import SetupError
-from mmtvr.video.messages import (
-    HelperEndedError,
-    read_message,
-    write_message,
-)
+from mmtvr.video.messages import HelperEndedError, read_message, write_message
 
 # Starting reads Python, numpy and a decoder from what may be a slow disk.
 SECONDS_TO_START = 120

@@ -9,11 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mmtvr.video.asking import (
-    DecoderFailedError,
-    ask_about,
-    describe_reader,
-)
+from mmtvr.video.asking import DecoderFailedError, ask_about, describe_reader
 from mmtvr.video.helper_process import HelperProcess, get_helper
 from mmtvr.video.messages import HelperEndedError
 from mmtvr.video.reader import UnreadableVideoError, VideoReader

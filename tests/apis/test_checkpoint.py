@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from mmtvr.apis.checkpoint import find_checkpoint
-from mmtvr.apis.index_tasks import choose_checkpoint
+from mmtvr.checkpoints import find_checkpoint
+from mmtvr.cli.index_tasks import choose_checkpoint
 from mmtvr.errors import SetupError
 
 

@@ -10,8 +10,7 @@ from mmengine.runner import CheckpointLoader, load_checkpoint
 from safetensors.torch import save_file
 from torch import nn
 
-from mmtvr.apis.checkpoint_guard import guard_loading
-from mmtvr.checkpoints import read_checkpoint, set_trust
+from mmtvr.checkpoints import guard_loading, read_checkpoint, set_trust
 from mmtvr.errors import SetupError
 
 ROOT = Path(__file__).resolve().parents[2]

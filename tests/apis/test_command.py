@@ -5,14 +5,14 @@ import sys
 
 import pytest
 
-from mmtvr.apis import command
+from mmtvr.cli import command
 from mmtvr.processes import activity
 
 # What aborts at the interpreter's end stands for a thread of gloo.
 ONE_OF_SEVERAL = """
 import atexit, multiprocessing, os, sys, time
 from torch import distributed as dist
-from mmtvr.apis.command import run_command
+from mmtvr.cli.command import run_command
 
 def work():
     dist.init_process_group('gloo', init_method='file://' + sys.argv[1],

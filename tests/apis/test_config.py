@@ -1,7 +1,7 @@
 import pytest
 
-from mmtvr.apis import config_check
-from mmtvr.apis.config import load_config
+from mmtvr.config import check as config_check
+from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
 
 

@@ -5,12 +5,8 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmtvr.apis import config_check
-from mmtvr.apis.config_check import (
-    accepted_arguments,
-    check_config,
-    check_options,
-)
+from mmtvr.config import check as config_check
+from mmtvr.config.check import accepted_arguments, check_config, check_options
 from mmtvr.errors import SetupError
 
 

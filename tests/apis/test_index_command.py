@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from mmtvr.apis.evaluate import evaluate_file, parse_args
-from mmtvr.apis.index_command import WHEN_STOPPED
-from mmtvr.apis.main import main
+from mmtvr.cli.index import WHEN_STOPPED
+from mmtvr.cli.main import main
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
 from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.search.stores import open_store

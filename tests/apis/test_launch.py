@@ -3,8 +3,9 @@ import torch
 from mmengine.config import Config
 from torch.utils.data import DataLoader, Dataset
 
-from mmtvr.apis import command, launch
+from mmtvr.apis import launch
 from mmtvr.apis.launch import launched_rank, prepare_launch
+from mmtvr.cli import command
 from mmtvr.errors import SetupError
 
 GPU_CONFIG = dict(env_cfg=dict(dist_cfg=dict(backend='nccl')))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmtvr.apis.command import run_command
-from mmtvr.apis.main import main
+from mmtvr.cli.command import run_command
+from mmtvr.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
@@ -28,11 +28,11 @@ def start(code, unbuffered):
 @pytest.mark.parametrize('unbuffered', ['', '1'])
 def test_a_reader_that_is_gone_is_no_error(unbuffered):
     code = (
-        'import sys; from mmtvr.apis import main, search_command\n'
-        'def search(argv):\n'
+        'import sys; from mmtvr.cli import main, search\n'
+        'def find(argv):\n'
         '    for number in range(100_000): print(number)\n'
         '    return 0\n'
-        'search_command.main = search\n'
+        'search.main = find\n'
         'sys.exit(main.main(["search"]))\n'
     )
     with start(code, unbuffered) as process:
@@ -45,8 +45,8 @@ def test_a_reader_that_is_gone_is_no_error(unbuffered):
 @pytest.mark.parametrize('unbuffered', ['', '1'])
 def test_a_reader_that_leaves_before_the_end_is_no_error(unbuffered):
     code = (
-        'import sys; from mmtvr.apis import main, search_command\n'
-        'search_command.main = lambda argv: print("a line") or 0\n'
+        'import sys; from mmtvr.cli import main, search\n'
+        'search.main = lambda argv: print("a line") or 0\n'
         'sys.stdin.read()\n'
         'sys.exit(main.main(["search"]))\n'
     )
@@ -86,7 +86,7 @@ def test_an_end_is_told_in_one_line(error, status, told, monkeypatch, capsys):
             raise error
         return run_command(lambda: (_ for _ in ()).throw(error), 'again')
 
-    monkeypatch.setattr('mmtvr.apis.search_command.main', run)
+    monkeypatch.setattr('mmtvr.cli.search.main', run)
     assert main(['search']) == status
     assert capsys.readouterr().err == told + '\n'
 
@@ -97,7 +97,7 @@ def test_an_export_that_is_stopped_says_that_it_begins_anew(
     def stop(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('mmtvr.apis.index_tasks.run_task', stop)
+    monkeypatch.setattr('mmtvr.cli.index_tasks.run_task', stop)
     assert main(['index', '--into', 'index', '--export', 'out.npz']) == 130
     assert 'the same command begins anew' in capsys.readouterr().err
 

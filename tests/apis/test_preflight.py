@@ -7,8 +7,8 @@ from mmengine.dataset import InfiniteSampler
 from mmengine.model import BaseModel
 from torch.utils.data import DataLoader
 
-from mmtvr.apis import preflight
-from mmtvr.apis.preflight import (
+from mmtvr.config import preflight
+from mmtvr.config.preflight import (
     check_batches,
     check_file,
     check_weights,

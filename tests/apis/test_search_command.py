@@ -1,7 +1,7 @@
 """How ``mmtvr search`` and ``mmtvr index`` are asked, and answer."""
 
-from mmtvr.apis import index_command
-from mmtvr.apis.search_command import describe, parse_args
+from mmtvr.cli import index as index_command
+from mmtvr.cli.search import describe, parse_args
 
 
 def test_texts_and_videos_may_stand_behind_options():

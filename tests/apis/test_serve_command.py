@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmtvr.apis import open_searcher, serve_command
-from mmtvr.apis.main import main
-from mmtvr.apis.serve_command import find_cache, is_loopback, listen
+from mmtvr.apis import searcher as open_searcher
+from mmtvr.cli import serve as serve_command
+from mmtvr.cli.main import main
+from mmtvr.cli.serve import find_cache, is_loopback, listen
 from mmtvr.errors import SetupError
 
 

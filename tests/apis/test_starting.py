@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from mmtvr.apis.starting import garbage_kept
+from mmtvr.cli.command import garbage_kept
 
 
 @pytest.fixture

@@ -3,8 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from mmtvr.datasets.checked_files import CheckedFiles
-from mmtvr.datasets.side_by_side import count_workers, work_side_by_side
+from mmtvr.datasets.video_check import (
+    CheckedFiles,
+    count_workers,
+    work_side_by_side,
+)
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video import helper_process as helpers
 

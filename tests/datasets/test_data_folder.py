@@ -5,7 +5,7 @@ import json
 import pytest
 
 from mmtvr.apis.verify import check_files
-from mmtvr.datasets.data_folder import find_way_out
+from mmtvr.datasets.annotations import find_way_out
 from mmtvr.datasets.preparation import VideoCaptions
 from mmtvr.errors import SetupError
 from mmtvr.registry import DATASETS

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mmtvr.apis.prepare import prepare
-from mmtvr.datasets import input_file
+from mmtvr.cli.prepare import prepare
+from mmtvr.datasets import input_files as input_file
 from mmtvr.datasets.annotations import read_annotations
 from mmtvr.datasets.preparation import VideoCaptions
 from mmtvr.datasets.preparation.original_files import (

@@ -10,11 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmtvr.datasets.key_words import (
-    find_key_words,
-    get_stop_words,
-    load_tagger,
-)
+from mmtvr.datasets.keywords import find_key_words, get_stop_words, load_tagger
 from mmtvr.errors import SetupError
 
 LABELS = Path(__file__).parents[1] / 'data' / 'key_words_60.json'

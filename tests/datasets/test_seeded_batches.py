@@ -7,7 +7,7 @@ from mmengine.dataset import BaseDataset
 from torch.utils.data import BatchSampler, DataLoader
 
 from mmtvr.datasets import ResumableBatchSampler, SeededDataset
-from mmtvr.datasets.seeded_dataset import SeededIndex
+from mmtvr.datasets.samplers import SeededIndex
 
 
 class Unreadable(BaseDataset):

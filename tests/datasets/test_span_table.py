@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmtvr.datasets.span_table import SpanTable
+from mmtvr.datasets.keywords import SpanTable
 
 spans = st.lists(
     st.tuples(st.integers(0, 500), st.integers(0, 500)), max_size=4

@@ -180,7 +180,7 @@ def test_a_folder_that_may_only_be_read_is_no_hindrance(
     shutil.copytree(tiny_videos, root, ignore=lambda *_: ['.mmtvr_cache'])
     # In place of the folder of the cache, so that root cannot write either.
     (root / '.mmtvr_cache').touch()
-    place = 'mmtvr.datasets.test_set_check.user_cache_path'
+    place = 'mmtvr.datasets.video_check.user_cache_path'
     load = dict(type='mmtvr.LoadVideoFrames', num_frames=2, test_mode=True)
     for name in ('cache', 'train_9k.json'):
         path = tmp_path / name if name == 'cache' else root / name

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmtvr.engine.finite_features import check_features
+from mmtvr.engine.features import check_features
 from mmtvr.errors import NonFiniteError
 from mmtvr.structures import TokenFeatures
 

@@ -4,9 +4,10 @@ from types import SimpleNamespace
 import pytest
 from mmengine.logging import MessageHub
 
-from mmtvr.engine import ResultTableHook, TrainingStatsHook, progress
-from mmtvr.engine.result_table_hook import aligned, metric_rows
-from mmtvr.engine.training_stats_hook import (
+from mmtvr.engine import ResultTableHook, TrainingStatsHook
+from mmtvr.engine import loops as progress
+from mmtvr.engine.hooks.result_table import aligned, metric_rows
+from mmtvr.engine.hooks.training_stats import (
     count_samples,
     peak_host_megabytes,
 )

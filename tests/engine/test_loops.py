@@ -5,7 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import loops
 
 from mmtvr.engine import RetrievalTestLoop, RetrievalValLoop
-from mmtvr.evaluation.directions import both_directions
+from mmtvr.evaluation.ranking import both_directions
 
 SHUFFLED = dict(type='DefaultSampler', shuffle=True)
 

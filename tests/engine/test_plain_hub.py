@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from mmtvr.engine.plain_hub import hub_with_histories, plain, plain_hub
+from mmtvr.engine.checkpointing import hub_with_histories, plain, plain_hub
 
 
 @pytest.fixture

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from mmtvr.engine.feature_store import join, lengthen
-from mmtvr.engine.scoring import block_shape, score_in_blocks
+from mmtvr.engine.features import block_shape, join, lengthen, score_in_blocks
 from mmtvr.structures import TokenFeatures
 
 

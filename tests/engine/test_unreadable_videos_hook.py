@@ -9,7 +9,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.logging import MessageHub
 
 from mmtvr.engine import ResultTableHook, UnreadableVideosHook
-from mmtvr.engine.unreadable_videos_hook import FOUND
+from mmtvr.engine.hooks.unreadable_videos import FOUND
 from mmtvr.errors import SetupError
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mmtvr.engine import whole_batches
-from mmtvr.engine.whole_batches import (
+from mmtvr.engine import loops as whole_batches
+from mmtvr.engine.loops import (
     WholeBatchSampler,
     check_same_everywhere,
     in_whole_batches,

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from mmtvr.evaluation.directions import (
+from mmtvr.evaluation.ranking import (
     best_of_groups,
     both_directions,
+    ranks,
+    summarise,
     video_to_text,
 )
-from mmtvr.evaluation.ranking import ranks, summarise
 
 COLUMNS = ('R1', 'R5', 'R10', 'MdR', 'MnR')
 IDS = torch.arange(1000)
@@ -147,7 +148,7 @@ def test_a_bad_score_is_named_by_text_and_video():
 def test_blocks_of_rows_equal_one_block(monkeypatch):
     scores = torch.rand(9, 9)
     want = both_directions(scores, torch.arange(9), torch.arange(9))
-    monkeypatch.setattr('mmtvr.evaluation.directions.BLOCK_CELLS', 20)
+    monkeypatch.setattr('mmtvr.evaluation.ranking.BLOCK_CELLS', 20)
     monkeypatch.setattr('mmtvr.evaluation.ranking.BLOCK_CELLS', 20)
     assert both_directions(scores, torch.arange(9), torch.arange(9)) == want
     scores[7, 3] = scores[8, 1] = float('nan')

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from mmtvr.evaluation.graded import (
+from mmtvr.evaluation.ranking import (
     average_precision,
     mean,
     ndcg,

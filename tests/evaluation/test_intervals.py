@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmtvr.evaluation.intervals import bootstrap_interval
+from mmtvr.evaluation.ranking import bootstrap_interval
 
 
 def test_interval_of_a_recall_is_that_of_the_binomial():

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 import torch
 
-from mmtvr.evaluation.directions import both_directions
 from mmtvr.evaluation.protocols import (
     PROTOCOLS,
     describe_misfit,
     find_protocol,
 )
+from mmtvr.evaluation.ranking import both_directions
 from mmtvr.evaluation.report import (
     Rescoring,
     Table,
     build_report,
+    draw_ranks,
+    to_text,
     towards,
 )
-from mmtvr.evaluation.report_picture import draw_ranks
-from mmtvr.evaluation.report_text import to_text
 from mmtvr.evaluation.rescoring import dual_softmax
 
 DSL = Rescoring(
@@ -164,7 +164,7 @@ def test_protocols_equal_the_original_files(
     from importlib import import_module
 
     from mmtvr.datasets.preparation import clean_captions
-    from mmtvr.datasets.preparation.duplicates import best_strict_recall
+    from mmtvr.datasets.preparation.known_counts import best_strict_recall
 
     module = import_module(f'mmtvr.datasets.preparation.{dataset}')
     videos = module.read_splits(shared_dir / 'annotations' / dataset)[split]

@@ -4,13 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from mmtvr.evaluation.directions import text_to_video
-from mmtvr.evaluation.ranking import summarise
-from mmtvr.evaluation.rescoring import (
-    dual_softmax,
-    qb_norm,
-    sinkhorn,
-)
+from mmtvr.evaluation.ranking import summarise, text_to_video
+from mmtvr.evaluation.rescoring import dual_softmax, qb_norm, sinkhorn
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from mmengine.logging import MMLogger
 from mmengine.structures import InstanceData
 
 from mmtvr.evaluation import SimilarityDump, TextVideoRecall
-from mmtvr.evaluation.text_video_recall import one_line
+from mmtvr.evaluation.metrics import one_line
 
 
 def rows(scores, text_ids, video_ids):

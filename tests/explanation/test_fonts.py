@@ -2,7 +2,11 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
-from mmtvr.explanation.fonts import BASE, fonts_for, show_text_as_written
+from mmtvr.visualization.explanation import (
+    BASE,
+    fonts_for,
+    show_text_as_written,
+)
 
 # In STIX, which matplotlib brings along, and not in the standard font.
 RARE = '\u1d81'

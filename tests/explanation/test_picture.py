@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mmtvr.explanation.picture import (
+from mmtvr.visualization.explanation import (
     draw_explanation,
     save_figure,
     to_array,

@@ -8,7 +8,7 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from mmtvr.errors import SetupError
 from mmtvr.models import TextVideoRetriever
-from mmtvr.models.chunked_encoding import encode_in_chunks
+from mmtvr.models.retriever import encode_in_chunks
 from mmtvr.structures import TokenFeatures
 
 

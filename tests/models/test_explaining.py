@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from mmtvr.models.explaining import explain_pair
+from mmtvr.explanation import explain_pair
 from mmtvr.models.heads import CosineHead, DMAEHead, XPoolHead
 from mmtvr.models.partial_order import TPMCLLoss
 from mmtvr.structures import TokenFeatures

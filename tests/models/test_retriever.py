@@ -6,7 +6,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.registry import init_default_scope
 
 from mmtvr.models import TextVideoRetriever
-from mmtvr.models.logit_scale import LogitScale
+from mmtvr.models.retriever import LogitScale
 from mmtvr.registry import MODELS
 
 WIDTH, WORDS, FRAMES = 32, 6, 3

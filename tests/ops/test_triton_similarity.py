@@ -8,13 +8,12 @@ import torch
 from torch.nn.functional import normalize
 
 from mmtvr.ops import nearest_frames
-from mmtvr.ops.max_similarity import Bag, max_similarity
+from mmtvr.ops.similarity import Bag, max_similarity
 from mmtvr.structures import TokenFeatures
 
 pytest.importorskip('triton')
 
-from mmtvr.ops.triton_similarity import TritonMaxSimilarity
-from mmtvr.ops.triton_tiles import fits
+from mmtvr.ops.triton_similarity import TritonMaxSimilarity, fits
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 # The interpreter multiplies bfloat16 as the integers that hold it.

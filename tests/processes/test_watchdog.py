@@ -16,7 +16,7 @@ WORK = """
 import os, signal, subprocess, sys, time
 import torch
 from torch import distributed as dist
-from mmtvr.apis.command import run_command
+from mmtvr.cli.command import run_command
 from mmtvr.apis.process_group import open_process_group
 from mmtvr.processes import activity
 

@@ -7,18 +7,21 @@ import numpy as np
 import pytest
 
 from mmtvr.apis.evaluate import evaluate_file, parse_args
-from mmtvr.apis.export_index import export_index
-from mmtvr.apis.vector_search import (
+from mmtvr.cli.index_tasks import export_index
+from mmtvr.errors import SetupError
+from mmtvr.search.features import (
+    import_features,
+    list_readable,
+    place_captions,
+    read_features,
+)
+from mmtvr.search.stores import open_store
+from mmtvr.search.stores.base import FileEntry
+from mmtvr.search.vectors import (
     read_queries,
     search_by_name,
     search_by_vectors,
 )
-from mmtvr.errors import SetupError
-from mmtvr.search.caption_features import place_captions
-from mmtvr.search.feature_export import list_readable, read_features
-from mmtvr.search.feature_import import import_features
-from mmtvr.search.records import FileEntry
-from mmtvr.search.stores import open_store
 from mmtvr.search.video_files import CaptionedVideo, FoundVideo
 
 

@@ -5,8 +5,8 @@ import os
 import numpy as np
 import pytest
 
-from mmtvr.search.records import FileEntry
-from mmtvr.search.two_stages import search_similar
+from mmtvr.search.query import search_similar
+from mmtvr.search.stores.base import FileEntry
 from mmtvr.search.video_dataset import ReadVideo, VideosToRead
 from mmtvr.search.video_files import find_videos
 

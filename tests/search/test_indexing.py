@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from mmtvr.errors import SetupError
-from mmtvr.search import lance_folder
-from mmtvr.search.file_changes import find_named
 from mmtvr.search.indexing import prepare_index, remove_files
+from mmtvr.search.stores import lance as lance_folder
 from mmtvr.search.stores import open_store, require_index
+from mmtvr.search.video_files import find_named
 
 
 def paths(store):

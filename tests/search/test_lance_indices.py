@@ -3,9 +3,9 @@ from itertools import count
 import numpy as np
 import pytest
 
-from mmtvr.search import lance_indices
-from mmtvr.search.lance_store import LanceStore
-from mmtvr.search.records import FileEntry, StoredVideos
+from mmtvr.search.stores import lance as lance_indices
+from mmtvr.search.stores.base import FileEntry, StoredVideos
+from mmtvr.search.stores.lance import LanceStore
 
 
 def test_entries_are_found_by_key_through_an_index(tmp_path, monkeypatch):

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 from mmtvr.errors import SetupError
-from mmtvr.search.addresses import without_secrets
-from mmtvr.search.milvus_address import take_apart
-from mmtvr.search.milvus_collections import (
-    KINDS,
-    WITH_CONTENT,
-    make_collection,
-)
-from mmtvr.search.milvus_store import MOST_HITS, MilvusStore
 from mmtvr.search.stores import open_store
+from mmtvr.search.stores.base import without_secrets
+from mmtvr.search.stores.milvus import (
+    KINDS,
+    MOST_HITS,
+    WITH_CONTENT,
+    MilvusStore,
+    make_collection,
+    take_apart,
+)
 
 pymilvus = pytest.importorskip('pymilvus')
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from mmtvr.search.parts import part_vectors
-from mmtvr.search.token_bytes import pack_tokens, unpack_tokens
+from mmtvr.search.stores.base import pack_tokens, part_vectors, unpack_tokens
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from starlette.testclient import TestClient
 
 from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
-from mmtvr.search.records import FileEntry
+from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.app import create_app
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,8 +3,7 @@ import threading
 
 import pytest
 
-from mmtvr.serve.errors import BusyError
-from mmtvr.serve.lane import Lane
+from mmtvr.serve.requests import BusyError, Lane
 
 QUERY = 'a red circle rising'
 

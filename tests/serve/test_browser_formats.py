@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mmtvr.apis.searcher import TextVideoSearcher
-from mmtvr.search.records import FileEntry
+from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.app import create_app
 
 pytest.importorskip('selenium')

@@ -8,11 +8,10 @@ import psutil
 import pytest
 from PIL import Image
 
-from mmtvr.search.records import FileEntry
-from mmtvr.serve.disk_cache import DiskCache
-from mmtvr.serve.errors import ChangedFileError
+from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.library import Library, display_name
-from mmtvr.serve.preview import choose_preview
+from mmtvr.serve.requests import ChangedFileError
+from mmtvr.serve.thumbnails import DiskCache, choose_preview
 
 
 def test_a_video_is_sent_as_it_is(client, key_of, videos):

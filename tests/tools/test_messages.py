@@ -10,8 +10,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmtvr.apis.command import run_command
 from mmtvr.checkpoints import read_checkpoint
+from mmtvr.cli.command import run_command
 from mmtvr.errors import SetupError
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'

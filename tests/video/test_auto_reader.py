@@ -6,10 +6,7 @@ import numpy as np
 import pytest
 
 from mmtvr.video import AutoReader, PyAVReader, UnreadableVideoError
-from mmtvr.video.selective_reader import (
-    MustReadInOrderError,
-    SelectiveReader,
-)
+from mmtvr.video.selective_reader import MustReadInOrderError, SelectiveReader
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from mmtvr.engine.scoring import block_shape, score_in_blocks
-from mmtvr.engine.training_stats_hook import peak_host_megabytes
-from mmtvr.evaluation.directions import both_directions
+from mmtvr.engine.features import block_shape, score_in_blocks
+from mmtvr.engine.hooks.training_stats import peak_host_megabytes
+from mmtvr.evaluation.ranking import both_directions
 from mmtvr.models import DMAEHead
 from mmtvr.structures import TokenFeatures
 

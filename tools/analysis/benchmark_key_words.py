@@ -17,13 +17,13 @@ from pathlib import Path
 from statistics import median
 
 from mmtvr.datasets.annotations import read_annotations
-from mmtvr.datasets.key_words import (
+from mmtvr.datasets.keywords import (
+    Span,
     WordTagger,
     find_key_words,
     get_stop_words,
     load_tagger,
 )
-from mmtvr.datasets.span_table import Span
 
 NO_TAGGER = 'none'
 WORD = re.compile(r'\S+')

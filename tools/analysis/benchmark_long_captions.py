@@ -20,11 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmtvr.datasets.annotations import read_annotations
-from mmtvr.datasets.key_words import (
-    find_key_words,
-    get_stop_words,
-    load_tagger,
-)
+from mmtvr.datasets.keywords import find_key_words, get_stop_words, load_tagger
 from mmtvr.datasets.transforms import DropUnimportantWords, TokenizeText
 
 CLIP = 'mmtvr://moving-shapes-clip'

@@ -29,9 +29,12 @@ import numpy as np
 from made_up_videos import BATCH, PARTS, WIDTH, MadeUpVideos, unit
 from measuring import report
 
-from mmtvr.search.lance_neighbours import find_neighbours, scan_neighbours
-from mmtvr.search.lance_store import LanceStore
-from mmtvr.search.records import StoredVideos
+from mmtvr.search.stores.base import StoredVideos
+from mmtvr.search.stores.lance import (
+    LanceStore,
+    find_neighbours,
+    scan_neighbours,
+)
 
 COUNT = 100
 SCANS_TO_TIME = 10

@@ -24,9 +24,9 @@ from measuring import report
 from tqdm import tqdm
 
 from mmtvr.models.heads import DMAEHead
-from mmtvr.search.lance_store import LanceStore
-from mmtvr.search.records import FileEntry
-from mmtvr.search.two_stages import to_features
+from mmtvr.search.query import to_features
+from mmtvr.search.stores.base import FileEntry
+from mmtvr.search.stores.lance import LanceStore
 from mmtvr.structures import TokenFeatures
 
 BILLION = 10**9

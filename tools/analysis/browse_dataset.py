@@ -15,8 +15,8 @@ from mmengine.registry import DATASETS
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from mmtvr.apis.command import run_command
-from mmtvr.apis.config import load_config
+from mmtvr.cli.command import run_command
+from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
 
 LINE = 14

@@ -21,9 +21,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mmtvr.apis.command import run_command
-from mmtvr.explanation.fonts import show_text_as_written
-from mmtvr.explanation.picture import save_figure
+from mmtvr.cli.command import run_command
+from mmtvr.visualization.explanation import save_figure, show_text_as_written
 
 COLUMNS, WIDTH, ROW = 3, 8.2, 2.2
 # Apart by their dashes and marks in grey, by colours (Okabe and Ito) as well.

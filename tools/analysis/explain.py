@@ -16,13 +16,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmtvr.apis.command import run_command
-from mmtvr.apis.open_searcher import open_searcher
-from mmtvr.apis.searcher import TextVideoSearcher
-from mmtvr.engine.explaining import ExplainedSample, explain_sample
+from mmtvr.apis.searcher import TextVideoSearcher, open_searcher
+from mmtvr.cli.command import run_command
+from mmtvr.engine.hooks.explanation import ExplainedSample, explain_sample
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Scene, find_piece_names
-from mmtvr.explanation.picture import draw_explanation, save_figure
+from mmtvr.visualization.explanation import draw_explanation, save_figure
 
 
 def load_searcher(args: argparse.Namespace) -> TextVideoSearcher:

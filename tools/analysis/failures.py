@@ -25,14 +25,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from mmtvr.apis.checkpoint_guard import guard_loading
-from mmtvr.apis.command import run_command
-from mmtvr.apis.config import load_config
-from mmtvr.checkpoints import TRUST_HELP
-from mmtvr.engine.feature_store import FeatureStore, join
-from mmtvr.engine.scoring import score_in_blocks
-from mmtvr.evaluation.directions import text_to_video
-from mmtvr.evaluation.ranking import ranks
+from mmtvr.checkpoints import TRUST_HELP, guard_loading
+from mmtvr.cli.command import run_command
+from mmtvr.config.reading import load_config
+from mmtvr.engine.features import FeatureStore, join, score_in_blocks
+from mmtvr.evaluation.ranking import ranks, text_to_video
 from mmtvr.explanation import find_piece_names
 from mmtvr.losses.neg_nce import hard_negatives
 from mmtvr.structures import TokenFeatures

@@ -27,9 +27,9 @@ from rich.table import Table
 from mmtvr.errors import SetupError
 
 WATCHED = (
-    *('mmtvr.datasets.input_file', 'mmtvr.datasets.annotations'),
-    *('mmtvr.datasets.wording', 'mmtvr.datasets.preparation'),
-    *('mmtvr.apis.score_files', 'json', 'csv'),
+    *('mmtvr.datasets.input_files', 'mmtvr.datasets.annotations'),
+    *('mmtvr.datasets.input_files', 'mmtvr.datasets.preparation'),
+    *('mmtvr.apis.evaluate', 'json', 'csv'),
 )
 FRAGMENTS = (
     *(b'\x00', b'\n', b'\r', b'"', b'""', b'\\', b',', b'\t', b'\x1b[2J'),

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mmtvr.apis.evaluate import load_table
-from mmtvr.apis.score_files import load_bank, read_match
+from mmtvr.apis.evaluate import load_bank, load_table, read_match
 from mmtvr.datasets.annotations import read_annotations
+from mmtvr.datasets.input_files import find_name_fault
 from mmtvr.datasets.preparation import (
     VideoCaptions,
     activitynet,
@@ -22,7 +22,6 @@ from mmtvr.datasets.preparation import (
     vatex,
 )
 from mmtvr.datasets.preparation.table import read_pairs
-from mmtvr.datasets.wording import find_name_fault
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ from killable_training import (
     wait_to_write,
 )
 
-from mmtvr import atomic_file
+from mmtvr import files as atomic_file
 
 LAST = 'epoch_2.pth'
 

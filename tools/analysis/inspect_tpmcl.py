@@ -21,14 +21,12 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from mmtvr.apis.checkpoint_guard import guard_loading
-from mmtvr.apis.command import run_command
-from mmtvr.apis.config import load_config
-from mmtvr.checkpoints import TRUST_HELP
+from mmtvr.checkpoints import TRUST_HELP, guard_loading
+from mmtvr.cli.command import run_command
+from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
-from mmtvr.models.partial_order.selection import Selection
 from mmtvr.models.partial_order.tpmcl_loss import TPMCLLoss
-from mmtvr.models.partial_order.triplets import triplet_similarities
+from mmtvr.models.partial_order.triplets import Selection, triplet_similarities
 from mmtvr.pretrained import load_pretrained
 from mmtvr.structures import TokenFeatures
 

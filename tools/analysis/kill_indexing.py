@@ -26,7 +26,7 @@ from typing import Any
 
 from hash_encoder import ALL, WIDTH, HashEncoder, change, draw, make_files
 
-from mmtvr.search import pending_batch
+from mmtvr.search import indexing as pending_batch
 from mmtvr.search.indexing import Indexer, prepare_index
 from mmtvr.search.stores import open_store
 from mmtvr.search.video_files import find_videos

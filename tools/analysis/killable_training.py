@@ -15,7 +15,7 @@ import mmtvr.datasets
 import mmtvr.engine
 import mmtvr.evaluation
 import mmtvr.models  # noqa: F401
-from mmtvr import atomic_file
+from mmtvr import files as atomic_file
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAIN = str(ROOT / 'tools/train.py')
@@ -37,7 +37,7 @@ SLOW_PIECES, SLOW_SECONDS = 20, 0.02
 
 
 def write_slowly(path: Path, content: bytes) -> None:
-    """Stand for :func:`mmtvr.atomic_file.write_through` on a slow disk."""
+    """Stand for :func:`mmtvr.files.write_through` on a slow disk."""
     step = len(content) // SLOW_PIECES + 1
     with open(path, 'wb', buffering=0) as file:
         for start in range(0, len(content), step):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
-from mmtvr.search.records import StoredVideos
+from mmtvr.search.stores.base import StoredVideos
 from mmtvr.structures import TokenFeatures
 
 WIDTH, FRAMES, SCENES, WORDS = 512, 12, 4, 32

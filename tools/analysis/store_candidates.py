@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmtvr.search.lance_indices import vector_index
-from mmtvr.search.lance_neighbours import PROBES, REFINING
+from mmtvr.search.stores.lance import PROBES, REFINING, vector_index
 
 
 class Candidate(ABC):

@@ -22,11 +22,10 @@ from typing import Any
 import numpy as np
 from measuring import report
 
-from mmtvr.apis.command import run_command
 from mmtvr.apis.searcher import TextVideoSearcher
-from mmtvr.datasets.annotations import read_annotations
-from mmtvr.datasets.preparation.video_captions import VideoCaptions
-from mmtvr.search.results import SearchResult
+from mmtvr.cli.command import run_command
+from mmtvr.datasets.annotations import VideoCaptions, read_annotations
+from mmtvr.search.query import SearchResult
 from mmtvr.video import AutoReader
 
 

@@ -2,8 +2,8 @@
 
 import sys
 
-from mmtvr.apis.command import run_command
 from mmtvr.apis.compress import main
+from mmtvr.cli.command import run_command
 
 if __name__ == '__main__':
     sys.exit(run_command(main))

@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmtvr.apis.prepare import prepare
+from mmtvr.cli.prepare import prepare
 from mmtvr.datasets.preparation.table import read_pairs
 from mmtvr.errors import SetupError
-from mmtvr.foreign_text import for_terminal
+from mmtvr.sanitize import for_terminal
 
 
 def main() -> int:

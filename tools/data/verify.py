@@ -2,8 +2,8 @@
 
 import sys
 
-from mmtvr.apis.command import run_command
 from mmtvr.apis.verify_config import EXIT_FOUND, parse_args, verify_config
+from mmtvr.cli.command import run_command
 
 
 def main() -> int:

@@ -1,5 +1,5 @@
 """Videos of moving shapes, drawn by the project itself."""
 
-from .dataset import MovingShapesDataset
+from mmtvr.datasets.moving_shapes.generation import MovingShapesDataset
 
 __all__ = ['MovingShapesDataset']

@@ -5,7 +5,7 @@ published and return splits of :class:`VideoCaptions`. ``tools/data/`` holds
 the commands.
 """
 
-from .video_captions import (
+from mmtvr.datasets.annotations import (
     CleaningReport,
     VideoCaptions,
     clean_captions,

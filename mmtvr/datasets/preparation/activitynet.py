@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .fields import expect, take, take_name, take_texts
-from .original_files import find, read_json
-from .video_captions import VideoCaptions
+from mmtvr.datasets.annotations import VideoCaptions
+from mmtvr.datasets.input_files import expect, take, take_name, take_texts
+from mmtvr.datasets.preparation.original_files import find, read_json
 
 FILES = {'train': 'train.json', 'val_1': 'val_1.json', 'val_2': 'val_2.json'}
 

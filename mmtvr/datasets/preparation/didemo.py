@@ -4,9 +4,14 @@ import re
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
-from .fields import expect, take, take_name
-from .original_files import find, read_json, read_lines, read_table
-from .video_captions import VideoCaptions
+from mmtvr.datasets.annotations import VideoCaptions
+from mmtvr.datasets.input_files import expect, take, take_name
+from mmtvr.datasets.preparation.original_files import (
+    find,
+    read_json,
+    read_lines,
+    read_table,
+)
 
 # The annotators saw at most the first half minute, cut in 5-second segments.
 CLIP_END = 31.0

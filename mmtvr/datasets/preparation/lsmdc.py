@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from mmtvr.datasets.input_file import read_text, split_lines
+from mmtvr.datasets.annotations import VideoCaptions
+from mmtvr.datasets.input_files import read_text, split_lines, take_name
+from mmtvr.datasets.preparation.original_files import find
 from mmtvr.errors import SetupError
-
-from .fields import take_name
-from .original_files import find
-from .video_captions import VideoCaptions
 
 FILES = {
     'train': 'LSMDC16_annos_training.csv',

@@ -3,11 +3,15 @@
 from collections import defaultdict
 from pathlib import Path
 
+from mmtvr.datasets.annotations import VideoCaptions
+from mmtvr.datasets.input_files import take, take_name
+from mmtvr.datasets.preparation.original_files import (
+    find,
+    read_column,
+    read_json,
+    read_table,
+)
 from mmtvr.errors import SetupError
-
-from .fields import take, take_name
-from .original_files import find, read_column, read_json, read_table
-from .video_captions import VideoCaptions
 
 TRAIN_FILES = ('train_val_annotation.zip', 'train_val_videodatainfo.json')
 TEST_FILES = ('test_videodatainfo.json.zip', 'test_videodatainfo.json')

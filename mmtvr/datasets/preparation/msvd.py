@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+from mmtvr.datasets.annotations import VideoCaptions
+from mmtvr.datasets.input_files import expect, take_name, take_texts
+from mmtvr.datasets.preparation.original_files import (
+    find,
+    read_json,
+    read_lines,
+)
 from mmtvr.errors import SetupError
-
-from .fields import expect, take_name, take_texts
-from .original_files import find, read_json, read_lines
-from .video_captions import VideoCaptions
 
 
 def read_splits(folder: Path) -> dict[str, list[VideoCaptions]]:

@@ -6,7 +6,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from mmtvr.datasets.input_file import (
+from mmtvr.datasets.input_files import (
+    brief,
     check_size,
     get_limit,
     parse_json,
@@ -14,7 +15,6 @@ from mmtvr.datasets.input_file import (
     read_text,
     split_lines,
 )
-from mmtvr.datasets.wording import brief
 from mmtvr.errors import SetupError
 
 

@@ -4,13 +4,19 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmtvr.datasets.input_file import parse_json, read_text, split_lines
-from mmtvr.datasets.wording import find_caption_fault
+from mmtvr.datasets.annotations import VideoCaptions
+from mmtvr.datasets.input_files import (
+    check_span,
+    expect,
+    find_caption_fault,
+    parse_json,
+    read_text,
+    split_lines,
+    take_name,
+    to_seconds,
+)
+from mmtvr.datasets.preparation.original_files import read_table
 from mmtvr.errors import SetupError
-
-from .fields import check_span, expect, take_name, to_seconds
-from .original_files import read_table
-from .video_captions import VideoCaptions
 
 
 def read_pairs(path: Path) -> list[VideoCaptions]:

@@ -3,11 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+from mmtvr.datasets.annotations import VideoCaptions
+from mmtvr.datasets.input_files import expect, take, take_name, take_texts
+from mmtvr.datasets.preparation.original_files import (
+    find,
+    read_json,
+    read_lines,
+)
 from mmtvr.errors import SetupError
-
-from .fields import expect, take, take_name, take_texts
-from .original_files import find, read_json, read_lines
-from .video_captions import VideoCaptions
 
 CAPTION_FILES = (
     'vatex_training_v1.0.json',

@@ -8,7 +8,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from transformers import AutoTokenizer
 
-from mmtvr.datasets.span_table import Span
+from mmtvr.datasets.keywords import Span
 from mmtvr.errors import SetupError
 from mmtvr.pretrained import load_pretrained
 from mmtvr.registry import TRANSFORMS

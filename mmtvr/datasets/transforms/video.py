@@ -1,20 +1,184 @@
 """From a file name to the frames that the model sees."""
 
+import functools
+import inspect
+import logging
+from collections.abc import Mapping
 from copy import copy
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 
-from mmtvr.datasets.frame_cache import describe_loading, open_cache
-from mmtvr.datasets.frame_choice import FrameChoice
 from mmtvr.datasets.readers import get_reader
 from mmtvr.datasets.unreadable_videos import UnreadableVideos
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
 from mmtvr.video import UnreadableVideoError, VideoReader
-from mmtvr.video.cache import CachedReader
+from mmtvr.video.cache import CachedReader, FrameCache, decoder_versions
+from mmtvr.video.sampling import (
+    fill_up,
+    sample_per_second,
+    sample_uniformly,
+    segment_bounds,
+)
+from mmtvr.video.spans import find_span
 from mmtvr.video.supervised_reader import supervise
+
+
+@dataclass(frozen=True)
+class FrameChoice:
+    """How positions are chosen; see ``LoadVideoFrames`` for the options.
+
+    Attributes:
+        num_frames: T.
+        sampling: ``'uniform'`` or ``'fps'``.
+        fps: Frames per second of the latter.
+        short_videos: ``'repeat'`` or ``'mask'``.
+
+    Raises:
+        ValueError: If one of them is out of its range.
+    """
+
+    num_frames: int
+    sampling: str
+    fps: float
+    short_videos: str
+
+    def __post_init__(self) -> None:
+        if self.num_frames < 1:
+            raise ValueError(
+                f'num_frames must be positive, got {self.num_frames}'
+            )
+        if self.fps <= 0:
+            raise ValueError(f'fps must be positive, got {self.fps}')
+        if self.sampling not in ('uniform', 'fps'):
+            raise ValueError(
+                f"sampling is 'uniform' or 'fps', not {self.sampling!r}"
+            )
+        if self.short_videos not in ('repeat', 'mask'):
+            raise ValueError(
+                f"short_videos is 'repeat' or 'mask', not "
+                f'{self.short_videos!r}'
+            )
+
+    def choose(
+        self, reader: VideoReader, results: dict, random: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Choose frames.
+
+        Args:
+            reader: The video. From one of a cache, random frames are those
+                that it keeps.
+            results: The sample: ``filename``, and ``start`` and ``end`` of
+                its time span if it has one.
+            random: Draw a frame of each segment; False: take its centre.
+
+        Returns:
+            Positions in the file, shape (T,), int64, and where there is a
+            frame, shape (T,), bool.
+
+        Raises:
+            UnreadableVideoError: If the span begins behind the last frame.
+        """
+        first, count = self._find_span(reader, results)
+        if self.sampling == 'fps':
+            times = reader.get_times()[first : first + count]
+            chosen = sample_per_second(times, self.num_frames, self.fps)
+            return fill_up(first + chosen, self.num_frames, self.short_videos)
+        if count < self.num_frames:
+            every = first + np.arange(count)
+            return fill_up(every, self.num_frames, self.short_videos)
+        indices = first + sample_uniformly(count, self.num_frames, random)
+        if random and isinstance(reader, CachedReader):
+            bounds = first + segment_bounds(count, self.num_frames)
+            indices = reader.move_to_kept(indices, bounds)
+        return indices, np.ones(self.num_frames, dtype=bool)
+
+    def _find_span(
+        self, reader: VideoReader, results: dict
+    ) -> tuple[int, int]:
+        start, end = results.get('start'), results.get('end')
+        if 'start' not in results and 'end' not in results:
+            return 0, len(reader)
+        try:
+            return find_span(reader.get_times(), start, end)
+        except ValueError as error:
+            raise UnreadableVideoError(
+                f'{results["filename"]}: {error}'
+            ) from error
+
+
+#: Arguments that do not change frames.
+WITHOUT_EFFECT = ('cache', 'time_limit')
+
+
+def open_cache(options: Mapping[str, Any]) -> FrameCache:
+    """Open a frame cache.
+
+    Args:
+        options: Arguments of :class:`mmtvr.video.cache.FrameCache`, the
+            ``folder`` at least.
+
+    Returns:
+        The cache; when it stops storing, the log of the run says so.
+
+    Raises:
+        SetupError: If an option is unknown or the folder is a file.
+        ValueError: If an option is out of its range.
+    """
+    known = [*inspect.signature(FrameCache).parameters]
+    unknown = [name for name in options if name not in known]
+    if unknown or not options.get('folder'):
+        raise SetupError(
+            f'cache={dict(options)} of LoadVideoFrames: expected folder and '
+            f'optionally {", ".join(known[1:-1])}'
+        )
+    cache = FrameCache(**options, warn=_warn)
+    if cache.folder.exists() and not cache.folder.is_dir():
+        raise SetupError(
+            f'{cache.folder} is to be the folder of the frame cache, but is '
+            'a file; name another in cache=dict(folder=...)'
+        )
+    return cache
+
+
+def describe_loading(
+    transform: BaseTransform, results: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Say what the frames of a sample depend on, besides the file.
+
+    Args:
+        transform: Loads the frames. All arguments of its class count but
+            those that only tell where and how long; each is an attribute.
+        results: The sample, for its time span.
+
+    Returns:
+        JSON, all but what has to be shown by its ``repr``.
+    """
+    kind = type(transform)
+    names = _argument_names(kind)
+    options = {name: getattr(transform, name, None) for name in names}
+    per_segment = transform.frame_cache.frames_per_segment
+    return dict(
+        transform=kind.__name__,
+        options=options,
+        kept=None if transform.test_mode else per_segment,
+        span=[results.get('start'), results.get('end')],
+        versions=decoder_versions(),
+    )
+
+
+@functools.cache
+def _argument_names(kind: type) -> list[str]:
+    names = inspect.signature(kind).parameters
+    return [name for name in names if name not in WITHOUT_EFFECT]
+
+
+def _warn(message: str) -> None:
+    print_log(message, 'current', logging.WARNING)
 
 
 @TRANSFORMS.register_module()

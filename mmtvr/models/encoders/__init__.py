@@ -1,7 +1,6 @@
 """Encoders: captions or frames in, ``TokenFeatures`` out."""
 
-from .backbone_frame import BackboneFrameEncoder
-from .clip_frame import CLIPFrameEncoder
-from .clip_text import CLIPTextEncoder
+from mmtvr.models.encoders.backbone import BackboneFrameEncoder
+from mmtvr.models.encoders.clip import CLIPFrameEncoder, CLIPTextEncoder
 
 __all__ = ['BackboneFrameEncoder', 'CLIPFrameEncoder', 'CLIPTextEncoder']

@@ -1,9 +1,8 @@
 """Heads: two bags of unit vectors in, a text-by-video similarity out."""
 
-from .cosine_head import CosineHead
-from .dmae_head import DMAEHead
-from .token_wise_head import TokenWiseHead
-from .xclip_head import XCLIPHead
-from .xpool_head import XPoolHead
+from mmtvr.models.heads.cosine import CosineHead
+from mmtvr.models.heads.token_wise import DMAEHead, TokenWiseHead
+from mmtvr.models.heads.xclip import XCLIPHead
+from mmtvr.models.heads.xpool import XPoolHead
 
 __all__ = ['CosineHead', 'DMAEHead', 'TokenWiseHead', 'XCLIPHead', 'XPoolHead']

@@ -1,9 +1,13 @@
 """Triplet partial margin contrastive learning on matched pairs."""
 
-from .importance import ImportancePredictor
-from .selection import keep_less_important
-from .tpmcl_loss import TPMCLLoss
-from .triplets import PartialPairs, pair_similarity, triplet_similarities
+from mmtvr.models.partial_order.importance import ImportancePredictor
+from mmtvr.models.partial_order.tpmcl_loss import TPMCLLoss
+from mmtvr.models.partial_order.triplets import (
+    PartialPairs,
+    keep_less_important,
+    pair_similarity,
+    triplet_similarities,
+)
 
 __all__ = [
     'ImportancePredictor',

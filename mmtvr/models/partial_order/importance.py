@@ -1,12 +1,67 @@
-"""Cross-modal importance of the tokens of one side."""
+"""How important each token is to the match of its caption or video."""
+
+from typing import Any
 
 import torch
 from torch import Tensor, finfo, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import gelu
 
 from mmtvr.errors import SetupError
 
-from .gained_linear import gained_linear
+
+def gained_linear(
+    mixed: Tensor, keys: Tensor, gain: Tensor, linear: Tensor
+) -> Tensor:
+    """Compute U (w_k * [q_k ; x_k]) for each token k of each pair.
+
+    Equal to multiplying the block of both halves by the gain and then by U,
+    but one token after the other with the gain in the matrix, so that neither
+    block nor a matrix for all tokens comes into memory.
+
+    Args:
+        mixed: First halves q, shape (n, B, D).
+        keys: Second halves x, shape (B, n, D).
+        gain: The gain w of each token, shape (n, 2 D).
+        linear: The matrix U, shape (H, 2 D).
+
+    Returns:
+        Shape (n, B, H). Differentiable once.
+    """
+    return _GainedLinear.apply(mixed, keys, gain, linear)
+
+
+class _GainedLinear(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, mixed: Tensor, keys: Tensor, gain: Tensor, linear: Tensor
+    ) -> Tensor:
+        ctx.save_for_backward(mixed, keys, gain, linear)
+        width = keys.shape[2]
+        result = mixed.new_empty(*mixed.shape[:2], len(linear))
+        for token, weight in enumerate(gain):
+            matrix = (weight * linear).mT
+            torch.mm(mixed[token], matrix[:width], out=result[token])
+            result[token].addmm_(keys[:, token], matrix[width:])
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        mixed, keys, gain, linear = ctx.saved_tensors
+        width = keys.shape[2]
+        to_mixed, to_keys = torch.empty_like(mixed), torch.empty_like(keys)
+        to_gain, to_linear = torch.empty_like(gain), torch.zeros_like(linear)
+        to_matrix = torch.empty_like(linear)
+        for token, weight in enumerate(gain):
+            matrix, slope = weight * linear, grad[token]
+            torch.mm(slope, matrix[:, :width], out=to_mixed[token])
+            to_keys[:, token] = slope @ matrix[:, width:]
+            to_matrix[:, :width] = slope.mT @ mixed[token]
+            to_matrix[:, width:] = slope.mT @ keys[:, token]
+            to_linear.addcmul_(to_matrix, weight)
+            to_gain[token] = (to_matrix * linear).sum(0)
+        return to_mixed, to_keys, to_gain, to_linear
 
 
 class ImportancePredictor(nn.Module):
@@ -121,3 +176,47 @@ class ImportancePredictor(nn.Module):
                 f'{max_queries}. Set max_words and max_frames of the loss to '
                 'those of TokenizeText and LoadVideoFrames.'
             )
+
+
+class CosineImportance(nn.Module):
+    r"""A token matters as much as its best cosine with the other side.
+
+    .. math:: \mathrm{importance}_k =
+        \mathrm{softmax}_k (\max_m \langle q_m, x_k \rangle / T)
+
+    Nothing is learned, so it tells from the first step on which tokens the
+    similarity rests on, which a predictor learns late or not at all.
+
+    Args:
+        temperature: T; small values put the mass on few tokens.
+    """
+
+    def __init__(self, temperature: float = 0.1) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(
+        self,
+        keys: Tensor,
+        key_mask: Tensor,
+        queries: Tensor,
+        query_mask: Tensor,
+    ) -> Tensor:
+        """Weigh the key tokens of each pair.
+
+        Args:
+            keys: Shape (B, n, D), unit vectors.
+            key_mask: Shape (B, n), bool.
+            queries: Shape (B, m, D), unit vectors.
+            query_mask: Shape (B, m), bool.
+
+        Returns:
+            Shape (B, n), not negative, 0 at padding, sum 1 (0 without any
+            real key or query).
+        """
+        cosine = torch.einsum('bnd,bmd->bnm', keys, queries)
+        seen = key_mask[:, :, None] & query_mask[:, None]
+        lowest = finfo(cosine.dtype).min
+        best = cosine.masked_fill(~seen, lowest).amax(2)
+        weight = (best / self.temperature).softmax(1)
+        return weight.masked_fill(~seen.any(2), 0.0)

@@ -5,19 +5,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from mmtvr.models.partial_order.importance import (
+    CosineImportance,
+    ImportancePredictor,
+)
+from mmtvr.models.partial_order.triplets import (
+    TRIPLETS,
+    PartialPairs,
+    Selection,
+    importance_globals,
+    keep_less_important,
+    triplet_similarities,
+)
 from mmtvr.ops import autocast_off, full_precision
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
-
-from .cosine_importance import CosineImportance
-from .importance import ImportancePredictor
-from .selection import Selection, keep_less_important
-from .triplets import (
-    TRIPLETS,
-    PartialPairs,
-    importance_globals,
-    triplet_similarities,
-)
 
 OF_FRAMES = {'frames', 'word_global_frames', 'frame_global'}
 OF_WORDS = {'word_global_frames', 'words'}

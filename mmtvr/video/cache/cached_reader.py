@@ -5,10 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mmtvr.video.cache.candidates import (
-    snap_to_spread,
-    spread_in_segments,
-)
+from mmtvr.video.cache.candidates import snap_to_spread, spread_in_segments
 from mmtvr.video.cache.frame_cache import FrameCache
 from mmtvr.video.cache.shard import DamagedEntryError
 from mmtvr.video.reader import VideoReader

@@ -8,18 +8,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import xxhash
 
-from mmtvr.video.cache.content import (
-    content_digest,
-    file_identity,
-    is_settled,
-)
+from mmtvr.video.cache.content import content_digest, file_identity, is_settled
 from mmtvr.video.cache.entry import make_members, request_key
 from mmtvr.video.cache.jpeg import decode_jpeg, encode_jpeg
-from mmtvr.video.cache.shard import (
-    DamagedEntryError,
-    Member,
-    entry_bytes,
-)
+from mmtvr.video.cache.shard import DamagedEntryError, Member, entry_bytes
 from mmtvr.video.cache.space import check_limit, check_reserve
 from mmtvr.video.cache.store import FrameStore
 from mmtvr.video.cache.stored_video import StoredVideo

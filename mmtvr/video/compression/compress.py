@@ -8,11 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mmtvr.video.compression.thinning import (
-    Thinned,
-    frame_durations,
-    thin_out,
-)
+from mmtvr.video.compression.thinning import Thinned, frame_durations, thin_out
 from mmtvr.video.compression.writing import write_h264
 from mmtvr.video.reader import UnreadableVideoError, VideoReader
 from mmtvr.video.resizing import reduced_size, resize_frames

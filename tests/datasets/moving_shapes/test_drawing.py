@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 
-from mmtvr.datasets.moving_shapes.drawing import SIZE, STEP, draw_shot
 from mmtvr.datasets.moving_shapes.scene import (
     COLOURS,
     MOTIONS,
     SHAPES,
+    SIZE,
+    STEP,
     Actor,
     Shot,
+    draw_shot,
 )
 
 

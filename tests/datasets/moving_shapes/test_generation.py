@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from mmtvr.datasets.moving_shapes import MovingShapesDataset, generation
-from mmtvr.datasets.moving_shapes.drawing import draw_frames
-from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
-from mmtvr.datasets.moving_shapes.scene import draw_scene
-from mmtvr.datasets.moving_shapes.video_file import write_video
+from mmtvr.datasets.moving_shapes.generation import (
+    ensure_moving_shapes,
+    write_video,
+)
+from mmtvr.datasets.moving_shapes.scene import draw_frames, draw_scene
 from mmtvr.errors import SetupError
 from mmtvr.video import DecordReader
 

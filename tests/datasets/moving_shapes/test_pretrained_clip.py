@@ -13,10 +13,11 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
-from mmtvr.datasets.moving_shapes.drawing import SIZE, draw_shot
 from mmtvr.datasets.moving_shapes.scene import (
+    SIZE,
     WORDS,
     draw_scene,
+    draw_shot,
     draw_still,
     tell_shots,
     write_caption,

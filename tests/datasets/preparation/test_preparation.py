@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmtvr.apis.prepare import main
+from mmtvr.cli.prepare import main
 from mmtvr.datasets.preparation import (
     VideoCaptions,
     activitynet,
@@ -16,11 +16,11 @@ from mmtvr.datasets.preparation import (
     vatex,
     write_annotation,
 )
-from mmtvr.datasets.preparation.duplicates import (
+from mmtvr.datasets.preparation.known_counts import (
+    KNOWN_COUNTS,
     best_strict_recall,
     count_shared_captions,
 )
-from mmtvr.datasets.preparation.known_counts import KNOWN_COUNTS
 from mmtvr.datasets.preparation.table import read_pairs
 from mmtvr.errors import SetupError
 

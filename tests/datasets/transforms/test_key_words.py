@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mmtvr.datasets.transforms import key_words as module
+from mmtvr.datasets.transforms import keywords as module
 from mmtvr.registry import TRANSFORMS
 
 CAPTIONS = ['a red dog runs', 'the man sings', 'a red dog runs']

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import distributed as dist
 from torch.utils.data import Dataset
 
-from mmtvr.engine.atomic_checkpoint_hook import STATE
+from mmtvr.engine.checkpointing import STATE
 
 TIMES = ('time', 'memory')
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmtvr.engine.atomic_checkpoint_hook import STATE
+from mmtvr.engine.checkpointing import STATE
 
 
 @pytest.mark.parametrize(

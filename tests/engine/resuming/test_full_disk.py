@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from mmtvr import atomic_file
+from mmtvr import files as atomic_file
 from mmtvr.errors import SetupError
 
 

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from mmtvr.models.partial_order.cosine_importance import CosineImportance
+from mmtvr.models.partial_order.importance import CosineImportance
 from mmtvr.models.partial_order.tpmcl_loss import TPMCLLoss
 
 

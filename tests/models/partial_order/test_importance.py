@@ -5,7 +5,7 @@ import torch
 
 from mmtvr.errors import SetupError
 from mmtvr.models.partial_order import ImportancePredictor
-from mmtvr.models.partial_order.gained_linear import gained_linear
+from mmtvr.models.partial_order.importance import gained_linear
 
 
 def importances(loss, text, video):

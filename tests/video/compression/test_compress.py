@@ -8,11 +8,7 @@ import pytest
 
 from mmtvr.datasets.readers import get_reader
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.compression import (
-    Compression,
-    LossyCopyError,
-    compress_video,
-)
+from mmtvr.video.compression import Compression, LossyCopyError, compress_video
 from mmtvr.video.compression import compress as module
 from mmtvr.video.compression.compress import even_size, psnr
 from mmtvr.video.compression.writing import write_h264

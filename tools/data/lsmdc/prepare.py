@@ -2,7 +2,7 @@
 
 import sys
 
-from mmtvr.apis.prepare import main
+from mmtvr.cli.prepare import main
 from mmtvr.datasets.preparation.lsmdc import read_splits
 
 if __name__ == '__main__':

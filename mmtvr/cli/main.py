@@ -1,0 +1,100 @@
+"""The command ``mmtvr``: its sub-commands, each imported when it is asked."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+# 128 + SIGPIPE, the status of what the signal ends.
+READER_GONE = 141
+# 128 + SIGINT.
+STOPPED = 130
+# name: (module with main(argv) -> exit status, what it does)
+COMMANDS = {
+    'index': ('mmtvr.cli.index', 'make or update an index'),
+    'search': (
+        'mmtvr.cli.search',
+        'find videos by text or video',
+    ),
+    'serve': ('mmtvr.cli.serve', 'search an index in the browser'),
+    'doctor': ('mmtvr.doctor', 'check what this machine can do'),
+}
+EXAMPLE = """
+a first search, with the model and the videos that ship with mmtvr:
+  mmtvr index configs/tpmcl_moving_shapes.py data/moving_shapes/test \\
+      --into work_dirs/shapes_index
+  mmtvr search work_dirs/shapes_index "a red circle rising"
+
+`mmtvr COMMAND --help` explains each command, with examples.
+"""
+
+
+def describe() -> str:
+    """Say what the sub-commands are.
+
+    Returns:
+        The help text.
+    """
+    lines = [f'  {name:<8} {text}' for name, (_, text) in COMMANDS.items()]
+    head = 'usage: mmtvr COMMAND ...\n\nText-video retrieval.\n\ncommands:\n'
+    return head + '\n'.join(lines) + '\n' + EXAMPLE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sub-command.
+
+    Args:
+        argv: The command line without the program; that of the process if
+            None.
+
+    Returns:
+        The exit status: 2 where the command is unknown, 130 when stopped
+        from the keyboard, 141 where the reader of the output is gone, as with
+        ``| head``.
+    """
+    try:
+        status = _run(argv)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        # During the imports of a command, or once more while one ends.
+        print('stopped', file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:
+        if not _is_reader_gone():
+            raise
+        # What is still buffered must not fail once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+
+
+def _is_reader_gone() -> bool:
+    """Tell a broken output from a broken pipe to another process."""
+    try:
+        # Without a buffer, nothing is left of what could not be written.
+        print(flush=True)
+    except BrokenPipeError:
+        return True
+    return False
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    name, *rest = (sys.argv[1:] if argv is None else list(argv)) or ['--help']
+    if name in ('-h', '--help'):
+        print(describe())
+        return 0
+    if name in ('-V', '--version'):
+        from mmtvr import __version__
+
+        print(f'mmtvr {__version__}')
+        return 0
+    if name not in COMMANDS:
+        print(f'mmtvr: there is no command {name!r}\n', file=sys.stderr)
+        print(describe(), file=sys.stderr)
+        return 2
+    status = import_module(COMMANDS[name][0]).main(rest)
+    if status == STOPPED and argv is None:
+        # What PyTorch does at the end would be told of a second Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    return status

@@ -1,0 +1,1 @@
+"""Several processes: gathering with exact gradients, launch, failures."""

@@ -1,0 +1,1 @@
+"""Hooks that the recipes add to a run."""

@@ -1,0 +1,143 @@
+"""Explanations of fixed samples, drawn while a model learns."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.dist import master_only
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
+
+from mmtvr.engine.loops import bare_model
+from mmtvr.errors import SetupError
+from mmtvr.explanation import Explanation, PieceNames, Scene, find_piece_names
+from mmtvr.registry import HOOKS
+
+
+class ExplainedSample(NamedTuple):
+    """A caption, a video, and why they have their score.
+
+    Attributes:
+        text: The caption.
+        scene: The video.
+        explanation: The numbers.
+    """
+
+    text: str
+    scene: Scene
+    explanation: Explanation
+
+
+@torch.no_grad()
+def explain_sample(
+    model: nn.Module, sample: dict, name_pieces: PieceNames, caption: int = 0
+) -> ExplainedSample:
+    """Encode a sample and explain its score.
+
+    Args:
+        model: The bare retriever, in evaluation mode.
+        sample: What a pipeline that ends in ``PackTextVideo`` returns.
+        name_pieces: See :func:`mmtvr.explanation.find_piece_names`.
+        caption: Which caption of the sample.
+
+    Returns:
+        What can be drawn, see :mod:`mmtvr.visualization.explanation`.
+    """
+    about = sample['data_samples']
+    batch = model.data_preprocessor(pseudo_collate([sample]), False)
+    text, video = model(**batch, mode='tensor')
+    row = torch.tensor([caption], device=text.mask.device)
+    words = about.text[caption]
+    found = model.explain(text.select(row), video, name_pieces(words))
+    count = found.cosines.shape[1]
+    frames = sample['inputs']['frames'][:count].numpy().transpose(0, 2, 3, 1)
+    times = about.get('frame_times')
+    scene = Scene(
+        name=str(about.get('filename', '')).rpartition('/')[2],
+        frames=frames,
+        times=() if times is None else tuple(times[:count]),
+        score=found.score,
+    )
+    return ExplainedSample(words, scene, found)
+
+
+@HOOKS.register_module()
+class ExplanationHook(Hook):
+    """Draw why fixed validation samples have their score, as training goes.
+
+    After a validation, the first caption of each sample and its video are
+    explained with the weights of that moment, and the picture goes to the
+    visualiser: into ``vis_data/vis_image`` with ``LocalVisBackend``, to the
+    images of TensorBoard with ``TensorboardVisBackend``. Off unless it is
+    among ``custom_hooks``:
+
+    .. code:: python
+
+        custom_hooks = [dict(type='mmtvr.ExplanationHook', samples=(0, 5))]
+        visualizer = dict(
+            type='Visualizer',
+            vis_backends=[
+                dict(type='LocalVisBackend'),
+                dict(type='TensorboardVisBackend'),
+            ])
+
+    Args:
+        samples: Positions in the validation set.
+        interval: Every how many validations to draw.
+        dpi: Dots per inch; a picture is 10 inches wide.
+    """
+
+    priority = 'LOW'
+
+    def __init__(
+        self, samples: Sequence[int] = (0,), interval: int = 1, dpi: int = 80
+    ) -> None:
+        self.samples = tuple(samples)
+        self.interval = interval
+        self.dpi = dpi
+        self.validations = 0
+        self.loaded: dict[int, dict] = {}
+
+    @master_only
+    def before_train(self, runner: Runner) -> None:
+        """Read the samples, so that a wrong position shows at once.
+
+        Raises:
+            SetupError: There is no validation set, it is shorter, or its
+                pipeline does not name words.
+        """
+        if runner.val_loop is None:
+            raise SetupError(
+                'ExplanationHook draws validation samples, but the config '
+                'has no val_dataloader: set one, or remove the hook'
+            )
+        dataset = runner.val_loop.dataloader.dataset
+        wrong = [each for each in self.samples if each >= len(dataset)]
+        if wrong:
+            raise SetupError(
+                f'ExplanationHook(samples={self.samples}): the validation '
+                f'set has {len(dataset)} samples, counted from 0'
+            )
+        self.name_pieces = find_piece_names(dataset.pipeline)
+        self.loaded = {each: dataset[each] for each in self.samples}
+
+    @master_only
+    def after_val_epoch(
+        self, runner: Runner, metrics: dict[str, float] | None = None
+    ) -> None:
+        """Draw the samples."""
+        self.validations += 1
+        if not self.loaded or self.validations % self.interval:
+            return
+        # Imported late: runs without pictures need no matplotlib.
+        from mmtvr.visualization.explanation import draw_explanation, to_array
+
+        model = bare_model(runner.model)
+        for position, sample in self.loaded.items():
+            found = explain_sample(model, sample, self.name_pieces)
+            picture = to_array(draw_explanation(*found), self.dpi)
+            runner.visualizer.add_image(
+                f'explanation_{position}', picture, runner.iter
+            )

@@ -1,0 +1,541 @@
+"""The metrics of text-video retrieval that configs name."""
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dist import (
+    all_gather_object,
+    get_comm_device,
+    get_dist_info,
+    is_main_process,
+)
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+from torch import Tensor
+
+from mmtvr.distributed.gather import gather_rows
+from mmtvr.evaluation.protocols import describe_protocol
+from mmtvr.evaluation.ranking import (
+    TIE_POLICIES,
+    TiePolicy,
+    both_directions,
+    ranks,
+    text_to_video,
+    video_to_text,
+)
+from mmtvr.evaluation.report import (
+    Report,
+    Table,
+    build_report,
+    draw_ranks,
+    to_text,
+)
+from mmtvr.evaluation.rescoring import parse_rescorings
+from mmtvr.files import write_arrays
+from mmtvr.registry import METRICS
+
+UNKNOWN_ID = -1
+
+
+class ResultRows(NamedTuple):
+    """Rows of one batch or of a whole test set, on the CPU.
+
+    Attributes:
+        rows: Shape (N, W), float32. Either the scores of N texts against W
+            videos, or for N samples the text feature followed by the video
+            feature, each W / 2 wide.
+        ids: Shape (N,), int64. Video id of each row; -1 if unknown.
+        video_ids: Shape (W,), int64 id of each column of scores; empty when
+            the rows hold features.
+    """
+
+    rows: Tensor
+    ids: Tensor
+    video_ids: Tensor
+
+
+def from_scores(samples: Sequence[Mapping]) -> ResultRows:
+    """Rows of scores.
+
+    Args:
+        samples: Dicts with ``scores`` (V,), ``text_video_id`` and
+            ``video_ids`` (V,), the latter the same in all of them.
+
+    Returns:
+        One row per sample.
+    """
+    return ResultRows(
+        torch.stack([sample['scores'] for sample in samples]).float().cpu(),
+        torch.tensor([int(sample['text_video_id']) for sample in samples]),
+        torch.as_tensor(samples[0]['video_ids']).cpu(),
+    )
+
+
+def from_features(samples: Sequence[Mapping]) -> ResultRows:
+    """Rows of features, as mmaction2's ``CLIPSimilarity`` predicts them.
+
+    Args:
+        samples: Dicts with ``features``, which holds ``text_feature`` (D,)
+            and ``video_feature`` (D,), and perhaps an integer ``video_id``.
+
+    Returns:
+        One row per sample.
+    """
+    pairs = [
+        torch.cat([found['text_feature'], found['video_feature']])
+        for found in (sample['features'] for sample in samples)
+    ]
+    ids = [sample.get('video_id') for sample in samples]
+    return ResultRows(
+        torch.stack(pairs).float().cpu(),
+        torch.tensor([i if isinstance(i, int) else UNKNOWN_ID for i in ids]),
+        torch.empty(0, dtype=torch.int64),
+    )
+
+
+def _gather(local: Tensor) -> Tensor:
+    return gather_rows(local.to(get_comm_device())).cpu()
+
+
+def dealt_order(count: int, size: int) -> Tensor:
+    """Order that takes gathered rows of all ranks in turn.
+
+    mmengine's samplers deal samples out to ranks in turn and append some to
+    give each rank the same number; those are cut off.
+
+    Args:
+        count: Number of rows of this rank.
+        size: Number of rows of the whole test set.
+
+    Returns:
+        Shape (at most size,), int64 index into rows gathered rank by rank.
+    """
+    rank, world = get_dist_info()
+    turn = _gather(torch.arange(count) * world + rank)
+    return turn.argsort()[:size]
+
+
+def collect(results: Sequence[ResultRows], size: int) -> ResultRows:
+    """Put the batches of all ranks together, as tensors, without pickles.
+
+    Args:
+        results: The batches of this rank; may be empty.
+        size: Number of rows of the whole test set.
+
+    Returns:
+        All rows in their dealt order, the same on every rank.
+
+    Raises:
+        ValueError: No rank has a row.
+    """
+    shape = [(t.rows.shape[1], len(t.video_ids)) for t in results[:1]]
+    shapes = _gather(torch.tensor(shape, dtype=torch.int64).reshape(-1, 2))
+    if not len(shapes):
+        raise ValueError('there is nothing to evaluate: no rank has a result')
+    width, videos = shapes[0].tolist()
+    none = torch.empty(0, dtype=torch.int64)
+    rows = torch.cat([torch.empty(0, width), *(t.rows for t in results)])
+    ids = torch.cat([none, *(t.ids for t in results)])
+    columns = torch.cat([none, *(t.video_ids for t in results[:1])])
+    order = dealt_order(len(rows), size)
+    if videos:
+        columns = _gather(columns.reshape(-1, videos))[0]
+    return ResultRows(_gather(rows)[order], _gather(ids)[order], columns)
+
+
+def to_scores(table: ResultRows) -> tuple[Tensor, Tensor, Tensor]:
+    """Scores of a collected table.
+
+    Features are compared by cosine. Samples with the same video id share one
+    column; without ids each sample is its own video.
+
+    Args:
+        table: Scores or features.
+
+    Returns:
+        Scores (B, V), video id of each text (B,), id of each video (V,).
+    """
+    if len(table.video_ids):
+        return table.rows, table.ids, table.video_ids
+    text, video = torch.nn.functional.normalize(
+        table.rows.unflatten(1, (2, -1)), dim=-1
+    ).unbind(dim=1)
+    ids = table.ids
+    if (ids == UNKNOWN_ID).any():
+        ids = torch.arange(len(ids))
+    columns, first = np.unique(ids.numpy(), return_index=True)
+    return text @ video[first].T, ids, torch.from_numpy(columns)
+
+
+@METRICS.register_module()
+class TextVideoRecall(BaseMetric):
+    """Recall at k, median and mean rank, text to video and video to text.
+
+    Who is right is decided by video ids, never by the diagonal, so several
+    captions of one video need no special case: each caption is a query, and
+    in the other direction a video is right with the best of its captions.
+
+    It takes the rows of scores that ``RetrievalValLoop`` feeds, dicts of
+    ``scores`` (V,), ``text_video_id`` and ``video_ids`` (V,); and it takes
+    data samples that hold ``features`` with a ``text_feature`` and a
+    ``video_feature``, such as mmaction2's ``CLIPSimilarity`` predicts, which
+    it compares by cosine. Those are matched by an integer ``video_id`` if
+    they have one, else each text belongs to the video of its own sample.
+
+    Results of several processes are collected as tensors through the process
+    group; ``collect_device`` and ``collect_dir`` of the base class are not
+    needed.
+
+    Args:
+        topk (Sequence[int]): The k of each recall. Defaults to (1, 5, 10).
+        ties (str): ``expected`` (mean over all orders of tied items),
+            ``optimistic`` or ``pessimistic``. Defaults to ``expected``.
+        prefix (str, optional): Prefix of the metric names. Defaults to None,
+            which means ``retrieval``.
+
+    Raises:
+        ValueError: Unknown tie policy or a k below 1.
+
+    Example:
+        >>> # in a config
+        >>> val_evaluator = dict(type='mmtvr.TextVideoRecall')
+        >>> # anywhere
+        >>> import torch
+        >>> metric = TextVideoRecall(topk=(1,))
+        >>> scores = torch.tensor([[0.9, 0.1], [0.2, 0.7]])
+        >>> metric.process(None, [
+        ...     dict(scores=row, text_video_id=i, video_ids=torch.arange(2))
+        ...     for i, row in enumerate(scores)])
+        >>> report = metric.evaluate(size=2)  # doctest: +SKIP
+        >>> report['retrieval/R1']  # doctest: +SKIP
+        100.0
+    """
+
+    default_prefix = 'retrieval'
+
+    def __init__(
+        self,
+        topk: Sequence[int] = (1, 5, 10),
+        ties: TiePolicy = 'expected',
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(prefix=prefix)
+        if ties not in TIE_POLICIES:
+            raise ValueError(
+                f'ties must be one of {TIE_POLICIES}, got {ties!r}'
+            )
+        if not topk or min(topk) < 1:
+            raise ValueError(f'topk must be numbers from 1, got {topk}')
+        self.topk = tuple(topk)
+        self.ties = ties
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep one batch.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Rows of scores, or samples with features; not both.
+
+        Raises:
+            ValueError: The samples hold neither.
+        """
+        if not data_samples:
+            return
+        if 'scores' in data_samples[0]:
+            self.results.append(from_scores(data_samples))
+        elif 'features' in data_samples[0]:
+            self.results.append(from_features(data_samples))
+        else:
+            raise ValueError(
+                'a sample must hold `scores` or `features`, got '
+                f'{sorted(data_samples[0])}; mmtvr.TextVideoRetriever needs '
+                "val_cfg=dict(type='mmtvr.RetrievalValLoop') and "
+                "test_cfg=dict(type='mmtvr.RetrievalTestLoop')"
+            )
+
+    def compute_metrics(self, results: list[ResultRows]) -> dict[str, float]:
+        """Rank all collected rows and log one line per direction.
+
+        Args:
+            results: One table with all rows.
+
+        Returns:
+            ``R1, R5, R10, MdR, MnR`` and ``v2t_R1 ...`` as plain floats,
+            recalls in percent.
+        """
+        (table,) = results
+        scores, text_ids, video_ids = to_scores(table)
+        report = both_directions(
+            scores, text_ids, video_ids, self.topk, self.ties
+        )
+        counts = f'{scores.shape[0]} texts, {scores.shape[1]} videos'
+        left_out = (self.dataset_meta or {}).get('left_out')
+        if left_out is not None:
+            counts += f'; left out: {left_out}'
+        print_log(f'{one_line(report)}  ({counts})', 'current')
+        print_log(f'{one_line(report, "v2t_")}  ({counts})', 'current')
+        return report
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Collect the rows of all ranks and evaluate them.
+
+        Each rank computes the same numbers, so none has to be sent.
+
+        Args:
+            size: Number of rows of the whole test set; rows beyond it are
+                padding of the sampler.
+
+        Returns:
+            The metrics, with the prefix in their names.
+
+        Raises:
+            ValueError: No rank has a row, or a score is not finite.
+        """
+        table = collect(self.results, size)
+        self.results.clear()
+        report = self.compute_metrics([table])
+        return {f'{self.prefix}/{name}': v for name, v in report.items()}
+
+
+def one_line(report: dict[str, float], prefix: str = '') -> str:
+    """One direction of a report as text.
+
+    Args:
+        report: Names and values in both directions.
+        prefix: Empty for text to video, ``v2t_`` for video to text.
+
+    Returns:
+        For example ``t2v  R@1 48.0  R@5 73.0  R@10 82.9  MdR 2.0  MnR 13.1``.
+    """
+    chosen = {
+        name.removeprefix(prefix): value
+        for name, value in report.items()
+        if name.startswith('v2t_') == bool(prefix)
+    }
+    parts = [
+        f'{name.replace("R", "R@") if name[1:].isdigit() else name} {v:.2f}'
+        for name, v in chosen.items()
+    ]
+    return '  '.join([prefix.strip('_') or 't2v', *parts])
+
+
+@METRICS.register_module()
+class RetrievalReport(BaseMetric):
+    """Raw results with intervals, ties, protocol and ceiling; rescored apart.
+
+    It takes the rows that ``RetrievalTestLoop`` feeds. The report is logged,
+    and with ``out_dir`` written as ``report.txt``, ``report.json`` and
+    ``report.png``. Each process computes the same numbers; the first writes.
+
+    Args:
+        protocol (str, optional): Name of a test protocol, such as
+            ``msrvtt/1k-A``, see :mod:`mmtvr.evaluation.protocols`.
+        rescore (Sequence[str]): ``NAME:TEMPERATURE``, such as
+            ``dual-softmax:0.01`` or ``sinkhorn:0.01``. Fix temperatures
+            beforehand or tune them on validation data.
+        about (dict, optional): Facts to print with the numbers: decoder,
+            frame sampling.
+        ties (str): Policy of the measures, see ``TextVideoRecall``.
+        out_dir (str, optional): Folder to write to.
+        prefix (str, optional): Prefix of ``RSum``, ``mAP`` and ``NDCG10``.
+            Defaults to None, which means ``report``.
+
+    Raises:
+        ValueError: Unknown protocol, rescoring or tie policy.
+    """
+
+    default_prefix = 'report'
+
+    def __init__(
+        self,
+        protocol: str | None = None,
+        rescore: Sequence[str] = (),
+        about: Mapping[str, str] | None = None,
+        ties: TiePolicy = 'expected',
+        out_dir: str | None = None,
+        prefix: str | None = None,
+    ) -> None:
+        super().__init__(prefix=prefix)
+        if ties not in TIE_POLICIES:
+            raise ValueError(
+                f'ties must be one of {TIE_POLICIES}, got {ties!r}'
+            )
+        if protocol is not None:
+            describe_protocol(protocol, 0, 0)
+        self.protocol = protocol
+        self.rescorings = parse_rescorings(rescore)
+        self.about = dict(about or {})
+        self.ties = ties
+        self.out_dir = None if out_dir is None else Path(out_dir)
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep one block of rows.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Dicts with ``scores``, ``text_video_id`` and
+                ``video_ids``.
+        """
+        if data_samples:
+            self.results.append(from_scores(data_samples))
+
+    def compute_metrics(self, results: list[ResultRows]) -> dict[str, float]:
+        """Build, log and write the report.
+
+        Args:
+            results: One table with all rows.
+
+        Returns:
+            ``RSum``, and ``mAP`` and ``NDCG10`` in both directions.
+        """
+        table = Table(*results[0])
+        about = dict(self.about)
+        if self.protocol is not None:
+            about |= describe_protocol(self.protocol, *table.scores.shape)
+        left_out = (self.dataset_meta or {}).get('left_out')
+        if left_out is not None:
+            about['left out'] = left_out
+        report = build_report(table, self.rescorings, about, self.ties)
+        print_log(f'Report\n{to_text(report)}', 'current')
+        if self.out_dir is not None and is_main_process():
+            write_report(self.out_dir, report, table, self.protocol or '')
+        raw = report.rows[0]
+        return {
+            'RSum': raw.RSum,
+            **{n: raw.t2v.measures[n] for n in ('mAP', 'NDCG10')},
+            **{f'v2t_{n}': raw.v2t.measures[n] for n in ('mAP', 'NDCG10')},
+        }
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Collect the rows of all ranks and report on them.
+
+        Args:
+            size: Number of rows of the whole test set.
+
+        Returns:
+            The metrics, with the prefix in their names.
+
+        Raises:
+            ValueError: No rank has a row, or a score is not finite.
+        """
+        table = collect(self.results, size)
+        self.results.clear()
+        metrics = self.compute_metrics([table])
+        return {f'{self.prefix}/{name}': v for name, v in metrics.items()}
+
+
+def write_report(
+    folder: Path, report: Report, table: Table, title: str
+) -> None:
+    """Write a report as text, JSON and picture.
+
+    Args:
+        folder: Made if it is not there.
+        report: The report.
+        table: What was evaluated, for the picture.
+        title: Title of the picture.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = to_text(report)
+    (folder / 'report.txt').write_text(text, encoding='utf-8')
+    content = json.dumps(report.as_dict(), indent=2)
+    (folder / 'report.json').write_text(content + '\n', encoding='utf-8')
+    positions = {
+        't2v': ranks(text_to_video(*table), report.ties),
+        'v2t': ranks(video_to_text(*table), report.ties),
+    }
+    draw_ranks(folder / 'report.png', positions, title)
+
+
+@METRICS.register_module()
+class SimilarityDump(BaseMetric):
+    """Write all scores with the names of their rows and columns as npz.
+
+    The file is read by ``numpy.load`` without pickle and holds
+
+    * ``scores`` (B, V) float32, rows texts and columns videos, both in the
+      order of the annotation file,
+    * ``text_video_ids`` (B,) and ``video_ids`` (V,) int64: a text belongs to
+      the videos with its id,
+    * ``texts`` (B,) and ``videos`` (V,) strings: captions and file names.
+
+    It takes the rows that ``RetrievalTestLoop`` feeds, and reports no metric.
+
+    Args:
+        out_file (str): Path that ends in ``.npz``.
+
+    Raises:
+        ValueError: Another ending.
+    """
+
+    def __init__(self, out_file: str) -> None:
+        super().__init__()
+        if not out_file.endswith('.npz'):
+            raise ValueError(f'out_file must end in .npz, got {out_file}')
+        self.out_file = Path(out_file)
+        self.texts: list[str] = []
+        self.videos: list[str] = []
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+        """Keep one block of rows.
+
+        Args:
+            data_batch: Not used.
+            data_samples: Dicts with ``scores``, ``text_video_id``,
+                ``video_ids``, ``text`` and ``video_names``.
+        """
+        self.results.append(from_scores(data_samples))
+        self.texts += [sample['text'] for sample in data_samples]
+        self.videos = data_samples[0]['video_names']
+
+    def compute_metrics(self, results: list[ResultRows]) -> dict[str, float]:
+        """Write the file.
+
+        Args:
+            results: One table with all rows.
+
+        Returns:
+            Nothing to report.
+        """
+        (table,) = results
+        column = (table.ids[:, None] == table.video_ids).int().argmax(dim=1)
+        order = column.argsort(stable=True)
+        self.out_file.parent.mkdir(parents=True, exist_ok=True)
+        write_arrays(
+            self.out_file,
+            dict(
+                scores=table.rows[order].numpy(),
+                text_video_ids=table.ids[order].numpy(),
+                video_ids=table.video_ids.numpy(),
+                texts=np.array([self.texts[i] for i in order.tolist()]),
+                videos=np.array(self.videos),
+            ),
+        )
+        print_log(f'scores of all pairs are in {self.out_file}', 'current')
+        return {}
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Collect the rows of all ranks; the first one writes them.
+
+        Args:
+            size: Number of rows of the whole test set.
+
+        Returns:
+            Nothing to report.
+        """
+        order = dealt_order(len(self.texts), size)
+        texts = list(chain.from_iterable(all_gather_object(self.texts)))
+        videos = max(all_gather_object(self.videos), key=len)
+        table = collect(self.results, size)
+        if is_main_process():
+            self.texts = [texts[i] for i in order.tolist()]
+            self.videos = videos
+            self.compute_metrics([table])
+        self.results.clear()
+        self.texts = []
+        return {}

@@ -1,0 +1,414 @@
+"""Features of an index as a file, for other tools and from them."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmtvr.errors import SetupError
+from mmtvr.files import load_arrays
+from mmtvr.sanitize import for_terminal
+from mmtvr.search.encoder import RetrievalEncoder
+from mmtvr.search.identity import FORMAT, hash_file
+from mmtvr.search.stores.base import (
+    FileEntry,
+    StoredVideos,
+    VideoStore,
+    require_at_least,
+)
+from mmtvr.search.video_files import CaptionedVideo
+
+SPANS = ('starts', 'ends')
+EXPECTED = (
+    'a .npz with video (V, D) and videos (V,), the names as strings; '
+    'optionally starts and ends (V,), seconds or NaN, and tokens (sum of '
+    'token_counts, D), token_counts (V,) and times (sum of token_counts,)'
+)
+
+
+def read_feature_file(path: Path) -> dict[str, np.ndarray]:
+    """Read features that any encoder made.
+
+    Args:
+        path: A ``.npz``, see
+            :func:`mmtvr.search.features.read_features`.
+
+    Returns:
+        The arrays by name, in which no video is zero, not finite, or named
+        twice, and tokens, if there are any, have counts and times.
+
+    Raises:
+        SetupError: The file is missing or of another format.
+    """
+    content = load_arrays(path, EXPECTED)
+    if isinstance(content, np.ndarray):
+        content = dict(an_array=content)
+    fault = _find_fault(content)
+    if fault:
+        raise SetupError(f'{path}: {fault}. Expected {EXPECTED}.')
+    return content
+
+
+def list_clips(
+    content: dict[str, np.ndarray],
+) -> list[tuple[str, float | None, float | None]]:
+    """List what was encoded.
+
+    Args:
+        content: The arrays of a file of features.
+
+    Returns:
+        Name, start and end of each video, in seconds or None.
+    """
+    names = content['videos'].tolist()
+    spans = [
+        [None if np.isnan(second) else float(second) for second in content[at]]
+        if at in content
+        else [None] * len(names)
+        for at in SPANS
+    ]
+    return list(zip(names, *spans, strict=True))
+
+
+def _find_fault(content: dict[str, np.ndarray]) -> str | None:
+    if not {'video', 'videos'} <= set(content):
+        return f'it holds {sorted(content)}'
+    fault = _find_fault_of_vectors('video', content['video'])
+    fault = fault or _find_fault_of_names(content)
+    if fault or 'tokens' not in content:
+        return fault
+    return _find_fault_of_tokens(content)
+
+
+def _find_fault_of_names(content: dict[str, np.ndarray]) -> str | None:
+    names = content['videos']
+    if names.shape != (len(content['video']),) or names.dtype.kind != 'U':
+        return f'videos is {names.dtype} of shape {names.shape}'
+    for at in SPANS:
+        seconds = content.get(at, np.zeros(names.shape))
+        if seconds.shape != names.shape or seconds.dtype.kind != 'f':
+            return f'{at} is {seconds.dtype} of shape {seconds.shape}'
+    if len(set(list_clips(content))) < len(names):
+        return 'a name stands in videos twice'
+    return None
+
+
+def _find_fault_of_tokens(content: dict[str, np.ndarray]) -> str | None:
+    if not {'token_counts', 'times'} <= set(content):
+        return 'it holds tokens without token_counts and times'
+    fault = _find_fault_of_vectors('tokens', content['tokens'])
+    if fault:
+        return fault
+    tokens, counts = content['tokens'], content['token_counts']
+    if tokens.shape[1:] != content['video'].shape[1:]:
+        return f'tokens has shape {tokens.shape}'
+    if (
+        counts.shape != content['videos'].shape
+        or counts.dtype.kind not in 'iu'
+    ):
+        return f'token_counts is {counts.dtype} of shape {counts.shape}'
+    total = len(tokens)
+    # None above the total: their sum could overflow.
+    if counts.min() < 1 or counts.max() > total or counts.sum() != total:
+        return f'token_counts do not divide {total} tokens among the videos'
+    return _find_fault_of_times(content['times'], total)
+
+
+def _find_fault_of_times(times: np.ndarray, total: int) -> str | None:
+    if times.shape != (total,) or times.dtype.kind != 'f':
+        return f'times is {times.dtype} of shape {times.shape}'
+    bad = ~np.isfinite(times.astype(np.float32))
+    if bad.any():
+        return f'row {bad.argmax()} of times is not finite'
+    return None
+
+
+def _find_fault_of_vectors(name: str, vectors: np.ndarray) -> str | None:
+    if vectors.ndim != 2 or vectors.dtype.kind != 'f' or not vectors.size:
+        return f'{name} is {vectors.dtype} of shape {vectors.shape}'
+    lengths = np.linalg.norm(vectors.astype(np.float32), axis=1)
+    bad = ~(np.isfinite(lengths) & (lengths > 0))
+    if bad.any():
+        return f'row {bad.argmax()} of {name} is zero or not finite'
+    return None
+
+
+BATCH = 1024
+
+Batch = tuple[StoredVideos, list[FileEntry]]
+
+
+def import_features(
+    store: VideoStore, path: Path, precision: str, parts: int
+) -> int:
+    """Fill a new index with features that any encoder made.
+
+    Where a process was killed in the middle, the same call goes on.
+
+    Args:
+        store: Where the index will be; there is none yet.
+        path: What :func:`mmtvr.search.features.read_features`
+            writes; at least ``video`` and ``videos``. Vectors are brought to
+            unit length.
+        precision: How tokens are kept.
+        parts: Vectors of the first stage, see :func:`part_vectors`;
+            of a file with tokens. At least 1.
+
+    Returns:
+        The number of videos.
+
+    Raises:
+        SetupError: The file is missing or of another format, or there is an
+            index of something else already. Nothing was written then.
+    """
+    require_at_least(1, parts=parts)
+    content = read_feature_file(path)
+    about = _describe(content, path, precision, parts)
+    # Before anything is written, so that what fails here leaves no index.
+    batches = list(_batches(content, path.name))
+    before = store.read_about()
+    if before not in (None, about):
+        raise SetupError(
+            f'there is another index in {store.url} already: import into a '
+            'new one'
+        )
+    if before is None:
+        store.write_about(about)
+    with store.lock():
+        _fill(store, batches)
+    return len(content['videos'])
+
+
+def _describe(
+    content: dict[str, np.ndarray], path: Path, precision: str, parts: int
+) -> dict[str, Any]:
+    return dict(
+        format=FORMAT,
+        imported=True,
+        name=path.name,
+        file=hash_file(path),
+        width=content['video'].shape[1],
+        precision=precision,
+        parts=parts if 'tokens' in content else 1,
+    )
+
+
+def _fill(store: VideoStore, batches: Sequence[Batch]) -> None:
+    """Add what is not there yet."""
+    known = store.list_contents()
+    for videos, entries in batches:
+        new = [
+            row
+            for row, each in enumerate(videos.contents)
+            if each not in known
+        ]
+        if new:
+            store.add_videos(videos.select(new))
+        store.put_files(entries)
+    store.tidy()
+
+
+def _batches(content: dict[str, np.ndarray], source: str) -> Iterator[Batch]:
+    video, clips = _unit(content['video']), list_clips(content)
+    empty = np.zeros((0, video.shape[1]), np.float32)
+    tokens, times = [empty] * len(clips), [empty[:, 0]] * len(clips)
+    if 'tokens' in content:
+        borders = content['token_counts'].astype(np.int64).cumsum()[:-1]
+        tokens = np.split(_unit(content['tokens']), borders)
+        times = np.split(content['times'].astype(np.float32), borders)
+    for first in range(0, len(clips), BATCH):
+        rows = slice(first, first + BATCH)
+        entries = [
+            FileEntry(clip[0], '', 0, (0, 0), source, *clip[1:])
+            for clip in clips[rows]
+        ]
+        # What names an entry names its features too: no two share them.
+        entries = [replace(each, content=each.key) for each in entries]
+        contents = [entry.content for entry in entries]
+        yield (
+            StoredVideos(contents, video[rows], tokens[rows], times[rows]),
+            entries,
+        )
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    vectors = vectors.astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+EXPORT_BATCH = 1024
+ENDING = '.npz'
+
+
+def list_readable(store: VideoStore) -> list[FileEntry]:
+    """List what an index has features of.
+
+    Args:
+        store: The index.
+
+    Returns:
+        The entries, by path and span.
+
+    Raises:
+        SetupError: There is none.
+    """
+    entries = [each for each in store.list_files() if each.error is None]
+    if not entries:
+        raise SetupError(f'the index {store.url} is empty')
+    return sorted(entries, key=_order)
+
+
+def check_export_path(path: Path) -> None:
+    """Make sure, before long work, that a file can be written.
+
+    Args:
+        path: Where features are to go.
+
+    Raises:
+        SetupError: It has another ending than ``.npz``, or no folder.
+    """
+    if path.suffix != ENDING:
+        raise SetupError(f'{path} must end in {ENDING}')
+    if not path.parent.is_dir():
+        raise SetupError(f'there is no folder {path.parent} for {path.name}')
+
+
+def read_features(
+    store: VideoStore, entries: Sequence[FileEntry]
+) -> dict[str, np.ndarray]:
+    """Read the features of entries into memory, for a npz.
+
+    Args:
+        store: The index.
+        entries: V of its entries, see :func:`list_readable`.
+
+    Returns:
+        ``video`` (V, D) float32, ``videos`` (V,) strings, the paths,
+        ``starts`` and ``ends`` (V,) float64, the spans in seconds with NaN
+        where there is none, ``video_ids`` (V,) int64, and for all videos one
+        after the other ``tokens`` (N, D) float16 and ``times`` (N,) float32,
+        with ``token_counts`` (V,) int64.
+
+    Raises:
+        SetupError: Entries have left the index, or have another content,
+            since they were listed.
+    """
+    pooled, tokens, times = [], [], []
+    for start in range(0, len(entries), EXPORT_BATCH):
+        wanted = [
+            entry.content for entry in entries[start : start + EXPORT_BATCH]
+        ]
+        found = store.read_videos(wanted)
+        if found.contents != wanted:
+            raise SetupError(
+                f'the index {store.url} has changed while it was read: '
+                'export again when nobody indexes into it'
+            )
+        pooled.append(found.pooled)
+        tokens += [each.astype(np.float16) for each in found.tokens]
+        times += found.times
+    content = dict(
+        video=np.concatenate(pooled),
+        videos=np.array([entry.path for entry in entries]),
+        video_ids=np.arange(len(entries)),
+        starts=np.array([entry.start for entry in entries], np.float64),
+        ends=np.array([entry.end for entry in entries], np.float64),
+    )
+    if all(map(len, tokens)):
+        content |= dict(
+            tokens=np.concatenate(tokens),
+            token_counts=np.array([len(each) for each in tokens]),
+            times=np.concatenate(times),
+        )
+    return content
+
+
+def _order(entry: FileEntry) -> tuple:
+    return os.fsencode(entry.path), entry.start or 0.0, entry.end or 0.0
+
+
+CAPTION_BATCH = 64
+SHOWN = 3
+
+Clip = tuple[str, float | None, float | None]
+
+
+def place_captions(
+    videos: Sequence[CaptionedVideo],
+    entries: Sequence[FileEntry],
+    unreadable: Sequence[FileEntry] = (),
+) -> dict[str, np.ndarray]:
+    """Say which video of an index each caption belongs to.
+
+    Args:
+        videos: The videos of an annotation file.
+        entries: The V readable entries of the index.
+        unreadable: Its other entries.
+
+    Returns:
+        ``texts`` (B,), strings, and ``text_video_ids`` (B,), int64, from 0 to
+        V - 1.
+
+    Raises:
+        SetupError: The index lacks one of the videos. Leaving its captions
+            out would make an evaluation look better than it is.
+    """
+    places = {_clip(entry): place for place, entry in enumerate(entries)}
+    broken = set(map(_clip, unreadable))
+    clips = [tuple(each.video[i] for i in (0, 2, 3)) for each in videos]
+    lacking = [clip for clip in clips if clip not in places]
+    absent = [clip for clip in lacking if clip not in broken]
+    if absent:
+        raise SetupError(
+            f'{_count(absent, clips)} are not in the index: {_name(absent)}. '
+            'Index the annotation file itself first (`mmtvr index CONFIG '
+            'ANNOTATION --into INDEX`)'
+        )
+    if lacking:
+        raise SetupError(
+            f'{_count(lacking, clips)} could not be read when they were '
+            f'indexed: {_name(lacking)}. Mend them and index again, or take '
+            'them out of the annotation file'
+        )
+    texts, ids = [], []
+    for clip, (_, captions) in zip(clips, videos, strict=True):
+        texts += captions
+        ids += [places[clip]] * len(captions)
+    return dict(texts=np.array(texts), text_video_ids=np.array(ids))
+
+
+def _clip(entry: FileEntry) -> Clip:
+    return entry.path, entry.start, entry.end
+
+
+def _count(some: Sequence[Clip], clips: Sequence[Clip]) -> str:
+    return f'{len(some)} of {len(clips)} videos with captions'
+
+
+def _name(clips: Sequence[Clip]) -> str:
+    named = [repr(for_terminal(path)) for path, _, _ in clips[:SHOWN]]
+    return ', '.join(named) + (' ...' if len(clips) > SHOWN else '')
+
+
+def encode_captions(
+    encoder: RetrievalEncoder, texts: Sequence[str]
+) -> np.ndarray:
+    """Encode captions to pooled vectors, as queries are.
+
+    Args:
+        encoder: The model that filled the index.
+        texts: B captions.
+
+    Returns:
+        Shape (B, D), float32, unit vectors.
+    """
+    batches = [
+        encoder.encode_texts(
+            texts[start : start + CAPTION_BATCH]
+        ).features.pooled
+        for start in range(0, len(texts), CAPTION_BATCH)
+    ]
+    return np.concatenate([each.float().cpu().numpy() for each in batches])
