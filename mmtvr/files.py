@@ -28,7 +28,9 @@ VIDEO_EXTENSIONS = frozenset((
 
 
 @contextmanager
-def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
+def atomic_path(
+    path: str | Path, durable: bool = False, aside: Path | None = None
+) -> Iterator[Path]:
     """Replace a file by one that is written under another name first.
 
     The name is unique, so several processes and threads may write the same
@@ -39,14 +41,17 @@ def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
         path: The file; its folder is created if missing.
         durable: Also wait until the new name is on the disk. The content is
             the caller's task, see :func:`write_through`.
+        aside: Folder, on the same file system, in which to write it first;
+            that of ``path`` if None.
 
     Yields:
-        Path beside ``path``, not existing yet, to be written and closed.
+        Path that does not exist yet, to be written and closed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unique = f'{os.getpid()}-{secrets.token_hex(4)}'
-    partial = path.with_name(f'{path.name}.{unique}{PARTIAL}')
+    name = f'{path.name}.{unique}{PARTIAL}'
+    partial = (aside or path.parent) / name
     try:
         yield partial
         os.replace(partial, path)

@@ -19,9 +19,9 @@ from cache_visits import WAYS, Videos, Visit, Visits
 from measuring import ratio, report
 from torch.utils.data import DataLoader
 
-from mmtvr.apis.video_folder import find_videos
 from mmtvr.datasets import stack_samples
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
+from mmtvr.files import find_video_files
 
 BASE = 'no cache'
 
@@ -106,7 +106,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         groups = {
-            folder.name: [folder / file for file in find_videos(folder)[0]]
+            folder.name: [Path(path) for path in find_video_files(folder, {})]
             for folder in args.folders
         }
         shapes = ensure_moving_shapes(scratch, 'test', args.shapes, 0)

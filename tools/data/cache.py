@@ -2,7 +2,7 @@
 
 import sys
 
-from mmtvr.apis.fill_cache import main
+from mmtvr.cli.cache import main
 from mmtvr.cli.command import run_command
 
 if __name__ == '__main__':

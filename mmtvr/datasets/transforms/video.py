@@ -3,6 +3,7 @@
 import functools
 import inspect
 import logging
+import os
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
+from torch.utils.data import get_worker_info
 
 from mmtvr.datasets.readers import get_reader
 from mmtvr.datasets.unreadable_videos import UnreadableVideos
@@ -129,12 +131,12 @@ def open_cache(options: Mapping[str, Any]) -> FrameCache:
         SetupError: If an option is unknown or the folder is a file.
         ValueError: If an option is out of its range.
     """
-    known = [*inspect.signature(FrameCache).parameters]
-    unknown = [name for name in options if name not in known]
+    *known, host, _ = inspect.signature(FrameCache).parameters
+    unknown = [name for name in options if name not in (*known, host)]
     if unknown or not options.get('folder'):
         raise SetupError(
             f'cache={dict(options)} of LoadVideoFrames: expected folder and '
-            f'optionally {", ".join(known[1:-1])}'
+            f'optionally {", ".join(known[1:])}'
         )
     cache = FrameCache(**options, warn=_warn)
     if cache.folder.exists() and not cache.folder.is_dir():
@@ -178,7 +180,11 @@ def _argument_names(kind: type) -> list[str]:
 
 
 def _warn(message: str) -> None:
-    print_log(message, 'current', logging.WARNING)
+    """Log for all processes and workers of this machine once."""
+    worker = get_worker_info()
+    first = worker is None or worker.id == 0
+    if first and os.environ.get('LOCAL_RANK', '0') == '0':
+        print_log(message, 'current', logging.WARNING)
 
 
 @TRANSFORMS.register_module()

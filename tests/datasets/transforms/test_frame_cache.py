@@ -15,9 +15,7 @@ from mmtvr.video import VideoReader
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr('mmtvr.video.cache.content.SETTLED_AFTER', -1e9)
-    # Where the process group leaves word that it was warned.
-    monkeypatch.setattr('tempfile.gettempdir', lambda: str(tmp_path))
+    monkeypatch.setattr('mmtvr.video.cache.SETTLED_AFTER', -1e9)
     return str(tmp_path / 'cache')
 
 
@@ -137,10 +135,10 @@ def test_damaged_frames_are_decoded_again(tiny_videos, folder, opened):
     sample = dict(filename=str(tiny_videos / 'videos' / 'video0.mp4'))
     options = dict(num_frames=3, test_mode=True)
     expected = build(folder, **options)(sample)
-    (tar,) = Path(folder).glob('*.tar')
-    content = bytearray(tar.read_bytes())
+    (entry,) = Path(folder).glob('??/*.entry')
+    content = bytearray(entry.read_bytes())
     content[5000] ^= 1
-    tar.write_bytes(content)
+    entry.write_bytes(content)
     for _ in range(2):
         assert_same(build(folder, **options)(sample), expected)
     assert len(opened) == 2
