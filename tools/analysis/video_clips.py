@@ -1,5 +1,6 @@
 """Clips to measure readers with: those at hand, their copies, made ones."""
 
+import runpy
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from mmtvr.video import AutoReader, UnreadableVideoError
-from mmtvr.video.compression import Compression, compress_video
 
+COMPRESS = runpy.run_path(
+    str(Path(__file__).resolve().parents[1] / 'data/compress.py')
+)
 SIZES = ((240, 320), (720, 1280))
 RATE = 25
 
@@ -32,7 +35,9 @@ def group_clips(paths: Sequence[Path], copies: Path) -> dict[str, list[str]]:
         except UnreadableVideoError:
             continue
         copy = copies / f'{number}.mp4'
-        compress_video(str(path), str(copy), AutoReader, Compression())
+        COMPRESS['compress_video'](
+            str(path), copy, AutoReader, COMPRESS['Options']()
+        )
         groups[f'{width}x{height}, original'].append(str(path))
         groups[f'{width}x{height}, 3 fps'].append(str(copy))
     return dict(sorted(groups.items(), key=lambda group: _rank(group[0])))
