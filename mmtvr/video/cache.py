@@ -490,8 +490,8 @@ class FrameCache:
         if free < size + self.reserve_gb * GIGABYTE:
             raise OSError(
                 errno.ENOSPC,
-                f'{free / GIGABYTE:.1f} GB are free and reserve_gb='
-                f'{self.reserve_gb:g} are to stay so',
+                f'{free / GIGABYTE:.1f} GB are free, of which reserve_gb='
+                f'{self.reserve_gb:g} is not to be used',
             )
         if self.limit_gb is None:
             return

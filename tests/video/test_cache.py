@@ -307,7 +307,7 @@ def test_full_disk_stops_storing_with_one_warning(
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (dict(reserve_gb=1e9), 'are to stay so'),
+        (dict(reserve_gb=1e9), 'is not to be used'),
         (dict(limit_gb=0), 'limit_gb=0 is reached'),
     ],
 )
