@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config, ConfigDict
 
-from mmtvr.config.check import walk
+from mmtvr.config import walk
 from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.errors import SetupError
 from mmtvr.registry import DATASETS, TRANSFORMS

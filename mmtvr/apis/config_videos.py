@@ -7,7 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from mmtvr.config.check import walk
+from mmtvr.config import walk
 from mmtvr.datasets.annotations import read_annotations
 from mmtvr.datasets.text_video import TextVideoDataset
 from mmtvr.errors import SetupError

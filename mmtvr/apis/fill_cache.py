@@ -13,7 +13,7 @@ from tqdm import tqdm
 from mmtvr.apis.cache_jobs import CacheJob, find_jobs
 from mmtvr.apis.cache_work import fill, is_cached, load_transform, measure
 from mmtvr.apis.crew import Crew
-from mmtvr.config.reading import load_config
+from mmtvr.config import load_config
 from mmtvr.errors import SetupError
 from mmtvr.video.cache.space import GIGABYTE, free_bytes
 

@@ -14,7 +14,7 @@ from mmtvr.apis.config_videos import ConfigVideos, find_config_videos
 from mmtvr.apis.duplicate_files import find_duplicates, share_size
 from mmtvr.apis.verify_report import write_json, write_text
 from mmtvr.apis.video_findings import KINDS, Finding, examine_file
-from mmtvr.config.reading import load_config
+from mmtvr.config import load_config
 from mmtvr.datasets.video_check import CheckedFiles, work_side_by_side
 from mmtvr.errors import SetupError
 from mmtvr.video.cache import decoder_versions

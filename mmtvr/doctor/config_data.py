@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from mmtvr.config.check import walk
-from mmtvr.config.reading import load_config
+from mmtvr.config import load_config, walk
 from mmtvr.datasets.annotations import find_way_out, read_annotations
 from mmtvr.doctor.finding import Finding
 from mmtvr.doctor.machine import GIBIBYTE, check_disk_space

@@ -7,8 +7,7 @@ from huggingface_hub import constants, try_to_load_from_cache
 from transformers import AutoConfig, AutoTokenizer
 
 from mmtvr.checkpoints import read_checkpoint
-from mmtvr.config.check import walk
-from mmtvr.config.reading import load_config
+from mmtvr.config import load_config, walk
 from mmtvr.doctor.finding import Finding
 from mmtvr.errors import SetupError
 from mmtvr.pretrained import load_pretrained, resolve_pretrained
