@@ -70,3 +70,22 @@ def names_file(error: BaseException) -> bool:
     if getattr(error, 'errno', None) is not None:
         return error.filename is not None
     return PATH.search(str(error)) is not None
+
+
+def missing_extra(purpose: str, extra: str, error: ImportError) -> SetupError:
+    """Describe an optional package that is not installed.
+
+    Args:
+        purpose: What needs it, as the subject of a sentence.
+        extra: The extra of mmtvr that brings it.
+        error: From the import.
+
+    Example:
+        >>> missing_extra('mmtvr serve', 'serve', ImportError('no starlette'))
+        SetupError("mmtvr serve needs a package that is not installed (no \
+starlette): pip install 'mmtvr[serve]'")
+    """
+    return SetupError(
+        f'{purpose} needs a package that is not installed ({error}): '
+        f"pip install 'mmtvr[{extra}]'"
+    )

@@ -20,7 +20,7 @@ from mmtvr.datasets.annotations import read_annotations
 from mmtvr.datasets.keywords import (
     Span,
     WordTagger,
-    find_key_words,
+    find_keywords,
     get_stop_words,
     load_tagger,
 )
@@ -54,7 +54,7 @@ def measure_quality(tagger: WordTagger, labels: Sequence[dict]) -> float:
         Percent.
     """
     captions = [label['caption'] for label in labels]
-    found = find_key_words(captions, tagger, get_stop_words())
+    found = find_keywords(captions, tagger, get_stop_words())
     right = total = 0
     for label, spans in zip(labels, found, strict=True):
         for place, word in enumerate(WORD.finditer(label['caption'])):
@@ -75,7 +75,7 @@ def measure_seconds(tagger: WordTagger, captions: Sequence[str]) -> float:
         Wall-clock seconds.
     """
     start = time.perf_counter()
-    for _ in find_key_words(captions, tagger, get_stop_words()):
+    for _ in find_keywords(captions, tagger, get_stop_words()):
         pass
     return time.perf_counter() - start
 
