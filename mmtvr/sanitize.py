@@ -4,7 +4,10 @@ A terminal obeys control characters, a spreadsheet computes what begins with
 an equals sign. (Pages escape by themselves: their templates do it.)
 """
 
+import csv
+import io
 import re
+from collections.abc import Iterable
 
 CONTROL = re.compile(
     '[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069'
@@ -47,3 +50,19 @@ def for_spreadsheet(text: str) -> str:
         ("'=1+1", '-aB3_x.mp4')
     """
     return f"'{text}" if FORMULA.match(text) else text
+
+
+def to_csv(rows: Iterable[Iterable[object]]) -> bytes:
+    """Write a CSV file whose cells no spreadsheet takes for formulas.
+
+    Args:
+        rows: The header and all rows.
+
+    Returns:
+        UTF-8; bytes of file names that are none stay as they are.
+    """
+    text = io.StringIO(newline='')
+    writer = csv.writer(text)
+    for row in rows:
+        writer.writerow([for_spreadsheet(str(cell)) for cell in row])
+    return text.getvalue().encode('utf-8', 'surrogateescape')

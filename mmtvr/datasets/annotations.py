@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
@@ -19,6 +18,7 @@ from mmtvr.datasets.input_files import (
     to_seconds,
 )
 from mmtvr.errors import SetupError
+from mmtvr.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,7 @@ class CleaningReport:
 def clean_captions(
     videos: Iterable[VideoCaptions],
 ) -> tuple[list[VideoCaptions], CleaningReport]:
-    """Collapse white space and drop captions that hold no word.
-
-    Args:
-        videos: A split as published.
-
-    Returns:
-        The cleaned split in the same order, and what was changed.
-    """
+    """Collapse white space and drop captions that hold no word."""
     kept, dropped = [], []
     captions = whitespace = empty = 0
     for video in videos:
@@ -92,13 +85,12 @@ def write_annotation(
     videos: Iterable[VideoCaptions],
     about: Mapping[str, object],
 ) -> None:
-    """Write one split, whole or not at all.
+    """Write one split atomically.
 
     Args:
         path: The JSON file.
         videos: The split, in the order that gives each video its number.
-        about: What else the file tells of itself, such as ``dataset``,
-            ``split`` and ``protocol``.
+        about: Further keys of the file, such as ``dataset`` and ``split``.
     """
     rows = []
     for video in videos:
@@ -108,16 +100,8 @@ def write_annotation(
         if video.end is not None:
             row['end'] = video.end
         rows.append(row)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        'w', dir=path.parent, delete=False, encoding='utf-8'
-    ) as file:
-        json.dump({**about, 'videos': rows}, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    content = json.dumps({**about, 'videos': rows}, ensure_ascii=False)
+    write_atomically(path, content.encode())
 
 
 HOW_TO_PREPARE = (
@@ -140,14 +124,11 @@ def read_annotations(path: str | Path) -> list[VideoCaptions]:
     may occur several times with different spans, and the one of mmaction2's
     preparation scripts, ``{file: [captions]}``.
 
-    Args:
-        path: A JSON file in UTF-8.
-
     Returns:
         One record per video or span, in the order of the file.
 
     Raises:
-        SetupError: If the file is missing, larger than the limit (see
+        SetupError: The file is missing, larger than the limit (see
             :func:`mmtvr.datasets.input_files.get_limit`), no JSON, holds no
             video or the same clip twice, or has another layout; the message
             names the file and the place in it.
@@ -228,18 +209,11 @@ def _layout_error(path: str | Path, finding: str) -> SetupError:
 
 
 def find_way_out(folder: str | Path, file: str) -> str | None:
-    """How a file name of an annotation file leaves the folder of the videos.
+    """Describe how a file name leaves the folder; None if it is inside.
 
     The folder itself may be a link to another disk; what counts is where it
-    leads. Names are looked at as Windows reads them too, so that an
-    annotation file is as harmless there.
-
-    Args:
-        folder: The folder of the videos.
-        file: Name relative to the folder.
-
-    Returns:
-        What leads out, or None if the file is inside.
+    leads. Names are parsed as Windows does too, so that an annotation file is
+    as harmless there.
     """
     path = PureWindowsPath(file)
     if file.startswith(('/', '\\')) or path.drive:
@@ -252,7 +226,7 @@ def find_way_out(folder: str | Path, file: str) -> str | None:
         place = os.path.join(place, part)
         if os.path.islink(place):
             target = os.path.realpath(place)
-            if not is_inside(root, target):
+            if not _is_inside(root, target):
                 return f'a link to {target}'
     return None
 
@@ -260,12 +234,7 @@ def find_way_out(folder: str | Path, file: str) -> str | None:
 def refuse_ways_out(
     folder: str | Path, files: Iterable[str], ann_file: str
 ) -> None:
-    """Refuse an annotation file that leads out of the folder of the videos.
-
-    Args:
-        folder: The folder of the videos.
-        files: What the annotation file names.
-        ann_file: The annotation file, for the message.
+    """Refuse files of an annotation file outside the folder of the videos.
 
     Raises:
         SetupError: One of the files is outside; names it and the setting that
@@ -281,16 +250,7 @@ def refuse_ways_out(
             )
 
 
-def is_inside(root: str, target: str) -> bool:
-    """Whether a resolved path is in a resolved folder.
-
-    Args:
-        root: The folder, absolute and without links.
-        target: The path, absolute and without links.
-
-    Returns:
-        True if it is the folder or below it.
-    """
+def _is_inside(root: str, target: str) -> bool:
     try:
         return os.path.commonpath([root, target]) == root
     except ValueError:  # another drive
@@ -298,16 +258,7 @@ def is_inside(root: str, target: str) -> bool:
 
 
 def find_oddities(records: Sequence[VideoCaptions]) -> Iterator[str]:
-    """Count captions that stand twice or hold control characters.
-
-    They are kept as they are.
-
-    Args:
-        records: The videos of an annotation file.
-
-    Yields:
-        A sentence for each kind that occurs.
-    """
+    """Report captions that repeat or hold control characters, all kept."""
     twice = [
         (record.file, caption)
         for record in records

@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from mmtvr.apis.verify import check_files
 from mmtvr.datasets.annotations import find_way_out
-from mmtvr.datasets.preparation import VideoCaptions
+from mmtvr.datasets.verification import collect_benchmark, verify
 from mmtvr.errors import SetupError
 from mmtvr.registry import DATASETS
 
@@ -81,9 +80,10 @@ def test_a_name_too_long_for_the_disk_is_missing(root):
 
 
 def test_checking_files_opens_nothing_outside(root):
-    splits = {'test': [VideoCaptions('outer.mp4', ('a dog',))]}
-    problems = check_files(splits, root / 'videos', workers=0)
-    assert problems['outer.mp4'].startswith('outside the folder: a link')
+    (root / 'test.json').write_text('{"outer.mp4": ["a dog"]}')
+    found = verify(collect_benchmark(root, root / 'videos'), thorough=False)
+    (((_, what),),) = found.values()
+    assert what.startswith('outside the folder: a link')
 
 
 def test_repeats_and_control_characters_are_counted_and_kept(

@@ -163,8 +163,8 @@ def test_protocols_equal_the_original_files(
 ):
     from importlib import import_module
 
-    from mmtvr.datasets.preparation import clean_captions
-    from mmtvr.datasets.preparation.known_counts import best_strict_recall
+    from mmtvr.datasets.annotations import clean_captions
+    from mmtvr.datasets.preparation import best_strict_recall
 
     module = import_module(f'mmtvr.datasets.preparation.{dataset}')
     videos = module.read_splits(shared_dir / 'annotations' / dataset)[split]
