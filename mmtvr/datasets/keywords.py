@@ -146,26 +146,36 @@ def load_tagger(name: str) -> WordTagger:
     )
 
 
-@lru_cache(maxsize=1)
-def get_stop_words() -> frozenset[str]:
-    """Scikit-learn's English stop words, less those that a video can show.
-
-    Raises:
-        SetupError: If scikit-learn is not installed.
-    """
-    # Imported late: it takes a second in each spawned worker.
-    try:
-        from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-    except ImportError as error:
-        raise missing_extra(
-            'the default list of stop words', 'keywords', error
-        ) from error
-
-    return ENGLISH_STOP_WORDS - {
-        *('amount', 'bill', 'call', 'cry', 'describe', 'detail', 'empty'),
-        *('fill', 'fire', 'full', 'interest', 'mill', 'move', 'name', 'part'),
-        *('serious', 'show', 'sincere', 'system', 'thick', 'thin'),
-    }
+STOP_WORD_LIST = """
+a about above across after afterwards again against all almost alone along
+already also although always am among amongst amoungst an and another any
+anyhow anyone anything anyway anywhere are around as at back be became
+because become becomes becoming been before beforehand behind being below
+beside besides between beyond both bottom but by can cannot cant co con
+could couldnt de do done down due during each eg eight either eleven else
+elsewhere enough etc even ever every everyone everything everywhere except
+few fifteen fifty find first five for former formerly forty found four from
+front further get give go had has hasnt have he hence her here hereafter
+hereby herein hereupon hers herself him himself his how however hundred i
+ie if in inc indeed into is it its itself keep last latter latterly least
+less ltd made many may me meanwhile might mine more moreover most mostly
+much must my myself namely neither never nevertheless next nine no nobody
+none noone nor not nothing now nowhere of off often on once one only onto
+or other others otherwise our ours ourselves out over own per perhaps
+please put rather re same see seem seemed seeming seems several she should
+side since six sixty so some somehow someone something sometime sometimes
+somewhere still such take ten than that the their them themselves then
+thence there thereafter thereby therefore therein thereupon these they
+third this those though three through throughout thru thus to together too
+top toward towards twelve twenty two un under until up upon us very via was
+we well were what whatever when whence whenever where whereafter whereas
+whereby wherein whereupon wherever whether which while whither who whoever
+whole whom whose why will with within without would yet you your yours
+yourself yourselves
+"""
+#: Scikit-learn's English stop words, less those that name what a video shows.
+#: Importing them from there takes a second, and tags would change with it.
+STOP_WORDS = frozenset(STOP_WORD_LIST.split())
 
 
 def find_keywords(

@@ -16,7 +16,7 @@ from mmtvr.doctor.findings import Finding, show, to_json, worst
 
 MODULES = (
     *('numpy', 'torch', 'mmengine', 'mmcv', 'mmaction', 'transformers'),
-    *('cv2', 'sklearn', 'HanTa', 'lancedb', 'starlette'),
+    *('cv2', 'HanTa', 'lancedb', 'starlette'),
 )
 READERS = ('AutoReader', 'DecordReader', 'PyAVReader', 'TorchCodecReader')
 # Before the findings; libraries print what they like to the same output.

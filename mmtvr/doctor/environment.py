@@ -307,12 +307,10 @@ PIP_NAMES = {
     'cv2': 'opencv-contrib-python',
     'mmaction': 'mmaction2',
     'mmcv': 'mmcv-lite',
-    'sklearn': 'scikit-learn',
 }
 # Module: the extra of mmtvr that brings it.
 EXTRAS = {
     'HanTa': 'keywords',
-    'sklearn': 'keywords',
     'lancedb': 'search',
     'starlette': 'serve',
 }

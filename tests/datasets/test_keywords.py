@@ -9,17 +9,16 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from mmtvr.datasets.keywords import find_keywords, get_stop_words, load_tagger
+from mmtvr.datasets.keywords import STOP_WORDS, find_keywords, load_tagger
 from mmtvr.errors import SetupError
 
 LABELS = Path(__file__).parents[1] / 'data' / 'key_words_60.json'
 
 
 def tag(caption, tagger='hanta'):
-    spans = next(
-        find_keywords([caption], load_tagger(tagger), get_stop_words())
-    )
+    spans = next(find_keywords([caption], load_tagger(tagger), STOP_WORDS))
     return [caption[start:end] for start, end in spans]
 
 
@@ -35,7 +34,7 @@ def split_spans(caption):
 def test_key_words_agree_with_the_hand_labels():
     labels = json.loads(LABELS.read_text())['captions']
     captions = [label['caption'] for label in labels]
-    found = find_keywords(captions, load_tagger('hanta'), get_stop_words())
+    found = find_keywords(captions, load_tagger('hanta'), STOP_WORDS)
     right = total = 0
     for label, spans in zip(labels, found, strict=True):
         for place, (start, end) in enumerate(split_spans(label['caption'])):
@@ -112,12 +111,11 @@ def test_a_missing_tagger_names_its_extra(monkeypatch, module, tagger, extra):
     load_tagger.cache_clear()
 
 
-def test_missing_stop_words_name_their_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'sklearn.feature_extraction.text', None)
-    get_stop_words.cache_clear()
-    with pytest.raises(SetupError, match=r"'mmtvr\[keywords\]'"):
-        get_stop_words()
-    get_stop_words.cache_clear()
+def test_stop_words_are_those_of_scikit_learn_less_what_a_video_shows():
+    missing = ENGLISH_STOP_WORDS - STOP_WORDS
+    assert STOP_WORDS < ENGLISH_STOP_WORDS
+    assert len(missing) == 21
+    assert {'fire', 'show', 'call', 'move'} < missing
 
 
 def test_a_missing_spacy_model_names_its_command(monkeypatch):

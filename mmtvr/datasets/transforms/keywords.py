@@ -4,6 +4,7 @@ import hashlib
 import logging
 import re
 import string
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,13 +17,13 @@ from tqdm import tqdm
 
 from mmtvr.datasets.annotations import read_annotations
 from mmtvr.datasets.keywords import (
+    STOP_WORDS,
     Span,
     SpanTable,
     find_keywords,
-    get_stop_words,
     load_tagger,
 )
-from mmtvr.errors import SetupError, missing_extra
+from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
 
 CACHE_FOLDER = '.mmtvr_cache'
@@ -59,8 +60,8 @@ class TagKeyWords(BaseTransform):
         cache (bool): Keep tags on disk.
 
     Raises:
-        SetupError: If the tagger or the list of stop words is not installed;
-            no other one takes its place.
+        SetupError: If the tagger is not installed; no other one takes its
+            place.
     """
 
     #: Which side of a sample it reads.
@@ -74,7 +75,7 @@ class TagKeyWords(BaseTransform):
     ) -> None:
         load_tagger(tagger)
         self.tagger = tagger
-        words = get_stop_words() if stop_words is None else stop_words
+        words = STOP_WORDS if stop_words is None else stop_words
         self.stop_words = frozenset(word.lower() for word in words)
         self.cache = cache
         self._table: SpanTable | None = None
@@ -166,8 +167,8 @@ class DropUnimportantWords(BaseTransform):
     For training only: a list of captions, as in test mode, stays untouched.
     A word is as informative as its TF-IDF over the captions of the training
     set; as nearly every word occurs once in its caption, that is its inverse
-    document frequency (scikit-learn, smoothed). Candidates are the words of
-    the caption that score no more than its average word, at most
+    document frequency, smoothed as in scikit-learn. Candidates are the words
+    of the caption that score no more than its average word, at most
     ``max_dropped`` of the lowest ones. Of these, k are drawn, k uniform in
     0, ..., min(number of candidates, L // 2) for a caption of L words, and
     each of their occurrences is left out. The rest is joined by single spaces
@@ -189,9 +190,6 @@ class DropUnimportantWords(BaseTransform):
         max_dropped (int): Largest number of words, not counting repeats.
         ann_file (str, optional): Annotation file with the training captions.
             Defaults to None: :class:`TextVideoDataset` passes its captions.
-
-    Raises:
-        SetupError: If scikit-learn is not installed.
     """
 
     #: Which side of a sample it reads.
@@ -214,19 +212,13 @@ class DropUnimportantWords(BaseTransform):
 
     def fit_captions(self, captions: Sequence[str], ann_file: str) -> None:
         """Score each word by all captions of the training set."""
-        # Imported late: it takes a second in each spawned worker.
-        try:
-            from sklearn.feature_extraction.text import TfidfVectorizer
-        except ImportError as error:
-            raise missing_extra(
-                'mmtvr.DropUnimportantWords', 'keywords', error
-            ) from error
-
         del ann_file
-        vectorizer = TfidfVectorizer(analyzer=split_words).fit(captions)
-        words = vectorizer.get_feature_names_out()
-        scores = vectorizer.idf_.tolist()
-        self._scores = dict(zip(words, scores, strict=True))
+        counts: Counter[str] = Counter()
+        for caption in captions:
+            counts.update(set(split_words(caption)))
+        frequency = (np.array([*counts.values()]) + 1) / (len(captions) + 1)
+        scores = (1 - np.log(frequency)).tolist()
+        self._scores = dict(zip(counts, scores, strict=True))
         self._unknown = max(scores)
 
     def transform(self, results: dict) -> dict:

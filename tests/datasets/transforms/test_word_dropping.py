@@ -1,7 +1,6 @@
 """DropUnimportantWords: which words may go, how often, and what stays."""
 
 import json
-import sys
 from collections import Counter
 
 import numpy as np
@@ -147,9 +146,3 @@ def test_annotation_file_can_teach_it(tmp_path):
         dict(type='mmtvr.DropUnimportantWords', ann_file=str(path))
     )
     assert transform._scores == fit()._scores
-
-
-def test_a_missing_package_names_its_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'sklearn.feature_extraction.text', None)
-    with pytest.raises(SetupError, match=r"'mmtvr\[keywords\]'"):
-        fit()
