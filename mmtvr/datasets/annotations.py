@@ -208,7 +208,7 @@ def _layout_error(path: str | Path, finding: str) -> SetupError:
     )
 
 
-def find_way_out(folder: str | Path, file: str) -> str | None:
+def find_path_escape(folder: str | Path, file: str) -> str | None:
     """Describe how a file name leaves the folder; None if it is inside.
 
     The folder itself may be a link to another disk; what counts is where it
@@ -231,7 +231,7 @@ def find_way_out(folder: str | Path, file: str) -> str | None:
     return None
 
 
-def refuse_ways_out(
+def refuse_path_escapes(
     folder: str | Path, files: Iterable[str], ann_file: str
 ) -> None:
     """Refuse files of an annotation file outside the folder of the videos.
@@ -241,11 +241,11 @@ def refuse_ways_out(
             allows it.
     """
     for file in files:
-        way_out = find_way_out(folder, file)
-        if way_out:
+        escape = find_path_escape(folder, file)
+        if escape:
             raise SetupError(
                 f'{file!r} of {ann_file} leads out of the folder of the '
-                f'videos {folder}: {way_out}. If it should be read, set '
+                f'videos {folder}: {escape}. If it should be read, set '
                 'allow_outside=True in the dataset.'
             )
 

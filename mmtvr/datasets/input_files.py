@@ -212,7 +212,7 @@ def read_table(path: Path, *columns: str) -> list[dict[str, str]]:
         return rows
     except csv.Error as error:
         raise SetupError(
-            f'{path} is no CSV behind line {reader.line_num}: {error}'
+            f'{path} is no CSV after line {reader.line_num}: {error}'
         ) from error
 
 

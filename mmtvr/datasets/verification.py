@@ -17,7 +17,7 @@ from tqdm import tqdm
 import mmtvr
 from mmtvr.datasets.annotations import (
     VideoCaptions,
-    find_way_out,
+    find_path_escape,
     read_annotations,
 )
 from mmtvr.datasets.readers import get_reader
@@ -314,9 +314,9 @@ def _describe(videos: Collection, path: str, with_digest: bool) -> str:
 def _find_outside(videos: Collection, path: str) -> str | None:
     for use in videos.files[path]:
         dataset = videos.datasets[use.dataset]
-        way_out = find_way_out(dataset.folder, use.file)
-        if way_out and not dataset.allow_outside:
-            return f'outside the folder: {way_out}'
+        escape = find_path_escape(dataset.folder, use.file)
+        if escape and not dataset.allow_outside:
+            return f'outside the folder: {escape}'
     return None
 
 

@@ -47,7 +47,7 @@ def test_a_complete_set_is_verified(folder, monkeypatch, capsys):
     assert read_report(folder / 'video_problems.csv') == []
 
 
-def test_other_counts_than_known_are_told(folder, capsys):
+def test_other_counts_than_known_are_reported(folder, capsys):
     assert run(folder) == 1
     assert '5 not 9,000' in capsys.readouterr().out
 

@@ -159,7 +159,7 @@ def test_each_kind_of_fault_is_found(folder):
     assert not verify(folder, '--ignore', 'short', 'suspicious')[0]
 
 
-def test_kinds_that_are_ignored_are_told_all_the_same(folder):
+def test_kinds_that_are_ignored_are_reported_all_the_same(folder):
     write_video(folder / 'videos' / 'few.mp4', [None] * 6)
     annotate(folder, 'test_JSFUSION', ['few'])
     assert not verify(folder)[0]
@@ -171,8 +171,8 @@ def test_kinds_that_are_ignored_are_told_all_the_same(folder):
 def test_the_same_file_in_train_and_test_is_a_leak(folder):
     annotate(folder, 'test_JSFUSION', ['good0'])
     found = verify(folder)[1]
-    told = 'the same file; LEAK: in train and in val and test'
-    assert found == {'good0': [('duplicate', told)]}
+    what = 'the same file; LEAK: in train and in val and test'
+    assert found == {'good0': [('duplicate', what)]}
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_an_unknown_key_is_named_with_its_place_and_a_guess():
     )
 
 
-def test_lists_of_transforms_are_searched_and_all_faults_are_told():
+def test_lists_of_transforms_are_searched_and_all_faults_are_reported():
     with pytest.raises(SetupError) as caught:
         check(
             train_dataloader=dict(

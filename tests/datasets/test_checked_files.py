@@ -18,7 +18,7 @@ def test_a_result_holds_until_the_file_changes(tmp_path):
     checked = CheckedFiles(base)
     assert checked.get(str(file), 'how') is None
     checked.put(str(file), 'how', 'broken')
-    # What one process has told, another one knows at once.
+    # What one process has written, another one sees at once.
     again = CheckedFiles(base)
     result, age = again.get(str(file), 'how')
     assert result == 'broken'

@@ -219,7 +219,7 @@ def test_a_table_names_the_line_that_is_not_whole(tmp_path):
     for content, finding in (
         (
             'file,caption\na.mp4,"open\nb.mp4,x\n',
-            'no CSV behind line 1',
+            'no CSV after line 1',
         ),
         ('file,caption\na.mp4\n', 'line 2 has not as many fields'),
         ('file,caption\na.mp4,x,y\n', 'line 2 has not as many fields'),

@@ -52,7 +52,7 @@ FACTS = dict(
         (dict(end='broken'), ['reading stopped before the end: broken']),
     ],
 )
-def test_what_is_suspicious_is_told(changes, expected):
+def test_what_is_suspicious_is_reported(changes, expected):
     assert find_suspicious(Inspection(**FACTS | changes)) == expected
 
 
