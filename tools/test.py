@@ -10,13 +10,13 @@ from mmengine.model import is_model_wrapper
 from mmtvr.apis.launch import LAUNCHERS, prepare_launch
 from mmtvr.checkpoints import TRUST_HELP, guard_loading
 from mmtvr.cli.command import garbage_kept, run_command
+from mmtvr.config import load_config
 from mmtvr.config.preflight import (
     build_runner,
     check_file,
     check_runner,
     check_weights,
 )
-from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
 
 

@@ -10,8 +10,8 @@ from mmengine.config import Config, DictAction
 from mmtvr.apis.launch import LAUNCHERS, prepare_launch
 from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP, guard_loading
 from mmtvr.cli.command import garbage_kept, run_command
+from mmtvr.config import load_config
 from mmtvr.config.preflight import build_runner, check_file, check_runner
-from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
 
 

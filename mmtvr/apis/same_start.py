@@ -17,7 +17,7 @@ from mmengine.config import Config
 from torch import distributed as dist
 
 import mmtvr
-from mmtvr.config.check import walk
+from mmtvr.config import walk
 from mmtvr.errors import SetupError
 from mmtvr.files import hash_file
 from mmtvr.pretrained import resolve_pretrained

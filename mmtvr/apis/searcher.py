@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmtvr.checkpoints import find_checkpoint, guard_loading
-from mmtvr.config.reading import load_config, parse_plain_config
+from mmtvr.config import load_config, parse_plain_config
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import RetrievalEncoder
 from mmtvr.search.identity import check_model

@@ -41,15 +41,14 @@ for kind in (
 
 
 def get_reader(reader: str | dict) -> Callable[..., VideoReader]:
-    """Find a reader.
+    """Class with options that opens a file: ``get_reader('auto')(path)``.
 
     Args:
         reader: A short name, as ``'auto'``, or a dict with ``type``, a
             registered name, and options of that class.
 
     Returns:
-        What opens a file: ``get_reader('auto')(path, short_side=224)``.
-        It can be pickled.
+        A partial that can be pickled.
 
     Raises:
         SetupError: If there is no such reader.

@@ -161,13 +161,10 @@ def test_protocols_know_their_sizes():
 def test_protocols_equal_the_original_files(
     shared_dir, dataset, split, name, paragraph
 ):
-    from importlib import import_module
+    from mmtvr.datasets.annotations import clean_captions
+    from mmtvr.datasets.preparation import READERS, best_strict_recall
 
-    from mmtvr.datasets.preparation import clean_captions
-    from mmtvr.datasets.preparation.known_counts import best_strict_recall
-
-    module = import_module(f'mmtvr.datasets.preparation.{dataset}')
-    videos = module.read_splits(shared_dir / 'annotations' / dataset)[split]
+    videos = READERS[dataset](shared_dir / 'annotations' / dataset)[split]
     videos, _ = clean_captions(videos)
     if paragraph:
         videos = [video.as_paragraph() for video in videos]

@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmtvr.config.check import check_config
+from mmtvr.config import check_config
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,8 +12,8 @@ import av
 import numpy as np
 import pytest
 
+from mmtvr.config import load_config
 from mmtvr.config.preflight import build_runner, check_runner
-from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
 from mmtvr.video.helper_process import end_helper
 

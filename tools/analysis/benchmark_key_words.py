@@ -18,10 +18,10 @@ from statistics import median
 
 from mmtvr.datasets.annotations import read_annotations
 from mmtvr.datasets.keywords import (
+    STOP_WORDS,
     Span,
     WordTagger,
-    find_key_words,
-    get_stop_words,
+    find_keywords,
     load_tagger,
 )
 
@@ -54,7 +54,7 @@ def measure_quality(tagger: WordTagger, labels: Sequence[dict]) -> float:
         Percent.
     """
     captions = [label['caption'] for label in labels]
-    found = find_key_words(captions, tagger, get_stop_words())
+    found = find_keywords(captions, tagger, STOP_WORDS)
     right = total = 0
     for label, spans in zip(labels, found, strict=True):
         for place, word in enumerate(WORD.finditer(label['caption'])):
@@ -75,7 +75,7 @@ def measure_seconds(tagger: WordTagger, captions: Sequence[str]) -> float:
         Wall-clock seconds.
     """
     start = time.perf_counter()
-    for _ in find_key_words(captions, tagger, get_stop_words()):
+    for _ in find_keywords(captions, tagger, STOP_WORDS):
         pass
     return time.perf_counter() - start
 

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mmtvr.datasets.annotations import read_annotations
-from mmtvr.datasets.keywords import find_key_words, get_stop_words, load_tagger
+from mmtvr.datasets.keywords import STOP_WORDS, find_keywords, load_tagger
 from mmtvr.datasets.transforms import DropUnimportantWords, TokenizeText
 
 CLIP = 'mmtvr://moving-shapes-clip'
@@ -54,13 +54,13 @@ def make_steps(folder: Path) -> dict[str, Callable[[str], object]]:
     Returns:
         Name of the step to a function of the caption.
     """
-    tagger, stop_words = load_tagger('hanta'), get_stop_words()
+    tagger, stop_words = load_tagger('hanta'), STOP_WORDS
     dropping = DropUnimportantWords()
     cut = TokenizeText(CLIP, max_words=24)
     split = TokenizeText(CLIP, max_words=24, long_text='sentences')
 
     def spans(caption: str) -> list:
-        return next(find_key_words([caption], tagger, stop_words))
+        return next(find_keywords([caption], tagger, stop_words))
 
     def read(caption: str) -> object:
         path = folder / 'a.json'

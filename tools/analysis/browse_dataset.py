@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from mmtvr.cli.command import run_command
-from mmtvr.config.reading import load_config
+from mmtvr.config import load_config
 from mmtvr.errors import SetupError
 
 LINE = 14

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from mmtvr.checkpoints import TRUST_HELP, guard_loading
 from mmtvr.cli.command import run_command
-from mmtvr.config.reading import load_config
+from mmtvr.config import load_config
 from mmtvr.engine.features import FeatureStore, join, score_in_blocks
 from mmtvr.evaluation.ranking import ranks, text_to_video
 from mmtvr.explanation import find_piece_names

@@ -28,7 +28,7 @@ from mmtvr.errors import SetupError
 
 WATCHED = (
     *('mmtvr.datasets.input_files', 'mmtvr.datasets.annotations'),
-    *('mmtvr.datasets.input_files', 'mmtvr.datasets.preparation'),
+    'mmtvr.datasets.preparation',
     *('mmtvr.apis.evaluate', 'json', 'csv'),
 )
 FRAGMENTS = (

@@ -10,18 +10,18 @@ from pathlib import Path
 import numpy as np
 
 from mmtvr.apis.evaluate import load_bank, load_table, read_match
-from mmtvr.datasets.annotations import read_annotations
+from mmtvr.datasets.annotations import VideoCaptions, read_annotations
 from mmtvr.datasets.input_files import find_name_fault
 from mmtvr.datasets.preparation import (
-    VideoCaptions,
-    activitynet,
-    didemo,
-    lsmdc,
-    msrvtt,
-    msvd,
-    vatex,
+    LSMDC_FILES,
+    read_activitynet,
+    read_didemo,
+    read_lsmdc,
+    read_msrvtt,
+    read_msvd,
+    read_pairs,
+    read_vatex,
 )
-from mmtvr.datasets.preparation.table import read_pairs
 
 
 @dataclass(frozen=True)
@@ -146,29 +146,29 @@ READERS = {
         ),
         Reader(
             *('msrvtt json', 'test_videodatainfo.json', SENTENCES),
-            *(msrvtt.read_splits, MSRVTT),
+            *(read_msrvtt, MSRVTT),
         ),
         Reader(
             *('msrvtt list', 'MSRVTT_train.9k.csv'),
             MSRVTT['MSRVTT_train.9k.csv'],
-            *(msrvtt.read_splits, MSRVTT),
+            *(read_msrvtt, MSRVTT),
         ),
         Reader(
             *('msrvtt zip', 'test_videodatainfo.json.zip'),
             _zipped('test_videodatainfo.json', SENTENCES),
-            *(msrvtt.read_splits, MSRVTT),
+            *(read_msrvtt, MSRVTT),
         ),
         Reader(
             *('msrvtt 1k-A', 'MSRVTT_JSFUSION_test.csv'),
             b'key,vid_key,video_id,sentence\nret0,msr0,video0,a dog\n',
-            msrvtt.read_splits,
+            read_msrvtt,
         ),
         Reader(
             *('msvd', 'captions_msvd.json', b'{"a_0_1": ["a dog"]}'),
-            *(msvd.read_splits, _lists(b'a_0_1\n')),
+            *(read_msvd, _lists(b'a_0_1\n')),
         ),
         Reader(
-            *('didemo json', 'test_data.json', MOMENTS, didemo.read_splits),
+            *('didemo json', 'test_data.json', MOMENTS, read_didemo),
             {
                 **_lists(b'a.mp4\n'),
                 'train_data.json': MOMENTS,
@@ -178,7 +178,7 @@ READERS = {
         Reader(
             *('didemo csv', 'didemo_test_label.csv'),
             b'video_path,text\nx/a.mp4,a dog\n',
-            didemo.read_splits,
+            read_didemo,
             {
                 **_lists(b'a.mp4\n'),
                 'train_data.json': MOMENTS,
@@ -186,19 +186,19 @@ READERS = {
             },
         ),
         Reader(
-            *('activitynet', 'val_1.json', STORY, activitynet.read_splits),
+            *('activitynet', 'val_1.json', STORY, read_activitynet),
             {'train.json': STORY},
         ),
         Reader(
-            *('lsmdc', lsmdc.FILES['test'], LSMDC, lsmdc.read_splits),
-            {name: LSMDC for name in lsmdc.FILES.values()},
+            *('lsmdc', LSMDC_FILES['test'], LSMDC, read_lsmdc),
+            {name: LSMDC for name in LSMDC_FILES.values()},
         ),
         Reader(
             *('vatex', 'vatex_training_v1.0.json', ENGLISH),
-            *(vatex.read_splits, _lists(b'a_0_1\n')),
+            *(read_vatex, _lists(b'a_0_1\n')),
         ),
         Reader(
-            *('vatex list', 'test_list.txt', b'a_0_1\n', vatex.read_splits),
+            *('vatex list', 'test_list.txt', b'a_0_1\n', read_vatex),
             {**_lists(b'a_0_1\n'), 'vatex_training_v1.0.json': ENGLISH},
         ),
         Reader(

@@ -23,7 +23,7 @@ from transformers import AutoTokenizer
 
 from mmtvr.checkpoints import TRUST_HELP, guard_loading
 from mmtvr.cli.command import run_command
-from mmtvr.config.reading import load_config
+from mmtvr.config import load_config
 from mmtvr.errors import SetupError
 from mmtvr.models.partial_order.tpmcl_loss import TPMCLLoss
 from mmtvr.models.partial_order.triplets import Selection, triplet_similarities

@@ -32,17 +32,7 @@ from mmtvr.video.supervised_reader import supervise
 
 @dataclass(frozen=True)
 class FrameChoice:
-    """How positions are chosen; see ``LoadVideoFrames`` for the options.
-
-    Attributes:
-        num_frames: T.
-        sampling: ``'uniform'`` or ``'fps'``.
-        fps: Frames per second of the latter.
-        short_videos: ``'repeat'`` or ``'mask'``.
-
-    Raises:
-        ValueError: If one of them is out of its range.
-    """
+    """How positions are chosen; see ``LoadVideoFrames`` for the options."""
 
     num_frames: int
     sampling: str
@@ -83,7 +73,7 @@ class FrameChoice:
             frame, shape (T,), bool.
 
         Raises:
-            UnreadableVideoError: If the span begins behind the last frame.
+            UnreadableVideoError: If the span begins after the last frame.
         """
         first, count = self._find_span(reader, results)
         if self.sampling == 'fps':
@@ -238,7 +228,7 @@ class LoadVideoFrames(BaseTransform):
             nothing.
         fps (float): Frames per second of the latter.
         short_videos (str): What fewer frames than T become: ``'repeat'``,
-            as in mmaction2, or ``'mask'``, black frames behind that count
+            as in mmaction2, or ``'mask'``, black frames after them that count
             nowhere, as in CLIP4Clip.
 
     Raises:
@@ -273,14 +263,7 @@ class LoadVideoFrames(BaseTransform):
         self._unreadable = UnreadableVideos()
 
     def transform(self, results: dict) -> dict | None:
-        """Read the frames of one sample.
-
-        Args:
-            results: Sample with the required keys.
-
-        Returns:
-            The sample with the added keys, or None, see ``test_mode``.
-        """
+        """Read the frames of one sample, or return None, see ``test_mode``."""
         path = str(results['filename'])
         try:
             if not self.test_mode:
@@ -294,24 +277,11 @@ class LoadVideoFrames(BaseTransform):
         return {**results, **frames}
 
     def take_unreadable(self) -> list[tuple[str, str]]:
-        """Tell which videos could not be read since the last call.
-
-        Returns:
-            File and reason of each time.
-        """
+        """File and reason of each failure since the last call."""
         return self._unreadable.take()
 
     def find_problem(self, results: dict) -> str | None:
-        """Try to read what a test would read of a sample.
-
-        Threads may do it side by side.
-
-        Args:
-            results: Sample with the required keys.
-
-        Returns:
-            Why it cannot be read; None if it can.
-        """
+        """Why a test could not read a sample; None if it can. Thread-safe."""
         try:
             self.count_frames(results)
         except UnreadableVideoError as error:
@@ -319,13 +289,7 @@ class LoadVideoFrames(BaseTransform):
         return None
 
     def count_frames(self, results: dict) -> int:
-        """Read what a test would read of a sample.
-
-        Args:
-            results: Sample with the required keys.
-
-        Returns:
-            How many of its ``num_frames`` frames are different ones.
+        """Read what a test would read of a sample; count distinct frames.
 
         Raises:
             UnreadableVideoError: If it cannot be read.

@@ -19,13 +19,13 @@ def build(**options):
 def tagged(monkeypatch):
     """Captions that were tagged, in order."""
     seen = []
-    original = module.find_key_words
+    original = module.find_keywords
 
     def record(captions, *args):
         seen.extend(captions)
         return original(captions, *args)
 
-    monkeypatch.setattr(module, 'find_key_words', record)
+    monkeypatch.setattr(module, 'find_keywords', record)
     return seen
 
 

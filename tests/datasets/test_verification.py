@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmtvr.apis.video_findings import find_suspicious
+from mmtvr.datasets.verification import find_suspicious
 from mmtvr.video.inspection import Inspection, inspect_video
 
 FACTS = dict(
@@ -25,7 +25,7 @@ FACTS = dict(
     [
         (dict(), []),
         (dict(frames_told=0), []),
-        (dict(frames_held=248), ['its header tells 250 frames, not 248']),
+        (dict(frames_held=248), ['its header reports 250 frames, not 248']),
         (
             dict(frames_told=0, frames_held=0, sizes=[]),
             ['it holds no frame'],
@@ -33,8 +33,8 @@ FACTS = dict(
         (dict(seconds=9000.0), ['it lasts 2.5 hours']),
         (dict(seconds=0.2), ['it lasts 0.20 s']),
         (dict(seconds=0.0, fps=0.0), []),
-        (dict(fps=1.5), ['it has 1.5 frames a s']),
-        (dict(fps=1000.0), ['it has 1000 frames a s']),
+        (dict(fps=1.5), ['it has 1.5 frames/s']),
+        (dict(fps=1000.0), ['it has 1000 frames/s']),
         (
             dict(sizes=[(240, 320), (480, 640)]),
             ['its size changes: 320x240, 640x480'],
@@ -42,17 +42,17 @@ FACTS = dict(
         (dict(sizes=[(16, 64)]), ['it is small: 64x16']),
         (
             dict(brightness=(15.9, 16.4), contrast=0.6),
-            ['all pictures looked at are black'],
+            ['all inspected frames are black'],
         ),
         (
             dict(brightness=(99.0, 100.0), contrast=0.6),
-            ['all pictures looked at are of one colour'],
+            ['all inspected frames are of one colour'],
         ),
         (dict(brightness=(20.0, 100.0), contrast=0.6), []),
         (dict(end='broken'), ['reading stopped before the end: broken']),
     ],
 )
-def test_what_is_suspicious_is_told(changes, expected):
+def test_what_is_suspicious_is_reported(changes, expected):
     assert find_suspicious(Inspection(**FACTS | changes)) == expected
 
 

@@ -11,8 +11,8 @@ import av
 import numpy as np
 import pytest
 
-from mmtvr.apis import verify_config as module
-from mmtvr.apis.verify_config import parse_args, verify_config
+from mmtvr.cli.verify import parse_args, verify_config
+from mmtvr.datasets import verification
 from mmtvr.errors import SetupError
 from mmtvr.video.helper_process import end_helper
 
@@ -138,14 +138,12 @@ def test_each_kind_of_fault_is_found(folder):
     assert found['gone'] == [('missing', 'there is no such file')]
     assert found['empty'] == [('unreadable', 'the file is empty')]
     assert [kind for kind, _ in found['text']] == ['unreadable']
-    assert found['black'] == [
-        ('suspicious', 'all pictures looked at are black')
-    ]
+    assert found['black'] == [('suspicious', 'all inspected frames are black')]
     assert found['few'] == [
         ('short', '5 frames, 8 are asked for'),
     ]
     assert tuple(k for k, _ in found['cut']) == ('unreadable', 'suspicious')
-    assert 'its header tells 60 frames, not' in found['cut'][1][1]
+    assert 'its header reports 60 frames, not' in found['cut'][1][1]
     assert 'SIGSEGV' in found['segfaults'][0][1]
     assert 'the span begins at 60.0 s' in found['late'][0][1]
     assert found['brief'] == [
@@ -161,7 +159,7 @@ def test_each_kind_of_fault_is_found(folder):
     assert not verify(folder, '--ignore', 'short', 'suspicious')[0]
 
 
-def test_kinds_that_are_ignored_are_told_all_the_same(folder):
+def test_kinds_that_are_ignored_are_reported_all_the_same(folder):
     write_video(folder / 'videos' / 'few.mp4', [None] * 6)
     annotate(folder, 'test_JSFUSION', ['few'])
     assert not verify(folder)[0]
@@ -173,21 +171,21 @@ def test_kinds_that_are_ignored_are_told_all_the_same(folder):
 def test_the_same_file_in_train_and_test_is_a_leak(folder):
     annotate(folder, 'test_JSFUSION', ['good0'])
     found = verify(folder)[1]
-    told = 'the same file; LEAK: in train and in val and test'
-    assert found == {'good0': [('duplicate', told)]}
+    what = 'the same file; LEAK: in train and in val and test'
+    assert found == {'good0': [('duplicate', what)]}
 
 
 @pytest.fixture
 def examined(monkeypatch):
     """Names of the files that are really looked at."""
     names = []
-    real = module.examine_file
+    real = verification.examine_file
 
     def examine(path, *arguments):
         names.append(Path(path).stem)
         return real(path, *arguments)
 
-    monkeypatch.setattr(module, 'examine_file', examine)
+    monkeypatch.setattr(verification, 'examine_file', examine)
     return names
 
 
@@ -199,7 +197,7 @@ def test_only_what_changed_is_examined_again(folder, examined):
     assert set(verify(folder)[1]) == {'good1'}
     assert examined == ['good1']
     del examined[:]
-    verify(folder, '--anew')
+    verify(folder, '--refresh')
     assert len(examined) == 3
 
 
@@ -226,6 +224,20 @@ def count_rows(journal):
             return base.execute('SELECT COUNT(*) FROM checked').fetchone()[0]
     except sqlite3.Error:
         return 0
+
+
+def test_files_outside_the_folder_are_not_opened(folder, examined):
+    (folder.parent / 'secret.mp4').write_bytes(b'x')
+    annotate(folder, 'train_9k', ['../../secret'])
+    found = verify(folder)[1]
+    assert found['secret'][0][0] == 'unreadable'
+    assert '".." in its path' in found['secret'][0][1]
+    assert 'secret' not in examined
+
+
+def test_the_old_name_of_refresh_is_taken_with_a_warning(folder):
+    with pytest.warns(DeprecationWarning, match='--refresh'):
+        assert parse_args([str(folder), '--anew']).refresh
 
 
 def test_a_config_without_our_data_sets_is_one_message(folder):

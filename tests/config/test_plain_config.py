@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmtvr.config.reading import parse_plain_config
+from mmtvr.config import parse_plain_config
 from mmtvr.errors import SetupError
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'

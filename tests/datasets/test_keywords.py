@@ -9,17 +9,16 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 
-from mmtvr.datasets.keywords import find_key_words, get_stop_words, load_tagger
+from mmtvr.datasets.keywords import STOP_WORDS, find_keywords, load_tagger
 from mmtvr.errors import SetupError
 
 LABELS = Path(__file__).parents[1] / 'data' / 'key_words_60.json'
 
 
 def tag(caption, tagger='hanta'):
-    spans = next(
-        find_key_words([caption], load_tagger(tagger), get_stop_words())
-    )
+    spans = next(find_keywords([caption], load_tagger(tagger), STOP_WORDS))
     return [caption[start:end] for start, end in spans]
 
 
@@ -35,7 +34,7 @@ def split_spans(caption):
 def test_key_words_agree_with_the_hand_labels():
     labels = json.loads(LABELS.read_text())['captions']
     captions = [label['caption'] for label in labels]
-    found = find_key_words(captions, load_tagger('hanta'), get_stop_words())
+    found = find_keywords(captions, load_tagger('hanta'), STOP_WORDS)
     right = total = 0
     for label, spans in zip(labels, found, strict=True):
         for place, (start, end) in enumerate(split_spans(label['caption'])):
@@ -80,7 +79,7 @@ def test_odd_captions_are_tagged_quickly(caption):
 @settings(max_examples=200, deadline=None)
 @given(st.text(max_size=60))
 def test_spans_ascend_and_hold_visible_text(caption):
-    spans = next(find_key_words([caption], load_tagger('hanta'), frozenset()))
+    spans = next(find_keywords([caption], load_tagger('hanta'), frozenset()))
     position = 0
     for start, end in spans:
         assert position <= start < end <= len(caption)
@@ -98,9 +97,34 @@ def test_unknown_tagger_is_refused(name):
         load_tagger(name)
 
 
-def test_missing_spacy_names_both_commands(monkeypatch):
-    monkeypatch.setitem(sys.modules, 'spacy', None)
-    with pytest.raises(SetupError, match='pip install spacy .*download en_x'):
+@pytest.mark.parametrize(
+    ('module', 'tagger', 'extra'),
+    [('HanTa', 'hanta', 'keywords'), ('spacy', 'spacy:en_x', 'spacy')],
+)
+def test_a_missing_tagger_names_its_extra(monkeypatch, module, tagger, extra):
+    for name in [module, *(n for n in sys.modules if n.startswith('HanTa.'))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    load_tagger.cache_clear()
+    with pytest.raises(SetupError) as error:
+        load_tagger(tagger)
+    assert f"pip install 'mmtvr[{extra}]'" in str(error.value)
+    load_tagger.cache_clear()
+
+
+def test_stop_words_are_those_of_scikit_learn_less_what_a_video_shows():
+    missing = ENGLISH_STOP_WORDS - STOP_WORDS
+    assert STOP_WORDS < ENGLISH_STOP_WORDS
+    assert len(missing) == 21
+    assert {'fire', 'show', 'call', 'move'} < missing
+
+
+def test_a_missing_spacy_model_names_its_command(monkeypatch):
+    def load(model, exclude):
+        raise OSError(f"[E050] Can't find model '{model}'")
+
+    spacy = SimpleNamespace(load=load)
+    monkeypatch.setitem(sys.modules, 'spacy', spacy)
+    with pytest.raises(SetupError, match='spacy download en_x'):
         load_tagger('spacy:en_x')
 
 

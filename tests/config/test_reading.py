@@ -1,13 +1,12 @@
 import pytest
 
-from mmtvr.config import check as config_check
-from mmtvr.config.reading import load_config
+from mmtvr.config import load_config, reading
 from mmtvr.errors import SetupError
 
 
 @pytest.fixture(autouse=True)
 def components(monkeypatch):
-    monkeypatch.setattr(config_check, 'our_components', dict)
+    monkeypatch.setattr(reading, 'our_components', dict)
 
 
 @pytest.fixture

@@ -5,8 +5,12 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmtvr.config import check as config_check
-from mmtvr.config.check import accepted_arguments, check_config, check_options
+from mmtvr.config import reading
+from mmtvr.config.reading import (
+    accepted_arguments,
+    check_config,
+    check_options,
+)
 from mmtvr.errors import SetupError
 
 
@@ -35,7 +39,7 @@ def load(path):
 @pytest.fixture(autouse=True)
 def components(monkeypatch):
     known = dict(Head=Head, Retriever=Retriever, Greedy=Greedy, load=load)
-    monkeypatch.setattr(config_check, 'our_components', lambda: known)
+    monkeypatch.setattr(reading, 'our_components', lambda: known)
 
 
 def check(scope='mmtvr', **parts):
@@ -69,7 +73,7 @@ def test_an_unknown_key_is_named_with_its_place_and_a_guess():
     )
 
 
-def test_lists_of_transforms_are_searched_and_all_faults_are_told():
+def test_lists_of_transforms_are_searched_and_all_faults_are_reported():
     with pytest.raises(SetupError) as caught:
         check(
             train_dataloader=dict(
@@ -98,14 +102,14 @@ def test_a_bare_name_counts_as_ours_only_under_our_scope():
 
 def test_names_of_mmengine_are_not_taken_for_typing_errors(monkeypatch):
     monkeypatch.setattr(
-        config_check, 'our_components', lambda: dict(TestLoops=Head)
+        reading, 'our_components', lambda: dict(TestLoops=Head)
     )
     check(test_cfg=dict(type='TestLoop'))
 
 
 def test_a_class_instead_of_a_name_is_checked_too(monkeypatch):
     monkeypatch.setattr(Head, '__module__', 'mmtvr.models.head')
-    faults = list(config_check.find_faults(dict(type=Head, x=1), None))
+    faults = list(reading.find_faults(dict(type=Head, x=1), None))
     assert faults == ['mmtvr.Head has no argument `x`']
 
 

@@ -5,23 +5,23 @@ import json
 import pytest
 
 from mmtvr.cli.prepare import main
-from mmtvr.datasets.preparation import (
+from mmtvr.datasets.annotations import (
     VideoCaptions,
-    activitynet,
     clean_captions,
-    didemo,
-    lsmdc,
-    msrvtt,
-    msvd,
-    vatex,
     write_annotation,
 )
-from mmtvr.datasets.preparation.known_counts import (
+from mmtvr.datasets.preparation import (
     KNOWN_COUNTS,
+    LSMDC_FILES,
+    READERS,
     best_strict_recall,
     count_shared_captions,
+    read_didemo,
+    read_lsmdc,
+    read_msrvtt,
+    read_pairs,
+    read_vatex_captions,
 )
-from mmtvr.datasets.preparation.table import read_pairs
 from mmtvr.errors import SetupError
 
 
@@ -73,7 +73,7 @@ def test_msrvtt_takes_test_text_from_the_csv(tmp_path):
     (tmp_path / 'MSRVTT_JSFUSION_test.csv').write_text(
         'key,vid_key,video_id,sentence\nret0,msr7,video7,third\n'
     )
-    splits = msrvtt.read_splits(tmp_path)
+    splits = read_msrvtt(tmp_path)
     assert splits['train_9k'][0].captions == ('first', 'second')
     assert splits['test_JSFUSION'] == [VideoCaptions('video7.mp4', ('third',))]
 
@@ -87,13 +87,13 @@ def test_didemo_paragraph_is_joined_only_when_asked(tmp_path, capsys):
     for split in ('train', 'val', 'test'):
         (tmp_path / f'{split}_data.json').write_text(json.dumps(rows))
         (tmp_path / f'{split}_list.txt').write_text('v.mov\n\n')
-    assert didemo.read_splits(tmp_path)['test'] == [
+    assert read_didemo(tmp_path)['test'] == [
         VideoCaptions('v.mov', ('one', 'two\nlines'), 0.0, 31.0)
     ]
     out = tmp_path / 'out'
     arguments = [str(tmp_path), '--output', str(out)]
     for flags in ([], ['--paragraph']):
-        assert main('didemo', didemo.read_splits, True, arguments + flags) == 0
+        assert main('didemo', arguments + flags) == 0
     one = json.loads((out / 'test.json').read_text())['videos'][0]
     joined = json.loads((out / 'test_paragraph.json').read_text())['videos'][0]
     assert one['captions'] == ['one', 'two lines']
@@ -102,14 +102,14 @@ def test_didemo_paragraph_is_joined_only_when_asked(tmp_path, capsys):
 
 def test_lsmdc_names_the_line_that_is_not_of_the_layout(tmp_path):
     row = '1_Movie_00.01.02.003-00.01.05.004\ta\tb\tc\td\tShe runs.'
-    for name in lsmdc.FILES.values():
+    for name in LSMDC_FILES.values():
         (tmp_path / name).write_text(row + '\n')
-    clip = lsmdc.read_splits(tmp_path)['test'][0]
+    clip = read_lsmdc(tmp_path)['test'][0]
     assert clip.captions == ('She runs.',)
     assert clip.file.endswith('/1_Movie_00.01.02.003-00.01.05.004.avi')
-    (tmp_path / lsmdc.FILES['test']).write_text('only\ttwo\n')
+    (tmp_path / LSMDC_FILES['test']).write_text('only\ttwo\n')
     with pytest.raises(SetupError, match=r'line 1: 2 tab-separated'):
-        lsmdc.read_splits(tmp_path)
+        read_lsmdc(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -121,11 +121,11 @@ def test_lsmdc_names_the_line_that_is_not_of_the_layout(tmp_path):
     ],
 )
 def test_vatex_reads_every_published_layout(content):
-    assert vatex.read_english(content, 'x.json') == {'x_0_1': ['a', 'b']}
+    assert read_vatex_captions(content, 'x.json') == {'x_0_1': ['a', 'b']}
 
 
 def test_missing_original_is_one_message_with_status_1(tmp_path, capsys):
-    assert main('msvd', msvd.read_splits, False, [str(tmp_path)]) == 1
+    assert main('msvd', [str(tmp_path)]) == 1
     assert 'captions_msvd.json is in' in capsys.readouterr().err
 
 
@@ -158,18 +158,10 @@ def test_read_pairs_names_the_row_without_a_caption(tmp_path):
 
 @pytest.mark.shared
 @pytest.mark.parametrize(
-    ('dataset', 'read_splits'),
-    [
-        ('msrvtt', msrvtt.read_splits),
-        ('msvd', msvd.read_splits),
-        ('didemo', didemo.read_splits),
-        ('activitynet', activitynet.read_splits),
-    ],
+    'dataset', ['msrvtt', 'msvd', 'didemo', 'activitynet']
 )
-def test_real_originals_give_the_known_counts(
-    shared_dir, dataset, read_splits
-):
-    splits = read_splits(shared_dir / 'annotations' / dataset)
+def test_real_originals_give_the_known_counts(shared_dir, dataset):
+    splits = READERS[dataset](shared_dir / 'annotations' / dataset)
     for split, videos in splits.items():
         known = KNOWN_COUNTS[dataset][split]
         if (dataset, split) == ('didemo', 'train'):
@@ -182,5 +174,5 @@ def test_real_originals_give_the_known_counts(
 
 @pytest.mark.shared
 def test_real_1ka_allows_at_most_99_5_percent(shared_dir):
-    videos = msrvtt.read_splits(shared_dir / 'annotations' / 'msrvtt')
+    videos = read_msrvtt(shared_dir / 'annotations' / 'msrvtt')
     assert best_strict_recall(videos['test_JSFUSION']) == 99.5
