@@ -6,7 +6,7 @@ from transformers import CLIPTextModel
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
 from mmtvr.errors import SetupError
-from mmtvr.ops.vectors import features_of_frames
+from mmtvr.ops import features_of_frames
 from mmtvr.pretrained import load_pretrained
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures

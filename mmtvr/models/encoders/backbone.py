@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool1d
 
 from mmtvr.errors import SetupError
-from mmtvr.ops.vectors import features_of_frames
+from mmtvr.ops import features_of_frames
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
 

@@ -9,7 +9,7 @@ from transformers import (
 )
 
 from mmtvr.errors import SetupError
-from mmtvr.ops.vectors import features_of_frames, to_unit
+from mmtvr.ops import features_of_frames, to_unit
 from mmtvr.pretrained import load_pretrained
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
