@@ -79,13 +79,7 @@ class FrameTransformer(BaseModule):
             self._copy_from(donor)
 
     def forward(self, video: TokenFeatures) -> TokenFeatures:
-        """Encode the order of frames.
-
-        Args:
-            video: Features of V videos with T frames.
-
-        Returns:
-            Features of the same shape, with unit tokens and pooled vectors.
+        """Encode the order of the T frames of V videos.
 
         Raises:
             SetupError: If T exceeds the position table.

@@ -14,7 +14,7 @@ from mmtvr.evaluation.report import (
     Rescoring,
     Table,
     build_report,
-    draw_ranks,
+    plot_ranks,
     to_text,
     towards,
 )
@@ -123,10 +123,10 @@ def test_a_report_is_plain_json(table):
     )
 
 
-def test_ranks_are_drawn(tmp_path):
+def test_ranks_are_plotted(tmp_path):
     ranks = {'t2v': torch.rand(50).double() * 40 + 1, 'v2t': torch.ones(50)}
     # A formula that matplotlib could not read.
-    draw_ranks(tmp_path / 'ranks.png', ranks, r'title $\frac{$ a_$b.npy')
+    plot_ranks(tmp_path / 'ranks.png', ranks, r'title $\frac{$ a_$b.npy')
     assert (tmp_path / 'ranks.png').read_bytes().startswith(b'\x89PNG')
 
 

@@ -70,9 +70,6 @@ class BackboneFrameEncoder(BaseModule):
             frames: Shape (V, T, 3, H, W), normalised.
             mask: Shape (V, T), bool, True for real frames.
 
-        Returns:
-            Features of V videos, float32.
-
         Raises:
             SetupError: If the number of frames or of channels does not fit
                 the backbone.

@@ -5,7 +5,6 @@ from torch import Tensor, arange, nn
 from transformers import (
     CLIPTextModelWithProjection,
     CLIPVisionModelWithProjection,
-    PreTrainedModel,
 )
 
 from mmtvr.errors import SetupError
@@ -18,12 +17,9 @@ from mmtvr.structures import TokenFeatures
 def freeze_lower_layers(
     embeddings: list[nn.Module], layers: nn.ModuleList, count: int
 ) -> None:
-    """Freeze the embeddings and the first layers of a tower.
+    """Freeze the first ``count`` layers and what is in front of them.
 
-    Args:
-        embeddings: Everything in front of the first layer.
-        layers: The transformer layers, lowest first.
-        count: How many layers to freeze; 0 freezes nothing at all.
+    0 freezes nothing at all.
 
     Raises:
         SetupError: If there are not that many layers.
@@ -36,12 +32,6 @@ def freeze_lower_layers(
     if count:
         for module in (*embeddings, *layers[:count]):
             module.requires_grad_(False)
-
-
-def checkpoint_layers(model: PreTrainedModel) -> None:
-    """Recompute activations of the layers in backward to save memory."""
-    # The reentrant form would need an input that requires a gradient.
-    model.gradient_checkpointing_enable({'use_reentrant': False})
 
 
 @MODELS.register_module()
@@ -58,7 +48,7 @@ class CLIPTextEncoder(BaseModule):
         clip: A CLIP in Hugging Face's layout: a hub name, a local folder or
             ``mmtvr://moving-shapes-clip``.
         frozen_layers: Freeze the embeddings and this many of the lowest
-            layers. Defaults to 0, nothing frozen.
+            layers; 0 freezes nothing.
         gradient_checkpointing: Recompute activations in backward: less
             memory, about a third more time.
         attn_implementation: Attention kernel of transformers.
@@ -92,7 +82,8 @@ class CLIPTextEncoder(BaseModule):
             [tower.embeddings], tower.encoder.layers, frozen_layers
         )
         if gradient_checkpointing:
-            checkpoint_layers(self.clip)
+            # The reentrant form would need an input that requires a gradient.
+            self.clip.gradient_checkpointing_enable({'use_reentrant': False})
 
     def forward(
         self, tokens: Tensor, mask: Tensor, weight: Tensor | None = None
@@ -156,7 +147,7 @@ class CLIPFrameEncoder(BaseModule):
         clip: A CLIP in Hugging Face's layout: a hub name, a local folder or
             ``mmtvr://moving-shapes-clip``.
         frozen_layers: Freeze the embeddings and this many of the lowest
-            layers. Defaults to 0, nothing frozen.
+            layers; 0 freezes nothing.
         gradient_checkpointing: Recompute activations in backward: less
             memory, about a third more time.
         attn_implementation: Attention kernel of transformers.
@@ -192,7 +183,8 @@ class CLIPFrameEncoder(BaseModule):
             frozen_layers,
         )
         if gradient_checkpointing:
-            checkpoint_layers(self.clip)
+            # The reentrant form would need an input that requires a gradient.
+            self.clip.gradient_checkpointing_enable({'use_reentrant': False})
 
     def forward(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         """Encode the frames of videos.
