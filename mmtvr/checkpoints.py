@@ -52,7 +52,7 @@ def read_checkpoint(
 
     Returns:
         A dict with at least ``state_dict``; all that a training run needs to
-        go on if the file has it.
+        resume if the file has it.
 
     Raises:
         SetupError: There is no such file, it is damaged or no checkpoint, or

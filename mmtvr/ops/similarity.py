@@ -470,19 +470,9 @@ class BlockedMaxSimilarity(torch.autograd.Function):
             if word_max is not None:
                 word_max[rows] = best
         ctx.block_bytes = block_bytes
-        ctx.save_for_backward(
-            words,
-            word_weight,
-            frames,
-            frame_weight,
-            factor,
-            index,
-            best_frame,
-            best_word,
-            second,
-            frame_max,
-            word_max,
-        )
+        tokens = words, word_weight, frames, frame_weight
+        found = best_frame, best_word, second, frame_max, word_max
+        ctx.save_for_backward(*tokens, factor, index, *found)
         return of_words, of_frames
 
     @staticmethod
@@ -491,19 +481,9 @@ class BlockedMaxSimilarity(torch.autograd.Function):
         ctx: Any, grad_words: Tensor, grad_frames: Tensor
     ) -> tuple[Tensor | None, ...]:
         """Gradients of tokens, weights and factor."""
-        (
-            words,
-            word_weight,
-            frames,
-            frame_weight,
-            factor,
-            index,
-            best_frame,
-            best_word,
-            second,
-            frame_max,
-            word_max,
-        ) = ctx.saved_tensors
+        words, word_weight, frames, frame_weight, *saved = ctx.saved_tensors
+        factor, index, best_frame, best_word, *saved = saved
+        second, frame_max, word_max = saved
         width = words.shape[2] - 2
         to_words = words.new_empty(*words.shape[:2], width)
         to_frames = frames.new_zeros(*frames.shape[:2], width)

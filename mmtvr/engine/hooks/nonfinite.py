@@ -193,7 +193,7 @@ class NonFiniteHook(Hook):
             raise NonFiniteError(
                 f'{finding}. The step was not taken{many}. '
                 'mmtvr.NonFiniteHook with '
-                "on_nonfinite='skip' goes on without such steps."
+                "on_nonfinite='skip' skips such steps instead."
             )
         self.runner.logger.warning(
             f'{finding}; step skipped ({self.skipped} so far)'

@@ -38,8 +38,8 @@ class UnreadableVideosHook(Hook):
     which carries its name and the reason. All processes share what they met
     every ``interval`` iterations and at the end of each epoch. The list, each
     file with its reason and how often it was met since training began, is
-    kept in the work folder and in checkpoints, so a resumed run goes on with
-    it. Each epoch with unreadable videos gets a line in the log.
+    kept in the work folder and in checkpoints, so a resumed run continues it.
+    Each epoch with unreadable videos gets a line in the log.
 
     The share is that of unreadable ones among all samples that an epoch asked
     for. At the end of the epoch it is compared as it is; earlier, the run
@@ -78,7 +78,7 @@ class UnreadableVideosHook(Hook):
         self._met: list[tuple[str, str]] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Go on with the list of the run that is resumed, or begin one."""
+        """Continue the list of the run that is resumed, or begin one."""
         self.found = runner.message_hub.get_info(UNREADABLE) or {}
         path = self._path(runner)
         if not self.found and path.exists() and is_main_process():
@@ -87,7 +87,7 @@ class UnreadableVideosHook(Hook):
             runner.logger.info(f'{path} of an earlier run is now {earlier}')
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Count anew, or go on with the counts of an epoch cut off."""
+        """Start counting, or continue in an epoch that was interrupted."""
         epoch, *counts = runner.message_hub.get_info(COUNTS, (None, 0, 0))
         self.asked, self.unreadable = (
             counts if epoch == runner.epoch else (0, 0)

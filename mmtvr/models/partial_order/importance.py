@@ -184,7 +184,7 @@ class CosineImportance(nn.Module):
     .. math:: \mathrm{importance}_k =
         \mathrm{softmax}_k (\max_m \langle q_m, x_k \rangle / T)
 
-    Nothing is learned, so it tells from the first step on which tokens the
+    Nothing is learned, so it shows from the first step which tokens the
     similarity rests on, which a predictor learns late or not at all.
 
     Args:
