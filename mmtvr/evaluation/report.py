@@ -160,7 +160,7 @@ def build_report(
     return Report(dict(about or {}), ties, rows)
 
 
-def towards(table: Table, direction: str) -> tuple[Tensor, Tensor, Tensor]:
+def orient(table: Table, direction: str) -> tuple[Tensor, Tensor, Tensor]:
     """Turn a table so that rows are queries.
 
     Args:
@@ -204,7 +204,7 @@ def evaluate(
         rescore: Change of the scores, or None.
     """
     if rescore is not None:
-        scores, *ids = towards(table, direction)
+        scores, *ids = orient(table, direction)
         graded = (rescore(scores, direction), *ids)
         placement = place_by_id(*graded)
     elif direction == 't2v':

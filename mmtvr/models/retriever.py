@@ -137,13 +137,7 @@ class TextVideoRetriever(BaseModel):
         self.contrastive_loss = _build(contrastive_loss)
         self.partial_loss = _build(partial_loss)
         self.logit_scale = LogitScale(**logit_scale)
-        chunk = (cached_contrastive or {}).get('chunk')
-        if chunk is not None and chunk < 1:
-            raise SetupError(
-                f'cached_contrastive=dict(chunk={chunk}) must be at least 1: '
-                'the number of captions or videos that are encoded at a time'
-            )
-        self.chunk = chunk or 0
+        self.chunk = _chunk_size(**(cached_contrastive or {}))
 
     def extract_text(self, inputs: dict[str, Tensor]) -> TokenFeatures:
         """Encode B captions.
@@ -291,6 +285,15 @@ class TextVideoRetriever(BaseModel):
 
 def _build(part: dict | nn.Module | None) -> nn.Module | None:
     return MODELS.build(part) if isinstance(part, dict) else part
+
+
+def _chunk_size(chunk: int | None = None) -> int:
+    if chunk is not None and chunk < 1:
+        raise SetupError(
+            f'cached_contrastive=dict(chunk={chunk}) must be at least 1: the '
+            'number of captions or videos that are encoded at a time'
+        )
+    return chunk or 0
 
 
 def _log_values(loss: nn.Module) -> dict[str, Tensor]:
