@@ -1,33 +1,18 @@
 """Encoders, temporal modules, heads and the retriever that joins them."""
 
-from mmtvr.models.encoders import (
-    BackboneFrameEncoder,
-    CLIPFrameEncoder,
-    CLIPTextEncoder,
-)
-from mmtvr.models.heads import (
-    CosineHead,
-    DMAEHead,
-    TokenWiseHead,
-    XCLIPHead,
-    XPoolHead,
-)
+from mmtvr.models import encoders, heads
+from mmtvr.models.encoders import *  # noqa: F403
+from mmtvr.models.heads import *  # noqa: F403
 from mmtvr.models.partial_order import TPMCLLoss
 from mmtvr.models.preprocessor import TextVideoPreprocessor
 from mmtvr.models.retriever import TextVideoRetriever
 from mmtvr.models.temporal import FrameTransformer
 
 __all__ = [
-    'BackboneFrameEncoder',
-    'CLIPFrameEncoder',
-    'CLIPTextEncoder',
-    'CosineHead',
-    'DMAEHead',
+    *encoders.__all__,
+    *heads.__all__,
     'FrameTransformer',
     'TPMCLLoss',
     'TextVideoPreprocessor',
     'TextVideoRetriever',
-    'TokenWiseHead',
-    'XCLIPHead',
-    'XPoolHead',
 ]

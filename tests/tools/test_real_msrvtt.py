@@ -112,7 +112,7 @@ def test_the_msrvtt_recipe_trains_and_tests_on_real_clips(
     assert 'Epoch(train) [2][2/2]' in trained.stdout
     for name in ('contrastive', 'partial'):
         assert re.search(rf'{name}\w*: \d', trained.stdout), name
-    assert 'What training reached' in trained.stdout
+    assert 'Training results' in trained.stdout
     assert len(recalls(trained.stdout)) == 4
 
     tested = fork_tool(

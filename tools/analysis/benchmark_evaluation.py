@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mmtvr.engine.features import block_shape, score_in_blocks
-from mmtvr.engine.hooks.training_stats import peak_host_megabytes
+from mmtvr.engine.hooks.logging import peak_host_megabytes
 from mmtvr.evaluation.ranking import both_directions
 from mmtvr.models import DMAEHead
 from mmtvr.structures import TokenFeatures

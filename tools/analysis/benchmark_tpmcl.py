@@ -19,7 +19,7 @@ from torch.nn.functional import gelu, normalize
 
 from mmtvr.models import TPMCLLoss
 from mmtvr.models.partial_order.importance import ImportancePredictor
-from mmtvr.models.partial_order.triplets import keep_less_important
+from mmtvr.models.partial_order.tpmcl_loss import keep_less_important
 from mmtvr.structures import TokenFeatures
 
 

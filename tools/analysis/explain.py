@@ -18,9 +18,13 @@ from pathlib import Path
 
 from mmtvr.apis.searcher import TextVideoSearcher, open_searcher
 from mmtvr.cli.command import run_command
-from mmtvr.engine.hooks.explanation import ExplainedSample, explain_sample
 from mmtvr.errors import SetupError
-from mmtvr.explanation import Scene, find_piece_names
+from mmtvr.explanation import (
+    ExplainedSample,
+    Scene,
+    explain_sample,
+    find_piece_names,
+)
 from mmtvr.visualization.explanation import draw_explanation, save_figure
 
 

@@ -28,11 +28,11 @@ from tqdm import tqdm
 from mmtvr.checkpoints import TRUST_HELP, guard_loading
 from mmtvr.cli.command import run_command
 from mmtvr.config import load_config
-from mmtvr.engine.features import FeatureStore, join, score_in_blocks
+from mmtvr.engine.features import FeatureStore, score_in_blocks
 from mmtvr.evaluation.ranking import ranks, text_to_video
 from mmtvr.explanation import find_piece_names
 from mmtvr.losses.neg_nce import hard_negatives
-from mmtvr.structures import TokenFeatures
+from mmtvr.structures import TokenFeatures, concatenate
 
 BATCH = 16
 MEGABYTES = 256
@@ -79,7 +79,7 @@ def encode(model: nn.Module, dataset: Dataset) -> Encoded:
         batch = model.data_preprocessor(pseudo_collate(samples), False)
         store.add(model(**batch, mode='predict'))
     gallery, _ = store.gather()
-    text = join([batch.features for batch in store.text_batches])
+    text = concatenate([batch.features for batch in store.text_batches])
     device = next(model.parameters()).device
     rows = score_in_blocks(
         model.similarity, text, gallery.features, MEGABYTES, device

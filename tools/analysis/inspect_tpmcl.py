@@ -25,8 +25,11 @@ from mmtvr.checkpoints import TRUST_HELP, guard_loading
 from mmtvr.cli.command import run_command
 from mmtvr.config import load_config
 from mmtvr.errors import SetupError
-from mmtvr.models.partial_order.tpmcl_loss import TPMCLLoss
-from mmtvr.models.partial_order.triplets import Selection, triplet_similarities
+from mmtvr.models.partial_order.tpmcl_loss import (
+    Selection,
+    TPMCLLoss,
+    triplet_similarities,
+)
 from mmtvr.pretrained import load_pretrained
 from mmtvr.structures import TokenFeatures
 

@@ -7,7 +7,11 @@ import pytest
 import torch
 from mmengine.logging import MessageHub
 
-from mmtvr.engine.checkpointing import hub_with_histories, plain, plain_hub
+from mmtvr.engine.checkpointing import (
+    deserialize_message_hub,
+    serialize_message_hub,
+    to_plain,
+)
 
 
 @pytest.fixture
@@ -29,9 +33,9 @@ def saved_and_loaded(content):
 
 
 def test_a_hub_survives_a_file_without_code(hub, request):
-    state = saved_and_loaded(plain_hub(hub.state_dict()))
+    state = saved_and_loaded(serialize_message_hub(hub.state_dict()))
     again = MessageHub.get_instance(request.node.name + ' again')
-    again.load_state_dict(hub_with_histories(state))
+    again.load_state_dict(deserialize_message_hub(state))
     assert again.get_info('best') == ('epoch 1', {'R1': 0.5})
     assert again.get_info('eta') == 2.5
     history = again.get_scalar('train/loss')
@@ -44,13 +48,13 @@ def test_a_hub_survives_a_file_without_code(hub, request):
 
 def test_a_hub_of_mmengine_itself_stays_as_it_is(hub):
     state = hub.state_dict()
-    assert hub_with_histories(state) == state
+    assert deserialize_message_hub(state) == state
 
 
 def test_what_is_not_plain_is_left_out_and_named(hub, caplog):
     hub.update_info('thing', object())
     with caplog.at_level(logging.WARNING):
-        state = plain_hub(hub.state_dict())
+        state = serialize_message_hub(hub.state_dict())
     assert 'thing' not in state['runtime_info']
     assert 'thing' not in state['resumed_keys']
 
@@ -66,6 +70,6 @@ def test_what_is_not_plain_is_left_out_and_named(hub, caplog):
     ],
 )
 def test_values_become_plain(value, expected):
-    found = plain(value)
+    found = to_plain(value)
     assert found == expected
     assert type(found) is type(expected)

@@ -132,11 +132,11 @@ def test_an_infinite_gradient_of_a_finite_loss_stops_too(train):
     assert weights(runner) == [1, 1]
 
 
-def test_bad_steps_are_left_out_and_counted(train, caplog):
+def test_bad_steps_are_skipped_and_counted(train, caplog):
     runner = train([1, NAN, INF, 1], on_nonfinite='skip')
     assert runner.failed is None
     assert weights(runner) == pytest.approx(weights(train([1, 1])))
-    assert 'step left out (2 so far)' in caplog.text
+    assert 'step skipped (2 so far)' in caplog.text
     skipped = runner.message_hub.get_scalar('train/skipped_steps')
     assert skipped.current() == 2
 

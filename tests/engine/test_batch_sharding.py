@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mmtvr.engine import loops as whole_batches
+from mmtvr.engine import loops
 from mmtvr.engine.loops import (
-    WholeBatchSampler,
-    check_same_everywhere,
-    in_whole_batches,
+    BatchShardingSampler,
+    check_same_dataset,
+    with_batch_sharding,
 )
 from mmtvr.errors import SetupError
 
@@ -21,10 +21,8 @@ def test_processes_share_the_batches_of_one(
     monkeypatch, size, batch_size, world_size
 ):
     def batches_of(rank, world):
-        monkeypatch.setattr(
-            whole_batches, 'get_dist_info', lambda: (rank, world)
-        )
-        sampler = WholeBatchSampler(range(size), batch_size)
+        monkeypatch.setattr(loops, 'get_dist_info', lambda: (rank, world))
+        sampler = BatchShardingSampler(range(size), batch_size)
         loader = DataLoader(
             range(size), batch_size, sampler=sampler, collate_fn=list
         )
@@ -39,8 +37,8 @@ def test_processes_share_the_batches_of_one(
 
 def test_a_plain_sampler_is_replaced_and_the_config_kept():
     config = dict(batch_size=4, sampler=PLAIN, num_workers=2)
-    got = in_whole_batches(config)
-    assert got['sampler'] == dict(type=WholeBatchSampler, batch_size=4)
+    got = with_batch_sharding(config)
+    assert got['sampler'] == dict(type=BatchShardingSampler, batch_size=4)
     assert config['sampler'] is PLAIN
     assert got['num_workers'] == 2
 
@@ -54,7 +52,7 @@ def test_a_plain_sampler_is_replaced_and_the_config_kept():
     ],
 )
 def test_another_sampler_stays(config):
-    assert in_whole_batches(config) is config
+    assert with_batch_sharding(config) is config
 
 
 class LeftOut(list):
@@ -67,9 +65,9 @@ class LeftOut(list):
 def test_processes_with_different_test_sets_stop(in_processes, other):
     def work():
         rank = torch.distributed.get_rank()
-        check_same_everywhere(LeftOut([3]))
+        check_same_dataset(LeftOut([3]))
         try:
-            check_same_everywhere(LeftOut(other if rank else [3]))
+            check_same_dataset(LeftOut(other if rank else [3]))
         except SetupError as error:
             return str(error)
         return None
@@ -80,4 +78,4 @@ def test_processes_with_different_test_sets_stop(in_processes, other):
 
 
 def test_one_process_agrees_with_itself():
-    check_same_everywhere(range(3))
+    check_same_dataset(range(3))

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmtvr.engine.features import block_shape, join, lengthen, score_in_blocks
+from mmtvr.engine.features import block_shape, score_in_blocks
 from mmtvr.structures import TokenFeatures
 
 
@@ -64,17 +64,3 @@ def test_blocks_together_are_the_whole_table(megabytes):
         sum(starts[:i]) for i in range(len(starts))
     ]
     assert max(sizes[:-1]) <= block_shape(5, 4, 3, megabytes)
-
-
-def test_joined_features_are_padded_to_the_longest():
-    joined = join([features(2, 3, weight=True), features(1, 5, weight=True)])
-    assert joined.tokens.shape == (3, 5, 6)
-    assert joined.mask.sum(1).tolist() == [3, 3, 5]
-    assert joined.weight.sum(1).tolist() == [3, 3, 5]
-    assert joined.pooled.shape == (3, 6)
-
-
-def test_long_enough_features_stay_as_they_are():
-    given = features(2, 3)
-    assert lengthen(given, 3) is given
-    assert join([given]).weight is None

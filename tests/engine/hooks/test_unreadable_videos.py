@@ -9,7 +9,7 @@ from mmaction.structures import ActionDataSample
 from mmengine.logging import MessageHub
 
 from mmtvr.engine import ResultTableHook, UnreadableVideosHook
-from mmtvr.engine.hooks.unreadable_videos import FOUND
+from mmtvr.engine.hooks.logging import UNREADABLE
 from mmtvr.errors import SetupError
 
 
@@ -84,7 +84,7 @@ def test_a_resumed_run_goes_on_with_the_list(runner):
     rows = [('a', 'a is broken', '2'), ('b', 'b is broken', '1')]
     assert read_list(runner) == rows
     # Another run in the same folder puts the list aside.
-    runner.message_hub.update_info(FOUND, {})
+    runner.message_hub.update_info(UNREADABLE, {})
     UnreadableVideosHook().before_train(runner)
     with pytest.raises(FileNotFoundError):
         read_list(runner)
@@ -161,7 +161,7 @@ def test_all_processes_stop_for_what_one_met(in_processes, tmp_path):
         try:
             train(hook, runner, [batch(met[0]), batch(met[1])] * 50)
         except SetupError as error:
-            return str(error), hub.get_info(FOUND), hook.asked
+            return str(error), hub.get_info(UNREADABLE), hook.asked
         return None
 
     first, second = in_processes(2, work)

@@ -5,10 +5,10 @@ import pytest
 from mmengine.logging import MessageHub
 
 from mmtvr.engine import ResultTableHook, TrainingStatsHook
-from mmtvr.engine import loops as progress
-from mmtvr.engine.hooks.result_table import aligned, metric_rows
-from mmtvr.engine.hooks.training_stats import (
+from mmtvr.engine.hooks.logging import (
+    aligned,
     count_samples,
+    metric_rows,
     peak_host_megabytes,
 )
 
@@ -98,7 +98,7 @@ def test_training_table_shows_best_and_last_epoch(runner, caplog, clock):
     hook.after_train(runner)
     lines = caplog.messages[-1].splitlines()
     assert lines == [
-        'What training reached',
+        'Training results',
         '                                  R1   MnR',
         'text to video, best (epoch 2)  50.00  3.50',
         'text to video, last (epoch 3)  40.00  3.50',
@@ -124,7 +124,7 @@ def test_the_best_epoch_survives_a_resume(runner, caplog):
 def test_training_without_validation_still_has_a_table(runner, caplog):
     ResultTableHook().after_train(runner)
     assert caplog.messages[-1].splitlines() == [
-        'What training reached',
+        'Training results',
         'trained on  768 samples',
         'time taken  0:00:00',
     ]
@@ -147,19 +147,3 @@ def test_metrics_of_one_direction_make_no_empty_row():
         ['text to video, test', '1.00', '2.00'],
     ]
     assert aligned(rows).splitlines()[0].endswith('  R1    R5')
-
-
-def test_progress_is_logged_with_the_time_left(clock, monkeypatch):
-    lines = []
-    monkeypatch.setattr(
-        progress, 'print_log', lambda text, logger: lines.append(text)
-    )
-    bar = progress.Progress('scored texts', 100, interval=10)
-    for _ in range(10):
-        clock[0] += 4
-        bar.advance(10)
-    assert lines == [
-        'scored texts: 30 of 100, 28 s left',
-        'scored texts: 60 of 100, 16 s left',
-        'scored texts: 90 of 100, 4 s left',
-    ]
