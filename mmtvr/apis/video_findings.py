@@ -6,9 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 from mmtvr.apis.config_videos import VideoUse
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.asking import call_in_helper
 from mmtvr.video.cache.content import content_digest
 from mmtvr.video.inspection import Inspection, inspect_video
+from mmtvr.video.supervised_reader import call_in_helper
 
 Kind = Literal['missing', 'unreadable', 'short', 'duplicate', 'suspicious']
 KINDS: tuple[Kind, ...] = Kind.__args__

@@ -18,7 +18,7 @@ import mmtvr
 from mmtvr.datasets.readers import get_reader
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.cache import decoder_versions
-from mmtvr.video.helper_process import interrupt_helpers
+from mmtvr.video.decoder_process import interrupt_helpers
 from mmtvr.video.supervised_reader import supervise
 
 Item = TypeVar('Item')

@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 
 from mmtvr.errors import SetupError
-from mmtvr.video.header import Header, read_header
-from mmtvr.video.reader import UnreadableVideoError, VideoReader
-from mmtvr.video.resizing import reduced_size, resize_frames
+from mmtvr.video.opening import Header, read_header
+from mmtvr.video.reader import (
+    UnreadableVideoError,
+    VideoReader,
+    reduced_size,
+    resize_frames,
+)
 
 # decord scales every frame that it decodes, also those that it skips, so it
 # pays only for frames much larger than asked (measured: 720p to 224 saves a

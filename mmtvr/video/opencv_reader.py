@@ -6,11 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from mmtvr.video.file_memory import FileMemory
-from mmtvr.video.header import Header, read_header
-from mmtvr.video.pyav_reader import times_from_first
-from mmtvr.video.reader import UnreadableVideoError, VideoReader
-from mmtvr.video.resizing import reduced_size, resize_frames
+from mmtvr.video.opening import Header, read_header
+from mmtvr.video.pyav_reader import FileMemory, times_from_first
+from mmtvr.video.reader import (
+    UnreadableVideoError,
+    VideoReader,
+    reduced_size,
+    resize_frames,
+)
 
 MEMORY = FileMemory()
 

@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 
 from mmtvr.errors import SetupError
-from mmtvr.video.header import read_times
+from mmtvr.video.opening import read_times
 from mmtvr.video.pyav_reader import times_from_first
-from mmtvr.video.reader import UnreadableVideoError, VideoReader
-from mmtvr.video.resizing import reduced_size, resize_frames
+from mmtvr.video.reader import (
+    UnreadableVideoError,
+    VideoReader,
+    reduced_size,
+    resize_frames,
+)
 
 
 class TorchCodecReader(VideoReader):

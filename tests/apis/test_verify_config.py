@@ -14,7 +14,7 @@ import pytest
 from mmtvr.apis import verify_config as module
 from mmtvr.apis.verify_config import parse_args, verify_config
 from mmtvr.errors import SetupError
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_helper
 
 ROOT = Path(__file__).resolve().parents[2]
 STUBS = ROOT / 'tests' / 'video'

@@ -9,7 +9,7 @@ from mmtvr.datasets.video_check import (
     work_side_by_side,
 )
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video import helper_process as helpers
+from mmtvr.video import decoder_process as helpers
 
 
 def test_a_result_holds_until_the_file_changes(tmp_path):

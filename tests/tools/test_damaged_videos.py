@@ -15,7 +15,7 @@ import pytest
 from mmtvr.config.preflight import build_runner, check_runner
 from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_helper
 
 STUBS = Path(__file__).parents[1] / 'video'
 READER = 'stub_readers.EvilReader'

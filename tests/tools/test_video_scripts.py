@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_helper
 
 ROOT = Path(__file__).resolve().parents[2]
 SOAK = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_helper
 from mmtvr.video.supervised_reader import SupervisedReader
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools/analysis'

@@ -9,8 +9,8 @@ import pytest
 
 from mmtvr.errors import SetupError
 from mmtvr.video import DecordReader, UnreadableVideoError
-from mmtvr.video import helper_process as module
-from mmtvr.video.helper_process import get_helper
+from mmtvr.video import decoder_process as module
+from mmtvr.video.decoder_process import get_helper
 from mmtvr.video.supervised_reader import SupervisedReader, supervise
 
 

@@ -21,7 +21,7 @@ from soak_video import list_files, make_good_videos
 from mmtvr.datasets.readers import get_reader
 from mmtvr.datasets.transforms import LoadVideoFrames
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.helper_process import end_helper, get_helper
+from mmtvr.video.decoder_process import end_helper, get_helper
 
 
 def compare(

@@ -19,9 +19,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mmtvr.datasets.transforms import LoadVideoFrames
-from mmtvr.video import helper_process
-from mmtvr.video.asking import call_in_helper
-from mmtvr.video.helper_process import get_helper
+from mmtvr.video import decoder_process as helper_process
+from mmtvr.video.decoder_process import get_helper
+from mmtvr.video.supervised_reader import call_in_helper
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 

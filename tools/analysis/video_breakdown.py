@@ -11,7 +11,7 @@ from benchmark_supervision import count_cpu
 from video_ways import TIME_LIMIT, Mmtvr
 
 from mmtvr.video import AutoReader
-from mmtvr.video.pictures import PictureMaker
+from mmtvr.video.frames import PictureMaker
 from mmtvr.video.sampling import sample_uniformly
 
 

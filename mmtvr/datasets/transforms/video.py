@@ -20,11 +20,11 @@ from mmtvr.video import UnreadableVideoError, VideoReader
 from mmtvr.video.cache import CachedReader, FrameCache, decoder_versions
 from mmtvr.video.sampling import (
     fill_up,
+    find_span,
     sample_per_second,
     sample_uniformly,
     segment_bounds,
 )
-from mmtvr.video.spans import find_span
 from mmtvr.video.supervised_reader import supervise
 
 

@@ -10,8 +10,12 @@ import numpy as np
 
 from mmtvr.video.compression.thinning import Thinned, frame_durations, thin_out
 from mmtvr.video.compression.writing import write_h264
-from mmtvr.video.reader import UnreadableVideoError, VideoReader
-from mmtvr.video.resizing import reduced_size, resize_frames
+from mmtvr.video.reader import (
+    UnreadableVideoError,
+    VideoReader,
+    reduced_size,
+    resize_frames,
+)
 
 OpenReader = Callable[..., VideoReader]
 #: What the name of a copy ends in until it is checked.

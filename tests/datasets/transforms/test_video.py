@@ -8,7 +8,7 @@ import pytest
 
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_helper
 from mmtvr.video.sampling import sample_uniformly
 
 TOOLS = Path(__file__).resolve().parents[3] / 'tools/analysis'

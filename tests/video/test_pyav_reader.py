@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmtvr.video import AutoReader, PyAVReader, UnreadableVideoError
-from mmtvr.video.selective_reader import MustReadInOrderError, SelectiveReader
+from mmtvr.video.pyav_reader import MustReadInOrderError, SelectiveReader
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_one_reader_of_a_file_learns_nothing_false_from_another(
 def test_reader_stays_usable_where_its_file_was_away(
     copy, read_stamp, monkeypatch, kind
 ):
-    monkeypatch.setattr('mmtvr.video.pyav_reader.KEPT_BYTES', 0)
+    monkeypatch.setattr('mmtvr.video.pyav_reader.MAX_FRAME_BYTES', 0)
     break_promises(monkeypatch)
     reader = kind(copy)
     away = copy.rename(copy.with_name('away.mp4'))
@@ -108,7 +108,7 @@ def test_decision_is_remembered_until_the_file_changes(
 def test_packets_are_fetched_again_from_large_files(
     tiny_videos, read_stamp, monkeypatch
 ):
-    monkeypatch.setattr('mmtvr.video.selective_reader.KEPT_BYTES', 0)
+    monkeypatch.setattr('mmtvr.video.pyav_reader.MAX_PACKET_BYTES', 0)
     reader = SelectiveReader(tiny_videos / 'videos/video0.mp4')
     indices = [39, 0, 13, 13, 25]
     assert [read_stamp(f) for f in reader.get_frames(indices)] == indices

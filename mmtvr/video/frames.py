@@ -1,11 +1,13 @@
 """From a decoded frame to an array of the asked size, upright."""
 
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from mmtvr.video.display_matrix import read_matrix
-from mmtvr.video.resizing import reduced_size, resize_frame
+from mmtvr.video.reader import reduced_size, resize_frame
 
 # FFmpeg's scaler filters with every pixel that it leaves out, so that it is
 # dearer than OpenCV's for a small reduction and cheaper for a large one.
@@ -166,3 +168,106 @@ class Turn:
         if self.degrees:
             picture = np.rot90(picture, self.degrees // 90)
         return picture[:, ::-1] if self.mirrored else picture
+
+
+# FFmpeg numbers what can be beside a frame from 0 on; it has 35 so far.
+MOST_KINDS = 64
+
+
+def read_matrix(frame: Any) -> bytes | None:
+    """Get the display matrix of a frame.
+
+    Args:
+        frame: PyAV's frame.
+
+    Returns:
+        Nine numbers of 32 bits; None if there is none.
+    """
+    try:
+        matrix = frame.side_data.get('DISPLAYMATRIX')
+    except ValueError:
+        # PyAV reads all that is beside a frame or nothing, and does not know
+        # what has been added to FFmpeg since, as EXIF.
+        matrix = _keep_known(frame).side_data.get('DISPLAYMATRIX')
+    return None if matrix is None else bytes(matrix)
+
+
+def _keep_known(frame: Any) -> Any:
+    """Drop what is beside a frame and has no name in PyAV."""
+    from av.filter import Graph
+    from av.sidedata.sidedata import Type
+
+    graph = Graph()
+    known = {kind.value for kind in Type}
+    filters = [
+        graph.add_buffer(
+            width=frame.width,
+            height=frame.height,
+            format=frame.format,
+            time_base=frame.time_base or 1,
+        ),
+        *(
+            graph.add('sidedata', mode='delete', type=str(number))
+            for number in range(MOST_KINDS)
+            if number not in known
+        ),
+        graph.add('buffersink'),
+    ]
+    for source, target in pairwise(filters):
+        source.link_to(target)
+    graph.configure()
+    graph.push(frame)
+    return graph.pull()
+
+
+class PictureStack:
+    """An array of pictures that is filled while a video is decoded.
+
+    Args:
+        numbers: Of which frame each row is to be; repeats are allowed.
+        maker: Converts the frames.
+    """
+
+    def __init__(self, numbers: Sequence[int], maker: PictureMaker) -> None:
+        self._maker = maker
+        self._count = len(numbers)
+        self._rows: dict[int, list[int]] = defaultdict(list)
+        for row, number in enumerate(numbers):
+            self._rows[number].append(row)
+        self._pictures: np.ndarray | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether all pictures are there."""
+        return not self._rows
+
+    def offer(self, number: int, frame: Any) -> None:
+        """Take a frame if it is wanted.
+
+        Args:
+            number: Its number.
+            frame: PyAV's frame.
+        """
+        self._maker.look_at(frame)
+        rows = self._rows.pop(number, None)
+        if rows is None:
+            return
+        if self._pictures is None:
+            shape = self._count, *self._maker.shape
+            self._pictures = np.empty(shape, np.uint8)
+        first, *others = rows
+        self._maker.make(frame, self._pictures[first])
+        self._pictures[others] = self._pictures[first]
+
+    def take(self) -> np.ndarray:
+        """Hand over the pictures, once all are there.
+
+        Returns:
+            Shape (number of rows, H, W, 3), uint8, RGB.
+
+        Raises:
+            ValueError: If no frame was asked for.
+        """
+        if self._pictures is None:
+            raise ValueError('no frame was asked for')
+        return self._pictures

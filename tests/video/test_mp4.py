@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from mmtvr.video.edit_lists import Edit, read_edits, why_not_followed
+from mmtvr.video.mp4 import Edit, read_edits, why_not_followed
 
 
 def box(kind, *contents, size=None):

@@ -1,19 +1,79 @@
-"""What the edit list of an MP4 file asks for that FFmpeg does not do.
+"""The boxes of which a file of the MP4 family consists."""
 
-FFmpeg follows edits that show parts of a track at their own speed, in any
-order, and a pause before them. In a pause between parts it shows other
-pictures, and it takes a picture that is held, or another speed, for a part as
-long as the edit (``mov_fix_index`` in libavformat/mov.c of FFmpeg 8.0). From
-the first track on whose pictures are not in the index of the file, as in a
-fragmented one, it only moves the times, by the first edit (``mov_read_trak``
-and ``mov_build_index``).
-"""
-
+import os
 import struct
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
-from mmtvr.video.mp4_boxes import find_boxes, read_content, read_number
+
+class Box(NamedTuple):
+    """One box (ISO/IEC 14496-12, 4.2).
+
+    Attributes:
+        kind: Its four letters.
+        begin: Where its content begins in the file.
+        end: Behind its last byte, as it says itself.
+    """
+
+    kind: bytes
+    begin: int
+    end: int
+
+
+def find_boxes(file: BinaryIO, begin: int, end: int) -> Iterator[Box]:
+    """Find boxes that follow each other.
+
+    Args:
+        file: A file of the MP4 family.
+        begin: Where the first begins.
+        end: Where what holds them ends, or the file.
+
+    Yields:
+        Boxes, up to what cannot be one.
+    """
+    while begin + 8 <= end:
+        file.seek(begin)
+        head = file.read(16)
+        size, length = int.from_bytes(head[:4], 'big'), 8
+        if size == 1:
+            size, length = int.from_bytes(head[8:], 'big'), 16
+        if size and size < length:
+            return
+        stop = begin + size if size else end
+        yield Box(head[4:8], begin + length, stop)
+        begin = stop
+
+
+def read_content(file: BinaryIO, box: Box, most: int) -> bytes:
+    """Read what is in a box.
+
+    Args:
+        file: The file.
+        box: One of it.
+        most: Bytes that are enough.
+
+    Returns:
+        Less than both if the file ends before.
+    """
+    file.seek(box.begin)
+    return file.read(min(box.end - box.begin, most))
+
+
+def read_number(content: bytes, layout: str, place: int) -> int:
+    """Take a number out of a box.
+
+    Args:
+        content: What is in it.
+        layout: As :mod:`struct` has it.
+        place: Byte where it begins.
+
+    Returns:
+        The number; 0 if the box is shorter.
+    """
+    if len(content) < place + struct.calcsize(layout):
+        return 0
+    return struct.unpack_from(layout, content, place)[0]
+
 
 PAUSE = -1
 USUAL_SPEED = 1 << 16
@@ -187,3 +247,82 @@ def _parse(content: bytes) -> list[Edit]:
         for number in range(count)
     ]
     return [e for e in edits if e.begin != PAUSE or e.duration]
+
+
+FRAGMENT, PARTS, REFERENCES = b'moof', (b'moof', b'mdat'), b'sidx'
+MOST_REFERENCES = 2**20
+
+
+def check_end(
+    container: Any, stream: Any, packets: int, pts: Sequence[int]
+) -> None:
+    """Make sure that nothing is missing at the end of a file, or too much.
+
+    Args:
+        container: PyAV's container, read to its end.
+        stream: Its video stream.
+        packets: How many were in it.
+        pts: When those pictures are shown whose packets are not to be
+            discarded.
+
+    Raises:
+        ValueError: If the index of an MP4 file promises more, if its last
+            fragment is cut off, or if an edit leaves some of its pictures
+            out that FFmpeg shows.
+    """
+    if not container.format.name.startswith('mov,'):
+        return
+    promised = len(stream.index_entries)
+    if packets < promised:
+        # Some writers note a picture that they dropped as an empty one.
+        promised = sum(entry.size > 0 for entry in stream.index_entries)
+    if packets < promised:
+        raise ValueError(
+            f'it is cut off: its index promises {promised} pictures, '
+            f'{packets} are there'
+        )
+    if stream.frames < packets and is_fragment_missing(container.name):
+        raise ValueError('it is cut off: a fragment is not whole')
+    if stream.index or not stream.frames:
+        # FFmpeg may have stopped to follow edits.
+        reason = why_too_many(container.name, stream.id, pts)
+        if reason is not None:
+            raise ValueError(reason)
+
+
+def is_fragment_missing(path: str) -> bool:
+    """Tell whether a file in fragments ends before the last of them does.
+
+    Args:
+        path: A file of the MP4 family.
+
+    Returns:
+        Whether its last box, or what its segment index refers to, ends
+        behind it. False for a file that is not fragmented.
+    """
+    size, end, is_fragmented = os.path.getsize(path), 0, False
+    with open(path, 'rb') as file:
+        for box in find_boxes(file, 0, size):
+            is_fragmented |= box.kind == FRAGMENT
+            if box.kind in PARTS:
+                end = max(end, box.end)
+            elif box.kind == REFERENCES:
+                content = read_content(file, box, MOST_REFERENCES)
+                end = max(end, box.end + _referred(content))
+    return is_fragmented and end > size
+
+
+def _referred(content: bytes) -> int:
+    """Count the bytes of which a segment index tells (8.16.3)."""
+    if content[:1] == b'\1':
+        offset, place = read_number(content, '>Q', 20), 32
+    else:
+        offset, place = read_number(content, '>I', 16), 24
+    count = min(
+        read_number(content, '>H', place - 2), (len(content) - place) // 12
+    )
+    # The highest bit tells what is there.
+    return offset + sum(
+        read_number(content, '>I', place + 12 * number) & 2**31 - 1
+        for number in range(count)
+    )

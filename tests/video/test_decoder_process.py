@@ -13,7 +13,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.helper_process import get_helper
+from mmtvr.video.decoder_process import get_helper
 from mmtvr.video.supervised_reader import supervise
 
 FOLDER = Path(__file__).parent
@@ -104,7 +104,7 @@ def test_a_killed_parent_takes_its_helper_along(
     code = (
         f'import sys; sys.path.insert(0, {str(FOLDER)!r})\n'
         'from functools import partial\n'
-        'from mmtvr.video.helper_process import get_helper\n'
+        'from mmtvr.video.decoder_process import get_helper\n'
         'from mmtvr.video.supervised_reader import SupervisedReader\n'
         'from stub_readers import CountingReader\n'
         'print(get_helper(9).pid, flush=True)\n'
