@@ -24,7 +24,7 @@ PACKAGES = (
     *('numpy', 'torch', 'mmengine', 'mmcv', 'mmaction', 'transformers'),
     *('cv2', 'sklearn', 'HanTa', 'lancedb'),
 )
-READERS = ('AutoReader', 'DecordReader', 'PyAVReader', 'OpenCVReader')
+READERS = ('AutoReader', 'DecordReader', 'PyAVReader')
 OPTIONAL_READERS = ('TorchCodecReader',)
 
 

@@ -5,7 +5,6 @@ where they are used: a process that only reads starts quickly.
 """
 
 from mmtvr.video.decord_reader import DecordReader
-from mmtvr.video.opencv_reader import OpenCVReader
 from mmtvr.video.pyav_reader import AutoReader, PyAVReader
 from mmtvr.video.reader import UnreadableVideoError, VideoReader
 from mmtvr.video.torchcodec_reader import TorchCodecReader
@@ -13,7 +12,6 @@ from mmtvr.video.torchcodec_reader import TorchCodecReader
 __all__ = [
     'AutoReader',
     'DecordReader',
-    'OpenCVReader',
     'PyAVReader',
     'TorchCodecReader',
     'UnreadableVideoError',

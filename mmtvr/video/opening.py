@@ -144,13 +144,11 @@ class Header(NamedTuple):
         fps: Frames per second, on average; 0 where the file does not tell.
         rotation: Degrees, anticlockwise, to turn pictures before showing
             them: 0, 90, 180 or -90.
-        is_first: Whether no other video stream comes before it.
     """
 
     codec: str
     fps: float
     rotation: int
-    is_first: bool
 
 
 def read_header(path: str) -> Header:
@@ -173,7 +171,6 @@ def read_header(path: str) -> Header:
             stream.codec_context.codec.canonical_name,
             float(stream.average_rate or 0),
             turn.degrees,
-            stream.index == container.streams.video[0].index,
         )
 
 

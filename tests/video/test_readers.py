@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
+from mmtvr.datasets.readers import get_reader
 from mmtvr.errors import SetupError
 from mmtvr.video import (
     AutoReader,
     DecordReader,
-    OpenCVReader,
     PyAVReader,
     TorchCodecReader,
     UnreadableVideoError,
@@ -133,11 +133,11 @@ def test_times_stay_where_the_size_changes(tools, tmp_path):
         np.testing.assert_allclose(reader.get_times(), np.array(ticks) / 25)
 
 
-def test_opencv_reads_in_order(tools, tmp_path):
-    kinds, compare, *_ = tools
-    path = tmp_path / 'mpeg2.mpg'
-    numbers = kinds[path.name].make(path)
-    assert compare.judge(OpenCVReader, path, numbers) == 'right'
+@pytest.mark.parametrize('name', ['opencv', 'mmtvr.OpenCVReader'])
+def test_removed_reader_names_another(name):
+    for reader in (name, dict(type=name)):
+        with pytest.raises(SetupError, match=f"{name}.*reader='auto'"):
+            get_reader(reader)
 
 
 def test_judging_finds_wrong_frames(tools, tmp_path):

@@ -215,7 +215,7 @@ class LoadVideoFrames(BaseTransform):
             resize follow. Defaults to None: decode as stored.
         reader (str | dict): ``'auto'``, which decodes single frames where
             that is exact and reads in order elsewhere; ``'decord'``,
-            ``'opencv'``, ``'pyav'`` or ``'torchcodec'``; with options,
+            ``'pyav'`` or ``'torchcodec'``; with options,
             ``dict(type='mmtvr.TorchCodecReader', seek_mode='approximate')``.
         cache (dict, optional): Keep decoded frames: ``dict(folder=...)`` and
             further options of :class:`mmtvr.video.cache.FrameCache`. Random
