@@ -8,7 +8,7 @@ from mmtvr.apis.config_videos import VideoUse
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.cache.content import content_digest
 from mmtvr.video.inspection import Inspection, inspect_video
-from mmtvr.video.supervised_reader import call_in_helper
+from mmtvr.video.supervised_reader import call_in_decoder_process
 
 Kind = Literal['missing', 'unreadable', 'short', 'duplicate', 'suspicious']
 KINDS: tuple[Kind, ...] = Kind.__args__
@@ -61,7 +61,7 @@ def examine_file(
         return _result([Finding('unreadable', 'the file is empty')])
     try:
         digest = content_digest(path).hex() if with_digest else None
-        facts = call_in_helper(inspect_video, path, time_limit)
+        facts = call_in_decoder_process(inspect_video, path, time_limit)
     except (OSError, UnreadableVideoError) as error:
         return _result([Finding('unreadable', _reason(path, error))])
     findings = {_try_use(use, loaders[use.dataset]): None for use in uses}

@@ -18,7 +18,7 @@ import mmtvr
 from mmtvr.datasets.readers import get_reader
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.cache import decoder_versions
-from mmtvr.video.decoder_process import interrupt_helpers
+from mmtvr.video.decoder_process import kill_decoder_processes
 from mmtvr.video.supervised_reader import supervise
 
 Item = TypeVar('Item')
@@ -72,7 +72,7 @@ def work_side_by_side(
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         # Or the threads would wait for what they are reading.
-        interrupt_helpers()
+        kill_decoder_processes()
         raise
     finally:
         pool.shutdown()

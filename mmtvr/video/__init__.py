@@ -4,8 +4,8 @@ Nothing here imports PyTorch or OpenMMLab's packages, and decoders are imported
 where they are used: a process that only reads starts quickly.
 """
 
+from mmtvr.video.auto_reader import AutoReader, PyAVReader
 from mmtvr.video.decord_reader import DecordReader
-from mmtvr.video.pyav_reader import AutoReader, PyAVReader
 from mmtvr.video.reader import UnreadableVideoError, VideoReader
 from mmtvr.video.torchcodec_reader import TorchCodecReader
 

@@ -1,7 +1,9 @@
-"""Messages between a process and its helper: a length, then JSON.
+"""A process of its own for each thread that decodes videos.
 
-JSON and not pickle, so that a decoder gone wrong can make the other side
-execute nothing.
+The process can be killed at any time, and a decoder that dies takes nothing
+else along. Frames come through a file in memory that both sides have open, all
+else as JSON through two pipes: not as pickles, so that a decoder that was
+taken over can make the other side execute nothing.
 """
 
 import contextlib
@@ -27,23 +29,42 @@ import numpy as np
 from mmtvr.errors import SetupError
 from mmtvr.video.reader import UnreadableVideoError, VideoReader
 
+# Starting reads Python, numpy and a decoder from what may be a slow disk.
+SECONDS_TO_START = 120
+SECONDS_TO_DIE = 5
+START = (
+    'import sys; sys.path[:] = sys.argv[3:]; '
+    'from mmtvr.video.decoder_process import main; '
+    'main(int(sys.argv[1]), int(sys.argv[2]))'
+)
+# Against what a decoder may leak; a new process takes some tenths of a second.
+FILES_PER_PROCESS = 2000
+# The process has one core; threads of libraries would only be in the way.
+ONE_THREAD = dict.fromkeys(
+    ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'OPENCV_FOR_THREADS_NUM'), '1'
+)
+# The frames of each file are as large as those of the one before: glibc is to
+# keep the memory (MALLOC_* of mallopt(3)) rather than to fault it in anew.
+KEEP_MEMORY = dict(
+    MALLOC_MMAP_THRESHOLD_=str(2**25),
+    MALLOC_TRIM_THRESHOLD_=str(2**27),
+    MALLOC_TOP_PAD_=str(2**24),
+)
 LENGTH = struct.Struct('<I')
 CHUNK = 1 << 16
+PR_SET_PDEATHSIG = 1
+MAX_KEPT_BYTES = 2**26
 
 
-class HelperEndedError(Exception):
+class ProcessEndedError(Exception):
     """The other side has closed its end of the pipe."""
 
 
 def write_message(pipe: int, message: dict) -> None:
-    """Write one message.
-
-    Args:
-        pipe: File descriptor.
-        message: What JSON can hold.
+    """Write a length and JSON to a file descriptor.
 
     Raises:
-        HelperEndedError: If nobody reads any more.
+        ProcessEndedError: If nobody reads any more.
     """
     content = json.dumps(message).encode()
     left = memoryview(LENGTH.pack(len(content)) + content)
@@ -51,21 +72,18 @@ def write_message(pipe: int, message: dict) -> None:
         while left:
             left = left[os.write(pipe, left) :]
     except BrokenPipeError as error:
-        raise HelperEndedError from error
+        raise ProcessEndedError from error
 
 
 def read_message(pipe: int, deadline: float | None = None) -> dict:
-    """Read one message.
+    """Read what :func:`write_message` wrote.
 
     Args:
         pipe: File descriptor.
         deadline: When to stop waiting, by :func:`time.monotonic`; None: never.
 
-    Returns:
-        What was written.
-
     Raises:
-        HelperEndedError: If the other side has ended.
+        ProcessEndedError: If the other side has ended.
         TimeoutError: If the message is not there by the deadline.
     """
     content = bytearray()
@@ -77,12 +95,12 @@ def read_message(pipe: int, deadline: float | None = None) -> dict:
         # read gets all of a small one.
         part = os.read(pipe, CHUNK)
         if not part:
-            raise HelperEndedError
+            raise ProcessEndedError
         content += part
         if len(content) >= LENGTH.size:
             end = LENGTH.size + LENGTH.unpack_from(content)[0]
     if len(content) > end:
-        raise HelperEndedError('it said more than it was asked for')
+        raise ProcessEndedError('it sent more than it was asked for')
     return json.loads(content[LENGTH.size :])
 
 
@@ -95,12 +113,200 @@ def _wait(pipe: int, deadline: float) -> None:
         raise TimeoutError
 
 
-PR_SET_PDEATHSIG = 1
-KEPT_BYTES = 2**26
+class DecoderProcess:
+    """A process that decodes for the thread and the process that started it.
+
+    It is started by exec, not by a fork, so it shares no lock and no decoder
+    with anybody, and a daemonic worker of a data loader may have one. It ends
+    with its owner: on Linux the kernel sees to it, elsewhere the pipe that
+    closes does, once the decoder releases the interpreter.
+
+    Raises:
+        SetupError: If the process cannot be started.
+    """
+
+    def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.opened = 0
+        self.dropped: list[int] = []
+        self._shared = _open_file_in_memory()
+        self._process: subprocess.Popen | None = None
+        try:
+            self._start()
+        except (ProcessEndedError, TimeoutError, OSError) as error:
+            self.kill()
+            raise SetupError(
+                f'The process that reads videos did not start ({error}), see '
+                'above; time_limit=None in mmtvr.LoadVideoFrames reads '
+                'without one.'
+            ) from error
+
+    def _start(self) -> None:
+        number = self._shared.fileno()
+        command = [sys.executable, '-c', START, str(number), str(self.owner)]
+        self._process = subprocess.Popen(
+            [*command, *filter(None, sys.path)],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=(number,),
+            env={**KEEP_MEMORY, **os.environ, **ONE_THREAD},
+        )
+        _all_processes.add(self)
+        self._requests = self._process.stdin.fileno()
+        self._replies = self._process.stdout.fileno()
+        read_message(self._replies, time.monotonic() + SECONDS_TO_START)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether it runs and belongs to this process."""
+        return self.owner == os.getpid() and not self._shared.closed
+
+    def ask(self, request: dict, deadline: float) -> dict:
+        """Send a request and wait for the answer.
+
+        Whatever interrupts it kills the process, whose state is then unknown.
+
+        Args:
+            request: A method of ``_Server`` in ``do``, and its arguments.
+            deadline: When to give up, by :func:`time.monotonic`.
+
+        Raises:
+            TimeoutError: If there is no answer by the deadline.
+            ProcessEndedError: If the process died; the message says how.
+        """
+        dropped, self.dropped = self.dropped, []
+        try:
+            write_message(self._requests, {**request, 'drop': dropped})
+            return read_message(self._replies, deadline)
+        except ProcessEndedError as error:
+            raise ProcessEndedError(self._describe_end()) from error
+        except BaseException:
+            self.kill()
+            raise
+
+    def fetch(self, layout: list[tuple[list[int], str]]) -> list[np.ndarray]:
+        """Copy arrays that the process has put into the shared file.
+
+        Args:
+            layout: Shape and type of each, as numpy writes it.
+
+        Raises:
+            ProcessEndedError: If the file does not hold so much.
+        """
+        self._shared.seek(0)
+        arrays = [np.empty(shape, dtype) for shape, dtype in layout]
+        for array in arrays:
+            left = memoryview(array).cast('B') if array.size else b''
+            while left:
+                count = self._shared.readinto(left)
+                if not count:
+                    raise ProcessEndedError('the shared file is too short')
+                left = left[count:]
+        return arrays
+
+    def kill(self) -> None:
+        """End the process at once, whatever it is doing."""
+        if self._process is not None:
+            self._process.kill()
+            self._wait()
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """Close the pipes; if nobody else holds them, the process ends."""
+        self._shared.close()
+        if self._process is not None:
+            self._process.stdin.close()
+            self._process.stdout.close()
+
+    def _wait(self) -> int | None:
+        try:
+            return self._process.wait(SECONDS_TO_DIE)
+        except subprocess.TimeoutExpired:
+            # It waits for a disk or a file server that does not answer, which
+            # no signal interrupts; subprocess reaps it later.
+            return None
+
+    def _describe_end(self) -> str:
+        status = self._wait()
+        self.kill()
+        if status is None:
+            return 'the decoder died'
+        if status >= 0:
+            return f'the decoder ended its process with status {status}'
+        number = -status
+        known = {member.value: member.name for member in signal.Signals}
+        name = known.get(number, f'signal {number}')
+        why = signal.strsignal(number) or 'unknown signal'
+        return f'the decoder died of {name} ({why})'
+
+    def __del__(self) -> None:
+        if self.is_usable:
+            self.kill()
+
+
+_all_processes: 'weakref.WeakSet[DecoderProcess]' = weakref.WeakSet()
+_of_thread = threading.local()
+
+
+def get_decoder_process(max_files: int | None = None) -> DecoderProcess:
+    """Find or start the process of this thread.
+
+    Args:
+        max_files: A process that has opened so many files gives way to a new
+            one. None: ``FILES_PER_PROCESS``.
+    """
+    process = getattr(_of_thread, 'process', None)
+    most = FILES_PER_PROCESS if max_files is None else max_files
+    if process is None or not process.is_usable or process.opened >= most:
+        # The old one ends when the last reader that it serves is gone.
+        process = _of_thread.process = DecoderProcess()
+    return process
+
+
+def end_decoder_process() -> None:
+    """End the process of this thread if there is one."""
+    process = getattr(_of_thread, 'process', None)
+    _of_thread.process = None
+    if process is not None and process.is_usable:
+        process.kill()
+
+
+def kill_decoder_processes() -> None:
+    """Kill those of all threads; who waits for one gets an error."""
+    for process in list(_all_processes):
+        if process.is_usable and process._process is not None:
+            process._process.kill()
+
+
+def _open_file_in_memory() -> FileIO:
+    """Open a file that has no name and goes with its last user."""
+    if hasattr(os, 'memfd_create'):
+        return FileIO(os.memfd_create('mmtvr-frames'), 'r+')
+    return tempfile.TemporaryFile(buffering=0)
+
+
+def _leave_to_parent() -> None:
+    """After a fork: they are the parent's, and must notice when it ends."""
+    for process in list(_all_processes):
+        process.disconnect()
+        # It is no child of this process, so there is nothing to wait for.
+        process._process.returncode = 0
+    _all_processes.clear()
+    _of_thread.process = None
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def main(shared: int, parent: int) -> None:
-    """Answer requests until the parent is gone.
+    """Answer requests until the parent is gone; runs in the new process.
 
     Args:
         shared: File descriptor of the shared file in memory.
@@ -111,7 +317,7 @@ def main(shared: int, parent: int) -> None:
     # A decoder that prints must not print into the answers.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    with contextlib.suppress(HelperEndedError):
+    with contextlib.suppress(ProcessEndedError):
         write_message(replies, {})
         server = _Server(shared)
         while True:
@@ -127,7 +333,7 @@ def _prepare(parent: int) -> None:
         import ctypes
 
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        # Where memory runs out, a huge picture must not cost the training.
+        # Where memory runs out, a huge frame must not cost the training.
         with (
             contextlib.suppress(OSError),
             open('/proc/self/oom_score_adj', 'w') as file,
@@ -166,12 +372,12 @@ class _Server:
             return dict(fault=traceback.format_exc())
 
     def _open(self, request: dict) -> dict:
-        reader = _run(request)
+        reader = _call(request)
         self.readers[request['number']] = reader
         return dict(count=len(reader))
 
     def _call(self, request: dict) -> dict:
-        return dict(value=_run(request))
+        return dict(value=_call(request))
 
     def _frames(self, request: dict) -> dict:
         reader = self.readers[request['number']]
@@ -206,238 +412,15 @@ class _Server:
         size = 0 if self.memory is None else len(self.memory)
         # Nothing cannot be mapped.
         needed = max(needed, 1)
-        if not needed <= size <= max(KEPT_BYTES, needed):
+        if not needed <= size <= max(MAX_KEPT_BYTES, needed):
             self.memory = None
             os.ftruncate(self.shared, needed)
             self.memory = mmap.mmap(self.shared, needed)
 
 
-def _run(request: dict) -> Any:
+def _call(request: dict) -> Any:
+    """Call what the request describes, see ``describe_callable``."""
     kind: Any = importlib.import_module(request['module'])
     for name in request['name'].split('.'):
         kind = getattr(kind, name)
     return kind(*request['arguments'], **request['options'])
-
-
-# Starting reads Python, numpy and a decoder from what may be a slow disk.
-SECONDS_TO_START = 120
-SECONDS_TO_DIE = 5
-START = (
-    'import sys; sys.path[:] = sys.argv[3:]; '
-    'from mmtvr.video.decoder_process import main; '
-    'main(int(sys.argv[1]), int(sys.argv[2]))'
-)
-# Against what a decoder may leak; a new helper takes a few tenths of a second.
-FILES_PER_HELPER = 2000
-# A helper has one core; threads of libraries would only be in the way.
-ONE_THREAD = dict.fromkeys(
-    ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'OPENCV_FOR_THREADS_NUM'), '1'
-)
-# The frames of each file are as large as those of the one before: glibc is to
-# keep the memory (MALLOC_* of mallopt(3)) rather than to fault it in anew.
-KEEP_MEMORY = dict(
-    MALLOC_MMAP_THRESHOLD_=str(2**25),
-    MALLOC_TRIM_THRESHOLD_=str(2**27),
-    MALLOC_TOP_PAD_=str(2**24),
-)
-
-
-class HelperProcess:
-    """A process that reads for the thread and the process that started it.
-
-    It is started by exec, not by a fork, so it shares no lock and no decoder
-    with anybody, and a daemonic worker of a data loader may have one. It ends
-    with its owner: on Linux the kernel sees to it, elsewhere the pipe that
-    closes does, once the decoder lets go of the interpreter.
-
-    Raises:
-        SetupError: If the process cannot be started.
-    """
-
-    def __init__(self) -> None:
-        self.owner = os.getpid()
-        self.opened = 0
-        self.dropped: list[int] = []
-        self._shared = _open_file_in_memory()
-        self._process: subprocess.Popen | None = None
-        try:
-            self._start()
-        except (HelperEndedError, TimeoutError, OSError) as error:
-            self.kill()
-            raise SetupError(
-                f'The process that reads videos did not start ({error}), see '
-                'above; time_limit=None in mmtvr.LoadVideoFrames reads '
-                'without one.'
-            ) from error
-
-    def _start(self) -> None:
-        number = self._shared.fileno()
-        command = [sys.executable, '-c', START, str(number), str(self.owner)]
-        self._process = subprocess.Popen(
-            [*command, *filter(None, sys.path)],
-            bufsize=0,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=(number,),
-            env={**KEEP_MEMORY, **os.environ, **ONE_THREAD},
-        )
-        _all_helpers.add(self)
-        self._requests = self._process.stdin.fileno()
-        self._replies = self._process.stdout.fileno()
-        read_message(self._replies, time.monotonic() + SECONDS_TO_START)
-
-    @property
-    def pid(self) -> int:
-        """Number of the process."""
-        return self._process.pid
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether it runs and belongs to this process."""
-        return self.owner == os.getpid() and not self._shared.closed
-
-    def ask(self, request: dict, deadline: float) -> dict:
-        """Send a request and wait for the answer.
-
-        Whatever interrupts it ends the helper, whose state is then unknown.
-
-        Args:
-            request: A method of the helper in ``do``, and its arguments.
-            deadline: When to give up, by :func:`time.monotonic`.
-
-        Returns:
-            The answer.
-
-        Raises:
-            TimeoutError: If there is no answer by the deadline.
-            HelperEndedError: If the helper died; the message says how.
-        """
-        dropped, self.dropped = self.dropped, []
-        try:
-            write_message(self._requests, {**request, 'drop': dropped})
-            return read_message(self._replies, deadline)
-        except HelperEndedError as error:
-            raise HelperEndedError(self._tell_end()) from error
-        except BaseException:
-            self.kill()
-            raise
-
-    def fetch(self, layout: list[tuple[list[int], str]]) -> list[np.ndarray]:
-        """Copy arrays that the helper has put into the shared file.
-
-        Args:
-            layout: Shape and type of each, as numpy writes it.
-
-        Returns:
-            The arrays.
-
-        Raises:
-            HelperEndedError: If the file does not hold so much.
-        """
-        self._shared.seek(0)
-        arrays = [np.empty(shape, dtype) for shape, dtype in layout]
-        for array in arrays:
-            left = memoryview(array).cast('B') if array.size else b''
-            while left:
-                count = self._shared.readinto(left)
-                if not count:
-                    raise HelperEndedError('the shared file is too short')
-                left = left[count:]
-        return arrays
-
-    def kill(self) -> None:
-        """End the process at once, whatever it is doing."""
-        if self._process is not None:
-            self._process.kill()
-            self._wait()
-        self.let_go()
-
-    def let_go(self) -> None:
-        """Close the pipes; without others that hold them, the helper ends."""
-        self._shared.close()
-        if self._process is not None:
-            self._process.stdin.close()
-            self._process.stdout.close()
-
-    def _wait(self) -> int | None:
-        try:
-            return self._process.wait(SECONDS_TO_DIE)
-        except subprocess.TimeoutExpired:
-            # It waits for a disk or a file server that does not answer, which
-            # no signal interrupts; subprocess reaps it later.
-            return None
-
-    def _tell_end(self) -> str:
-        status = self._wait()
-        self.kill()
-        if status is None:
-            return 'the decoder died'
-        if status >= 0:
-            return f'the decoder ended its process with status {status}'
-        number = -status
-        known = {member.value: member.name for member in signal.Signals}
-        name = known.get(number, f'signal {number}')
-        why = signal.strsignal(number) or 'unknown signal'
-        return f'the decoder died of {name} ({why})'
-
-    def __del__(self) -> None:
-        if self.is_usable:
-            self.kill()
-
-
-_all_helpers: 'weakref.WeakSet[HelperProcess]' = weakref.WeakSet()
-_of_thread = threading.local()
-
-
-def get_helper(most_files: int | None = None) -> HelperProcess:
-    """Find or start the helper of this thread.
-
-    Args:
-        most_files: A helper that has opened so many files gives way to a new
-            one. None: ``FILES_PER_HELPER``.
-
-    Returns:
-        A helper that runs.
-    """
-    helper = getattr(_of_thread, 'helper', None)
-    most = FILES_PER_HELPER if most_files is None else most_files
-    if helper is None or not helper.is_usable or helper.opened >= most:
-        # The old one ends when the last reader that it serves is gone.
-        helper = _of_thread.helper = HelperProcess()
-    return helper
-
-
-def end_helper() -> None:
-    """End the helper of this thread if there is one."""
-    helper = getattr(_of_thread, 'helper', None)
-    _of_thread.helper = None
-    if helper is not None and helper.is_usable:
-        helper.kill()
-
-
-def interrupt_helpers() -> None:
-    """Kill the helpers of all threads; who waits for one is told so."""
-    for helper in list(_all_helpers):
-        if helper.is_usable and helper._process is not None:
-            helper._process.kill()
-
-
-def _open_file_in_memory() -> FileIO:
-    """Open a file that has no name and goes with its last user."""
-    if hasattr(os, 'memfd_create'):
-        return FileIO(os.memfd_create('mmtvr-frames'), 'r+')
-    return tempfile.TemporaryFile(buffering=0)
-
-
-def _leave_helpers_to_parent() -> None:
-    """After a fork: the helpers are the parent's, and must see it end."""
-    for helper in list(_all_helpers):
-        helper.let_go()
-        # It is no child of this process, so there is nothing to wait for.
-        helper._process.returncode = 0
-    _all_helpers.clear()
-    _of_thread.helper = None
-
-
-if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_leave_helpers_to_parent)

@@ -1,9 +1,9 @@
-"""From a decoded frame to an array of the asked size, upright."""
+"""From decoded frames to upright RGB arrays of the asked size."""
 
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,15 +12,49 @@ from mmtvr.video.reader import reduced_size, resize_frame
 # FFmpeg's scaler filters with every pixel that it leaves out, so that it is
 # dearer than OpenCV's for a small reduction and cheaper for a large one.
 SCALE_WHILE_CONVERTING = 2 / 3
-# Scaled so, pictures take half the time of packed RGB, and each pixel gets a
+# Scaled so, frames take half the time of packed RGB, and each pixel gets a
 # colour of its own rather than one for two. The planes are green, blue, red.
 PLANES, RED_GREEN_BLUE = 'gbrp', (2, 0, 1)
+# FFmpeg numbers kinds of side data from 0 on; it has 35 so far.
+SIDE_DATA_KINDS = 64
 
 
-class PictureMaker:
+class Orientation(NamedTuple):
+    """How frames are turned and mirrored before they are shown.
+
+    Attributes:
+        degrees: Anticlockwise: 0, 90, 180 or -90.
+        mirrored: Swap left and right of the result.
+    """
+
+    degrees: int = 0
+    mirrored: bool = False
+
+    @classmethod
+    def of_frame(cls, frame: Any) -> 'Orientation':
+        """The nearest one by right angles to the display matrix of a frame."""
+        matrix = _read_display_matrix(frame)
+        if matrix is None:
+            return cls()
+        a, b, _, c, d = np.frombuffer(matrix, '<i4')[:5] / 65536
+        mirrored = a * d - b * c < 0
+        if mirrored:
+            a = -a
+        quarters = round(np.degrees(np.arctan2(-b, a)) / 90) % 4
+        return cls((0, 90, 180, -90)[quarters], bool(mirrored))
+
+    def apply(self, frame: np.ndarray) -> np.ndarray:
+        """Turn a frame of shape (H, W, 3)."""
+        if self.degrees:
+            frame = np.rot90(frame, self.degrees // 90)
+        return frame[:, ::-1] if self.mirrored else frame
+
+
+class FrameConverter:
     """Converts the frames of one video.
 
-    All get the size of the first, also where the video changes its size.
+    All get the size and the orientation of the first, also where the video
+    changes its size.
 
     Args:
         short_side: See :class:`mmtvr.video.VideoReader`.
@@ -31,69 +65,53 @@ class PictureMaker:
 
         self._reformatter = VideoReformatter()
         self._short_side = short_side
+        #: Height and width of the first frame; None before it came.
         self.stored_shape: tuple[int, int] | None = None
-        self._turn = Turn()
-
-    @property
-    def rotation(self) -> int:
-        """Degrees, anticlockwise, by which pictures are turned."""
-        return self._turn.degrees
+        self.orientation = Orientation()
 
     @property
     def shown_shape(self) -> tuple[int, int]:
-        """Height and width of an upright picture before it is reduced."""
-        height, width = self.stored_shape
-        return (width, height) if self.rotation % 180 else (height, width)
-
-    def look_at(self, frame: Any) -> None:
-        """Take size and orientation from the first frame.
-
-        Args:
-            frame: PyAV's frame.
-        """
-        if self.stored_shape is None:
-            self.stored_shape = frame.height, frame.width
-            self._turn = Turn.read(frame)
+        """Height and width of an upright frame before it is reduced."""
+        return self._turn(self.stored_shape)
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Shape of the pictures that are made."""
-        height, width = self._stored_size
-        upright = (width, height) if self.rotation % 180 else (height, width)
-        return *upright, 3
+        """Shape of the arrays that :meth:`convert` fills."""
+        return *self._turn(self._reduced_shape), 3
 
     @property
-    def _stored_size(self) -> tuple[int, int]:
-        return (
-            reduced_size(self.stored_shape, self._short_side)
-            or self.stored_shape
-        )
+    def _reduced_shape(self) -> tuple[int, int]:
+        shape = self.stored_shape
+        return reduced_size(shape, self._short_side) or shape
 
-    def make(self, frame: Any, into: np.ndarray) -> None:
-        """Convert a frame.
+    def _turn(self, shape: tuple[int, int]) -> tuple[int, int]:
+        height, width = shape
+        return (width, height) if self.orientation.degrees % 180 else shape
 
-        Args:
-            frame: PyAV's frame.
-            into: Where to, RGB, uint8, contiguous; of the shape that
-                ``shape`` tells.
-        """
-        if self._turn.is_none:
-            self._convert(frame, into)
+    def see(self, frame: Any) -> None:
+        """Take size and orientation from the first frame."""
+        if self.stored_shape is None:
+            self.stored_shape = frame.height, frame.width
+            self.orientation = Orientation.of_frame(frame)
+
+    def convert(self, frame: Any, into: np.ndarray) -> None:
+        """Convert PyAV's frame into a contiguous array of ``shape``."""
+        if self.orientation == Orientation():
+            self._convert_as_stored(frame, into)
             return
-        picture = np.empty((*self._stored_size, 3), np.uint8)
-        self._convert(frame, picture)
-        into[...] = self._turn.apply(picture)
+        array = np.empty((*self._reduced_shape, 3), np.uint8)
+        self._convert_as_stored(frame, array)
+        into[...] = self.orientation.apply(array)
 
-    def _convert(self, frame: Any, into: np.ndarray) -> None:
-        """Convert a frame as it is stored, upright or not."""
+    def _convert_as_stored(self, frame: Any, into: np.ndarray) -> None:
         size = into.shape[:2]
         if size[0] / self.stored_shape[0] > SCALE_WHILE_CONVERTING:
             (plane,) = self._reformat(frame, self.stored_shape, 'rgb24')
-            picture = plane.reshape(*self.stored_shape, 3)
+            array = plane.reshape(*self.stored_shape, 3)
             if size == self.stored_shape:
-                into[...] = picture
+                into[...] = array
             else:
-                resize_frame(picture, into)
+                resize_frame(array, into)
             return
         import cv2
 
@@ -119,81 +137,68 @@ class PictureMaker:
         ]
 
 
-class Turn:
-    """How pictures are turned and mirrored before they are shown.
+class FrameStack:
+    """An array of frames that is filled while a video is decoded.
 
     Args:
-        degrees: Anticlockwise: 0, 90, 180 or -90.
-        mirrored: Swap left and right of the result.
+        numbers: Of which frame each row is to be; repeats are allowed.
+        converter: Converts the frames.
     """
 
-    def __init__(self, degrees: int = 0, mirrored: bool = False) -> None:
-        self.degrees = degrees
-        self.mirrored = mirrored
+    def __init__(
+        self, numbers: Sequence[int], converter: FrameConverter
+    ) -> None:
+        self._converter = converter
+        self._count = len(numbers)
+        self._rows: dict[int, list[int]] = defaultdict(list)
+        for row, number in enumerate(numbers):
+            self._rows[number].append(row)
+        self._frames: np.ndarray | None = None
 
     @property
-    def is_none(self) -> bool:
-        """Whether pictures stay as they are."""
-        return not (self.degrees or self.mirrored)
+    def is_full(self) -> bool:
+        """Whether all frames are there."""
+        return not self._rows
 
-    @classmethod
-    def read(cls, frame: Any) -> 'Turn':
-        """Read it from the display matrix of a frame.
+    def offer(self, number: int, frame: Any) -> None:
+        """Take PyAV's frame if it is wanted."""
+        self._converter.see(frame)
+        rows = self._rows.pop(number, None)
+        if rows is None:
+            return
+        if self._frames is None:
+            shape = self._count, *self._converter.shape
+            self._frames = np.empty(shape, np.uint8)
+        first, *others = rows
+        self._converter.convert(frame, self._frames[first])
+        self._frames[others] = self._frames[first]
 
-        Args:
-            frame: PyAV's frame.
-
-        Returns:
-            The nearest turn by right angles.
-        """
-        matrix = read_matrix(frame)
-        if matrix is None:
-            return cls()
-        a, b, _, c, d = np.frombuffer(matrix, '<i4')[:5] / 65536
-        mirrored = a * d - b * c < 0
-        if mirrored:
-            a, c = -a, -c
-        quarters = round(np.degrees(np.arctan2(-b, a)) / 90) % 4
-        return cls((0, 90, 180, -90)[quarters], bool(mirrored))
-
-    def apply(self, picture: np.ndarray) -> np.ndarray:
-        """Turn a picture.
-
-        Args:
-            picture: Shape (H, W, 3).
+    def take(self) -> np.ndarray:
+        """Return the frames, once all are there.
 
         Returns:
-            The picture as it is shown.
+            Shape (number of rows, H, W, 3), uint8, RGB.
+
+        Raises:
+            ValueError: If no frame was asked for.
         """
-        if self.degrees:
-            picture = np.rot90(picture, self.degrees // 90)
-        return picture[:, ::-1] if self.mirrored else picture
+        if self._frames is None:
+            raise ValueError('no frame was asked for')
+        return self._frames
 
 
-# FFmpeg numbers what can be beside a frame from 0 on; it has 35 so far.
-MOST_KINDS = 64
-
-
-def read_matrix(frame: Any) -> bytes | None:
-    """Get the display matrix of a frame.
-
-    Args:
-        frame: PyAV's frame.
-
-    Returns:
-        Nine numbers of 32 bits; None if there is none.
-    """
+def _read_display_matrix(frame: Any) -> bytes | None:
+    """Get nine numbers of 32 bits; None if there is no matrix."""
     try:
         matrix = frame.side_data.get('DISPLAYMATRIX')
     except ValueError:
-        # PyAV reads all that is beside a frame or nothing, and does not know
-        # what has been added to FFmpeg since, as EXIF.
-        matrix = _keep_known(frame).side_data.get('DISPLAYMATRIX')
+        # PyAV 18 reads all side data or none, and does not know what has
+        # been added to FFmpeg since, as EXIF.
+        matrix = _keep_known_side_data(frame).side_data.get('DISPLAYMATRIX')
     return None if matrix is None else bytes(matrix)
 
 
-def _keep_known(frame: Any) -> Any:
-    """Drop what is beside a frame and has no name in PyAV."""
+def _keep_known_side_data(frame: Any) -> Any:
     from av.filter import Graph
     from av.sidedata.sidedata import Type
 
@@ -208,7 +213,7 @@ def _keep_known(frame: Any) -> Any:
         ),
         *(
             graph.add('sidedata', mode='delete', type=str(number))
-            for number in range(MOST_KINDS)
+            for number in range(SIDE_DATA_KINDS)
             if number not in known
         ),
         graph.add('buffersink'),
@@ -218,56 +223,3 @@ def _keep_known(frame: Any) -> Any:
     graph.configure()
     graph.push(frame)
     return graph.pull()
-
-
-class PictureStack:
-    """An array of pictures that is filled while a video is decoded.
-
-    Args:
-        numbers: Of which frame each row is to be; repeats are allowed.
-        maker: Converts the frames.
-    """
-
-    def __init__(self, numbers: Sequence[int], maker: PictureMaker) -> None:
-        self._maker = maker
-        self._count = len(numbers)
-        self._rows: dict[int, list[int]] = defaultdict(list)
-        for row, number in enumerate(numbers):
-            self._rows[number].append(row)
-        self._pictures: np.ndarray | None = None
-
-    @property
-    def is_full(self) -> bool:
-        """Whether all pictures are there."""
-        return not self._rows
-
-    def offer(self, number: int, frame: Any) -> None:
-        """Take a frame if it is wanted.
-
-        Args:
-            number: Its number.
-            frame: PyAV's frame.
-        """
-        self._maker.look_at(frame)
-        rows = self._rows.pop(number, None)
-        if rows is None:
-            return
-        if self._pictures is None:
-            shape = self._count, *self._maker.shape
-            self._pictures = np.empty(shape, np.uint8)
-        first, *others = rows
-        self._maker.make(frame, self._pictures[first])
-        self._pictures[others] = self._pictures[first]
-
-    def take(self) -> np.ndarray:
-        """Hand over the pictures, once all are there.
-
-        Returns:
-            Shape (number of rows, H, W, 3), uint8, RGB.
-
-        Raises:
-            ValueError: If no frame was asked for.
-        """
-        if self._pictures is None:
-            raise ValueError('no frame was asked for')
-        return self._pictures

@@ -54,7 +54,7 @@ def test_all_items_are_worked_on_each_once():
 
 
 def test_an_interruption_does_not_wait_for_decoders(tiny_videos, monkeypatch):
-    helpers.end_helper()
+    helpers.end_decoder_process()
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / 'video')
     from stub_readers import CountingReader
 
@@ -76,4 +76,4 @@ def test_an_interruption_does_not_wait_for_decoders(tiny_videos, monkeypatch):
         results.throw(KeyboardInterrupt)
     assert ended
     assert all('SIGKILL' in message for message in ended)
-    helpers.end_helper()
+    helpers.end_decoder_process()

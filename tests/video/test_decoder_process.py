@@ -13,7 +13,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.decoder_process import get_helper
+from mmtvr.video.decoder_process import get_decoder_process
 from mmtvr.video.supervised_reader import supervise
 
 FOLDER = Path(__file__).parent
@@ -34,7 +34,7 @@ def wait_until_dead(is_alive):
 
 
 def helper_pid():
-    return get_helper(10**9).pid
+    return get_decoder_process(10**9).pid
 
 
 def files_of(pid):
@@ -104,10 +104,10 @@ def test_a_killed_parent_takes_its_helper_along(
     code = (
         f'import sys; sys.path.insert(0, {str(FOLDER)!r})\n'
         'from functools import partial\n'
-        'from mmtvr.video.decoder_process import get_helper\n'
+        'from mmtvr.video.decoder_process import get_decoder_process\n'
         'from mmtvr.video.supervised_reader import SupervisedReader\n'
         'from stub_readers import CountingReader\n'
-        'print(get_helper(9).pid, flush=True)\n'
+        'print(get_decoder_process(9).pid, flush=True)\n'
         f'reader = SupervisedReader({evil!r}, reader=CountingReader)\n'
         'print("reading", flush=True)\n'
         'reader.get_frames([5])\n'

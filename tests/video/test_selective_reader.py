@@ -6,7 +6,7 @@ import av
 import numpy as np
 import pytest
 
-from mmtvr.video.pyav_reader import (
+from mmtvr.video.auto_reader import (
     MustReadInOrderError,
     SelectiveReader,
     _check_order,

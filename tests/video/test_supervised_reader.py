@@ -10,12 +10,12 @@ import pytest
 from mmtvr.errors import SetupError
 from mmtvr.video import DecordReader, UnreadableVideoError
 from mmtvr.video import decoder_process as module
-from mmtvr.video.decoder_process import get_helper
+from mmtvr.video.decoder_process import get_decoder_process
 from mmtvr.video.supervised_reader import SupervisedReader, supervise
 
 
 def helper_pid():
-    return get_helper(10**9).pid
+    return get_decoder_process(10**9).pid
 
 
 def test_all_that_a_reader_tells_comes_through(tiny_videos):
@@ -113,7 +113,7 @@ def test_a_reader_without_a_name_is_refused(stubs):
 
 
 def test_a_helper_gives_way_after_many_files(is_alive, read, monkeypatch):
-    monkeypatch.setattr(module, 'FILES_PER_HELPER', 3)
+    monkeypatch.setattr(module, 'FILES_PER_PROCESS', 3)
     pids = set()
     for _ in range(6):
         read('x')

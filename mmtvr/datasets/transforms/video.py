@@ -222,7 +222,7 @@ class LoadVideoFrames(BaseTransform):
             sampling then draws among ``frames_per_segment`` frames of each
             segment. Defaults to None: decode at every visit.
         time_limit (float, optional): Seconds that reading one video may take;
-            it happens in a helper process, which is killed then, see
+            it happens in a decoder process, which is killed then, see
             :class:`mmtvr.video.supervised_reader.SupervisedReader`. A video
             that took too long twice, or killed the decoder twice, is not
             tried again. Defaults to 60; None: read in the process itself.

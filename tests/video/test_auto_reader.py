@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmtvr.video import AutoReader, PyAVReader, UnreadableVideoError
-from mmtvr.video.pyav_reader import MustReadInOrderError, SelectiveReader
+from mmtvr.video.auto_reader import MustReadInOrderError, SelectiveReader
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def break_promises(monkeypatch):
 def test_packets_of_unknown_containers_are_not_read_ahead(
     copy, read_stamp, monkeypatch
 ):
-    monkeypatch.setattr('mmtvr.video.pyav_reader.CONTAINERS', ())
+    monkeypatch.setattr('mmtvr.video.auto_reader.CONTAINERS', ())
     monkeypatch.delattr(SelectiveReader, '_read_packets')
     reader = AutoReader(copy)
     assert reader.in_order.startswith('container mov')
@@ -42,7 +42,7 @@ def test_what_no_trial_changes_is_tried_once(copy, monkeypatch):
         return read(self)
 
     monkeypatch.setattr(SelectiveReader, '_read_packets', count)
-    monkeypatch.setattr('mmtvr.video.pyav_reader._is_odd', lambda packet: True)
+    monkeypatch.setattr('mmtvr.video.auto_reader._is_odd', lambda packet: True)
     assert 'edit list' in AutoReader(copy).in_order
     assert len(reads) == 1
 
@@ -95,7 +95,7 @@ def test_decision_is_remembered_until_the_file_changes(
     assert AutoReader(path).in_order == 'container avi'
     looks = []
     monkeypatch.setattr(
-        PyAVReader, '_look_through', lambda self: looks.append(1)
+        PyAVReader, '_decode_all', lambda self: looks.append(1)
     )
     assert len(AutoReader(path)) == 60
     assert not looks
@@ -108,7 +108,7 @@ def test_decision_is_remembered_until_the_file_changes(
 def test_packets_are_fetched_again_from_large_files(
     tiny_videos, read_stamp, monkeypatch
 ):
-    monkeypatch.setattr('mmtvr.video.pyav_reader.MAX_PACKET_BYTES', 0)
+    monkeypatch.setattr('mmtvr.video.auto_reader.MAX_PACKET_BYTES', 0)
     reader = SelectiveReader(tiny_videos / 'videos/video0.mp4')
     indices = [39, 0, 13, 13, 25]
     assert [read_stamp(f) for f in reader.get_frames(indices)] == indices
@@ -134,7 +134,7 @@ def test_container_that_tells_another_size_is_seen_through(
     path = tmp_path / 'other_size.mp4'
     path.write_bytes(content)
     with pytest.raises(MustReadInOrderError, match='change of the size'):
-        SelectiveReader(path, try_decoders=False).get_frames([7])
+        SelectiveReader(path, probe_decoder=False).get_frames([7])
     with AutoReader(path) as reader, PyAVReader(path) as reference:
         frames = reader.get_frames([7, 30])
         np.testing.assert_array_equal(frames, reference.get_frames([7, 30]))
