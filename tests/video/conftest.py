@@ -29,7 +29,7 @@ def tools():
 
 @pytest.fixture
 def stubs(monkeypatch):
-    """Stub readers, which the helper of each test can import."""
+    """Stub readers, which each decoder process can import."""
     end_decoder_process()
     monkeypatch.syspath_prepend(Path(__file__).parent)
     import stub_readers
