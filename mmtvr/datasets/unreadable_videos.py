@@ -10,7 +10,7 @@ from mmengine.logging import print_log
 
 from mmtvr.errors import SetupError
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.asking import DecoderFailedError
+from mmtvr.video.supervised_reader import DecoderFailedError
 
 # The first time may be the fault of a disk that was busy; each further time
 # costs the whole time limit.

@@ -27,10 +27,9 @@ from mmtvr.errors import SetupError
 from mmtvr.files import hash_file
 from mmtvr.registry import DATASETS, TRANSFORMS
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.asking import call_in_helper
 from mmtvr.video.cache import decoder_versions
 from mmtvr.video.inspection import Inspection, inspect_video
-from mmtvr.video.supervised_reader import supervise
+from mmtvr.video.supervised_reader import call_in_decoder_process, supervise
 
 Kind = Literal['missing', 'unreadable', 'short', 'duplicate', 'suspicious']
 KINDS: tuple[Kind, ...] = Kind.__args__
@@ -352,7 +351,7 @@ def examine_file(
         if with_digest:
             digest = hash_file(path)
         if inspect:
-            facts = call_in_helper(inspect_video, path, time_limit)
+            facts = call_in_decoder_process(inspect_video, path, time_limit)
     except (OSError, UnreadableVideoError) as error:
         return _result([Problem('unreadable', _reason(path, error))])
     wanted = {

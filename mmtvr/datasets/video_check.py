@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import mmtvr
 from mmtvr.video.cache import decoder_versions
-from mmtvr.video.helper_process import interrupt_helpers
+from mmtvr.video.decoder_process import kill_decoder_processes
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
@@ -63,7 +63,7 @@ def thread_map(
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         # Or the threads would wait for what they are reading.
-        interrupt_helpers()
+        kill_decoder_processes()
         raise
     finally:
         pool.shutdown()

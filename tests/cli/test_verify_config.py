@@ -14,7 +14,7 @@ import pytest
 from mmtvr.cli.verify import parse_args, verify_config
 from mmtvr.datasets import verification
 from mmtvr.errors import SetupError
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_decoder_process
 
 ROOT = Path(__file__).resolve().parents[2]
 STUBS = ROOT / 'tests' / 'video'
@@ -65,7 +65,7 @@ def write_video(path, colours, rate=10, side=48, **options):
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """Two good videos for training and one for the test; more to be added."""
-    end_helper()
+    end_decoder_process()
     monkeypatch.syspath_prepend(STUBS)
     root = tmp_path / 'root'
     (root / 'videos').mkdir(parents=True)
@@ -76,7 +76,7 @@ def folder(tmp_path, monkeypatch):
     annotate(root, 'test_JSFUSION', ['good2'])
     (root / 'config.py').write_text(CONFIG.format(root=root))
     yield root
-    end_helper()
+    end_decoder_process()
 
 
 def annotate(root, split, names, **span):

@@ -9,7 +9,7 @@ from mmtvr.datasets.video_check import (
     thread_map,
 )
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video import helper_process as helpers
+from mmtvr.video import decoder_process as helpers
 
 
 def test_a_result_holds_until_the_file_changes(tmp_path):
@@ -54,7 +54,7 @@ def test_all_items_are_worked_on_each_once():
 
 
 def test_an_interruption_does_not_wait_for_decoders(tiny_videos, monkeypatch):
-    helpers.end_helper()
+    helpers.end_decoder_process()
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / 'video')
     from stub_readers import CountingReader
 
@@ -76,4 +76,4 @@ def test_an_interruption_does_not_wait_for_decoders(tiny_videos, monkeypatch):
         results.throw(KeyboardInterrupt)
     assert ended
     assert all('SIGKILL' in message for message in ended)
-    helpers.end_helper()
+    helpers.end_decoder_process()

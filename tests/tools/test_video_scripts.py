@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_decoder_process
 
 ROOT = Path(__file__).resolve().parents[2]
 SOAK = """
@@ -76,7 +76,7 @@ def test_ways_to_read_videos_are_compared(load_script, tmp_path, capsys):
         [str(clip), '--out', str(out), *options.split()]
     )
 
-    end_helper()
+    end_decoder_process()
     rows = json.loads(out.read_text(encoding='utf-8'))['rows']
     assert [row['kind'] for row in rows] == [
         '160x120, original',
@@ -92,7 +92,7 @@ def test_all_ways_give_frames_of_the_asked_size(load_script, tmp_path):
     (clip,) = make(tmp_path, seconds=1, sizes=[(120, 160)])
     ways = load_script('video_ways')['make_ways'](3, 32)
     frames = {name: way(str(clip)) for name, way in ways.items()}
-    end_helper()
+    end_decoder_process()
     assert all(found.shape == (3, 3, 32, 32) for found in frames.values())
     middle = np.abs(frames['test'].astype(int) - frames['decord']).mean()
     assert middle < 8

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_decoder_process
 from mmtvr.video.supervised_reader import SupervisedReader
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools/analysis'
@@ -29,13 +29,13 @@ def tools():
 
 @pytest.fixture
 def stubs(monkeypatch):
-    """Stub readers, which the helper of each test can import."""
-    end_helper()
+    """Stub readers, which each decoder process can import."""
+    end_decoder_process()
     monkeypatch.syspath_prepend(Path(__file__).parent)
     import stub_readers
 
     yield stub_readers
-    end_helper()
+    end_decoder_process()
 
 
 @pytest.fixture

@@ -21,7 +21,10 @@ from soak_video import list_files, make_good_videos
 from mmtvr.datasets.readers import get_reader
 from mmtvr.datasets.transforms import LoadVideoFrames
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.helper_process import end_helper, get_helper
+from mmtvr.video.decoder_process import (
+    end_decoder_process,
+    get_decoder_process,
+)
 
 
 def compare(
@@ -81,7 +84,7 @@ def count_cpu(task: Callable[[], object], repeats: int) -> float:
 
 
 def _cpu_nanoseconds() -> int:
-    pids = os.getpid(), get_helper(10**9).pid
+    pids = os.getpid(), get_decoder_process(10**9).pid
     return sum(
         int(path.read_text().split()[0])
         for pid in pids
@@ -123,12 +126,15 @@ def time_start(rounds: int) -> list[dict]:
         subprocess.run([sys.executable, '-c', *code], check=True)
 
     tasks = {
-        'helper, ready to read': lambda: (end_helper(), get_helper(9)),
+        'helper, ready to read': lambda: (
+            end_decoder_process(),
+            get_decoder_process(9),
+        ),
         'python -c "import numpy"': lambda: run('import numpy'),
         'python -c pass': lambda: run('pass'),
     }
     times = time_in_turn(tasks, rounds)
-    end_helper()
+    end_decoder_process()
     return [
         dict(start=name, ms=1000 * median(seconds))
         for name, seconds in times.items()

@@ -9,7 +9,6 @@ left out.
 """
 
 import argparse
-import os
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -201,6 +200,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    # What decoders say of damaged files is not the result.
-    os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
     main()

@@ -19,9 +19,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from mmtvr.datasets.transforms import LoadVideoFrames
-from mmtvr.video import helper_process
-from mmtvr.video.asking import call_in_helper
-from mmtvr.video.helper_process import get_helper
+from mmtvr.video import decoder_process as helper_process
+from mmtvr.video.decoder_process import get_decoder_process
+from mmtvr.video.supervised_reader import call_in_decoder_process
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict]:
     """
     options = parse_args(arguments)
     if options.files_per_helper:
-        helper_process.FILES_PER_HELPER = options.files_per_helper
+        helper_process.FILES_PER_PROCESS = options.files_per_helper
     with tempfile.TemporaryDirectory() as folder:
         good = [p for each in options.folders for p in list_files(each)]
         good = good or make_good_videos(Path(folder))
@@ -90,7 +90,7 @@ def soak(
                 path = file
         load(dict(filename=path))
         unreadable += len(load.take_unreadable())
-        pids.add(get_helper(10**9).pid)
+        pids.add(get_decoder_process(10**9).pid)
         if number in (1, options.samples) or number % options.every == 0:
             counts = dict(samples=number, unreadable=unreadable)
             # A new helper maps memory with the first frames that it gives.
@@ -112,8 +112,8 @@ def measure() -> dict[str, int]:
         either of both has open or mapped, and of child processes.
     """
     # An answer means that it runs, does nothing, and let go of closed files.
-    call_in_helper(os.path.basename, '', SECONDS_TO_ANSWER)
-    own, helper = os.getpid(), get_helper(10**9).pid
+    call_in_decoder_process(os.path.basename, '', SECONDS_TO_ANSWER)
+    own, helper = os.getpid(), get_decoder_process(10**9).pid
     children = Path(f'/proc/{own}/task/{own}/children')
     return dict(
         worker_mib=resident(own),

@@ -11,7 +11,7 @@ from benchmark_supervision import count_cpu
 from video_ways import TIME_LIMIT, Mmtvr
 
 from mmtvr.video import AutoReader
-from mmtvr.video.pictures import PictureMaker
+from mmtvr.video.frames import FrameConverter
 from mmtvr.video.sampling import sample_uniformly
 
 
@@ -65,12 +65,12 @@ def _read_once(path: str, num_frames: int, size: int) -> dict[str, float]:
 @contextmanager
 def _count_scaling() -> Iterator[list[float]]:
     seconds: list[float] = []
-    make = PictureMaker.make
+    make = FrameConverter.convert
 
-    def timed(maker: PictureMaker, *arguments: object) -> None:
+    def timed(maker: FrameConverter, *arguments: object) -> None:
         start = time.process_time()
         make(maker, *arguments)
         seconds.append(time.process_time() - start)
 
-    with patch.object(PictureMaker, 'make', timed):
+    with patch.object(FrameConverter, 'convert', timed):
         yield seconds

@@ -34,7 +34,7 @@ from mmtvr.files import (
     write_csv,
 )
 from mmtvr.video import UnreadableVideoError, VideoReader
-from mmtvr.video.resizing import reduced_size, resize_frames
+from mmtvr.video.reader import reduced_size, resize_frames
 from mmtvr.video.supervised_reader import supervise
 
 # Time stamps of containers are rounded, to as much as a millisecond.

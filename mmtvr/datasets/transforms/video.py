@@ -22,11 +22,11 @@ from mmtvr.video import UnreadableVideoError, VideoReader
 from mmtvr.video.cache import CachedReader, FrameCache, decoder_versions
 from mmtvr.video.sampling import (
     fill_up,
+    find_span,
     sample_per_second,
     sample_uniformly,
     segment_bounds,
 )
-from mmtvr.video.spans import find_span
 from mmtvr.video.supervised_reader import supervise
 
 
@@ -211,14 +211,14 @@ class LoadVideoFrames(BaseTransform):
             resize follow. Defaults to None: decode as stored.
         reader (str | dict): ``'auto'``, which decodes single frames where
             that is exact and reads in order elsewhere; ``'decord'``,
-            ``'opencv'``, ``'pyav'`` or ``'torchcodec'``; with options,
+            ``'pyav'`` or ``'torchcodec'``; with options,
             ``dict(type='mmtvr.TorchCodecReader', seek_mode='approximate')``.
         cache (dict, optional): Keep decoded frames: ``dict(folder=...)`` and
             further options of :class:`mmtvr.video.cache.FrameCache`. Random
             sampling then draws among ``frames_per_segment`` frames of each
             segment. Defaults to None: decode at every visit.
         time_limit (float, optional): Seconds that reading one video may take;
-            it happens in a helper process, which is killed then, see
+            it happens in a decoder process, which is killed then, see
             :class:`mmtvr.video.supervised_reader.SupervisedReader`. A video
             that took too long twice, or killed the decoder twice, is not
             tried again. Defaults to 60; None: read in the process itself.

@@ -8,7 +8,7 @@ import pytest
 
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_decoder_process
 from mmtvr.video.sampling import sample_uniformly
 
 TOOLS = Path(__file__).resolve().parents[3] / 'tools/analysis'
@@ -179,7 +179,7 @@ def test_a_good_video_has_no_problem(tiny_videos, tmp_path):
 
 def test_a_video_that_takes_too_long_is_tried_twice(tmp_path, monkeypatch):
     # The helper finds the reader that hangs where it is started.
-    end_helper()
+    end_decoder_process()
     monkeypatch.syspath_prepend(TOOLS)
     transform = build(
         reader=dict(type='failing_reader.FailingReader'), time_limit=0.5
@@ -193,7 +193,7 @@ def test_a_video_that_takes_too_long_is_tried_twice(tmp_path, monkeypatch):
     assert transform(sample) is None
     reason = 'gave up after 0.5 s (time_limit)'
     assert transform.take_unreadable() == [(str(path), reason)] * 3
-    end_helper()
+    end_decoder_process()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Helpers end with those for whom they work, and leave nothing behind."""
+"""Decoder processes end with those for whom they work, without a trace."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ import pytest
 from torch.utils.data import DataLoader
 
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.helper_process import get_helper
+from mmtvr.video.decoder_process import get_decoder_process
 from mmtvr.video.supervised_reader import supervise
 
 FOLDER = Path(__file__).parent
@@ -33,8 +33,8 @@ def wait_until_dead(is_alive):
     return wait_until_dead
 
 
-def helper_pid():
-    return get_helper(10**9).pid
+def decoder_pid():
+    return get_decoder_process(10**9).pid
 
 
 def files_of(pid):
@@ -59,16 +59,16 @@ def shared_memory():
 
 
 @LINUX
-def test_no_handle_and_no_helper_is_left_behind(read, fork):
+def test_no_handle_and_no_decoder_is_left_behind(read, fork):
     def work():
         def use():
             read('good')
-            own, helper = os.getpid(), helper_pid()
+            own, decoder = os.getpid(), decoder_pid()
             children = Path(f'/proc/{own}/task/{own}/children').read_text()
-            assert children.split() == [str(helper)]
+            assert children.split() == [str(decoder)]
             mine = [held for held in shared_memory().values() if own in held]
-            assert mine == [{own, helper}]
-            return len(files_of(own)), len(files_of(helper))
+            assert mine == [{own, decoder}]
+            return len(files_of(own)), len(files_of(decoder))
 
         before = use()
         for name in ['good', 'unreadable', 'exits', 'blocks', 'exhausts'] * 4:
@@ -82,32 +82,32 @@ def test_no_handle_and_no_helper_is_left_behind(read, fork):
 
 
 @LINUX
-def test_a_thread_takes_its_helper_along(wait_until_dead, read):
+def test_a_thread_takes_its_decoder_along(wait_until_dead, read):
     pids = []
 
     def work():
         read('x')
-        pids.append(helper_pid())
+        pids.append(decoder_pid())
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert pids != [helper_pid()]
+    assert pids != [decoder_pid()]
     assert wait_until_dead(pids[0])
 
 
 @LINUX
 @pytest.mark.parametrize('evil', ['holds', 'spins'])
-def test_a_killed_parent_takes_its_helper_along(
+def test_a_killed_parent_takes_its_decoder_along(
     wait_until_dead, is_alive, stubs, tmp_path, evil
 ):
     code = (
         f'import sys; sys.path.insert(0, {str(FOLDER)!r})\n'
         'from functools import partial\n'
-        'from mmtvr.video.helper_process import get_helper\n'
+        'from mmtvr.video.decoder_process import get_decoder_process\n'
         'from mmtvr.video.supervised_reader import SupervisedReader\n'
         'from stub_readers import CountingReader\n'
-        'print(get_helper(9).pid, flush=True)\n'
+        'print(get_decoder_process(9).pid, flush=True)\n'
         f'reader = SupervisedReader({evil!r}, reader=CountingReader)\n'
         'print("reading", flush=True)\n'
         'reader.get_frames([5])\n'
@@ -115,17 +115,17 @@ def test_a_killed_parent_takes_its_helper_along(
     parent = subprocess.Popen(
         [sys.executable, '-c', code], stdout=subprocess.PIPE, text=True
     )
-    helper = int(parent.stdout.readline())
+    decoder = int(parent.stdout.readline())
     assert parent.stdout.readline() == 'reading\n'
-    assert is_alive(helper)
+    assert is_alive(decoder)
     (file,) = (
         file
         for file, users in shared_memory().items()
-        if users == {parent.pid, helper}
+        if users == {parent.pid, decoder}
     )
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
-    assert wait_until_dead(helper)
+    assert wait_until_dead(decoder)
     assert file not in shared_memory()
 
 
@@ -145,16 +145,16 @@ class Frames:
                 value = int(reader.get_frames([5])[0, 0, 0, 0])
         except UnreadableVideoError:
             value = -1
-        return value, os.getpid(), helper_pid()
+        return value, os.getpid(), decoder_pid()
 
 
 @LINUX
-def test_each_worker_of_a_loader_has_its_own_helper(
+def test_each_worker_of_a_loader_has_its_own_decoder(
     wait_until_dead, stubs, read
 ):
-    # A fork while this process has a helper of its own.
+    # A fork while this process has a decoder of its own.
     read('x')
-    own = helper_pid()
+    own = decoder_pid()
     names = ['good', 'good', 'holds', 'good', 'exits', 'good', 'good', 'good']
     loader = DataLoader(
         Frames(stubs, names),
@@ -165,10 +165,10 @@ def test_each_worker_of_a_loader_has_its_own_helper(
     rows = list(loader)
     assert [row[0] for row in rows] == [5, 5, -1, 5, -1, 5, 5, 5]
     workers = {row[1] for row in rows}
-    helpers = {row[2] for row in rows}
+    decoders = {row[2] for row in rows}
     assert len(workers) == 2
-    assert len(helpers) == 4
-    assert own not in helpers
-    assert all(map(wait_until_dead, helpers))
+    assert len(decoders) == 4
+    assert own not in decoders
+    assert all(map(wait_until_dead, decoders))
     assert read('x')[0, 0, 0, 0] == 5
-    assert helper_pid() == own
+    assert decoder_pid() == own

@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from mmtvr.video.edit_lists import Edit, read_edits, why_not_followed
+from mmtvr.video.mp4 import Edit, find_unsupported_edit, read_edits
 
 
 def box(kind, *contents, size=None):
@@ -42,14 +42,14 @@ def test_edits_are_those_of_the_track(tmp_path):
     edits = read_edits(path, 2)
     assert edits.edits == [Edit(10, 0, 1 << 16), Edit(10, 50, 1 << 16)]
     assert edits.are_followed
-    assert why_not_followed(path, 2) is None
+    assert find_unsupported_edit(path, 2) is None
 
 
 def test_edits_behind_a_track_without_pictures_are_not_followed(tmp_path):
     path = tmp_path / 'video.mp4'
     path.write_bytes(box(b'moov', track(1), track(2, PARTS, PICTURES)))
     assert not read_edits(path, 2).are_followed
-    assert 'has parts' in why_not_followed(path, 2)
+    assert 'several parts' in find_unsupported_edit(path, 2)
 
 
 @pytest.mark.parametrize(
