@@ -111,17 +111,21 @@ def run_tool():
 
 @pytest.fixture(scope='session')
 def fork_tool(fork):
-    """Run a script of ``tools/`` in a fork, which spares it the imports.
+    """Run a script of ``tools/``, or a module, in a fork.
 
+    That spares it the imports.
     Scripts whose own imports matter have a test with ``run_tool``.
     """
 
     def run(tool, *arguments, check=True, path=None):
         def work():
-            script = str(ROOT / 'tools' / tool)
-            sys.path[:0] = [str(Path(script).parent), str(path or ROOT)]
-            sys.argv = [script, *map(str, arguments)]
-            runpy.run_path(script, run_name='__main__')
+            sys.path.insert(0, str(path or ROOT))
+            sys.argv = [tool, *map(str, arguments)]
+            if tool.endswith('.py'):
+                sys.argv[0] = str(ROOT / 'tools' / tool)
+                runpy.run_path(sys.argv[0], run_name='__main__')
+            else:
+                runpy.run_module(tool, run_name='__main__', alter_sys=True)
 
         path_of_children = os.pathsep.join([str(ROOT), str(path or ROOT)])
         return fork(work, PYTHONPATH=path_of_children).finish(check)
@@ -134,6 +138,12 @@ def load_script(monkeypatch):
     """Names that a script of the folder defines, as if it had been run."""
     monkeypatch.syspath_prepend(str(ANALYSIS))
     return lambda name: runpy.run_path(str(ANALYSIS / f'{name}.py'))
+
+
+@pytest.fixture(scope='session')
+def load_benchmark():
+    """Names that a module of ``benchmarks`` defines, as if it were new."""
+    return lambda name: runpy.run_module(f'benchmarks.{name}')
 
 
 @pytest.fixture

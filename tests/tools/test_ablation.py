@@ -1,4 +1,4 @@
-"""The ablation study of tools/analysis: its rows, runs and tables."""
+"""The ablation study of benchmarks: its rows, runs and tables."""
 
 import csv
 import sys
@@ -14,11 +14,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def results(load_script, tmp_path):
+def results(load_benchmark, tmp_path):
     """Results of two rows with two seeds, written and read again."""
-    report = load_script('ablation_report')
+    report = load_benchmark('ablation.ablation_report')
     path = tmp_path / 'runs.csv'
-    first, second = list(load_script('ablation_rows')['ROWS'])[:2]
+    first, second = list(load_benchmark('ablation.ablation_rows')['ROWS'])[:2]
     for row, seed, recall in (
         (second, 0, 30.0),
         (first, 0, 10.0),
@@ -30,9 +30,11 @@ def results(load_script, tmp_path):
     return report, report['read_results'](path), (first, second)
 
 
-def test_every_row_of_the_ablation_is_a_config_that_fits(load_script):
+def test_every_row_of_the_ablation_is_a_config_that_fits(load_benchmark):
     init_default_scope('mmtvr')
-    for name, (path, changes) in load_script('ablation_rows')['ROWS'].items():
+    for name, (path, changes) in load_benchmark('ablation.ablation_rows')[
+        'ROWS'
+    ].items():
         config = Config.fromfile(ROOT / path)
         before = config.copy()
         config.merge_from_dict(changes)
@@ -58,9 +60,9 @@ def test_ablation_is_written_as_table_and_picture(results, tmp_path):
 
 
 def test_a_run_that_is_done_is_not_trained_again(
-    load_script, monkeypatch, tmp_path
+    load_benchmark, monkeypatch, tmp_path
 ):
-    script = load_script('ablate')
+    script = load_benchmark('ablation.ablate')
     trained = []
 
     def train(run, folder, epochs, options, threads):

@@ -1,4 +1,4 @@
-"""The scripts of tools/analysis that look at models, on tiny input."""
+"""The scripts of benchmarks that look at models, on tiny input."""
 
 import json
 import sys
@@ -11,9 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_inspection_tells_what_is_removed(
-    load_script, tiny_config, checkpoint, monkeypatch, capsys
+    load_benchmark, tiny_config, checkpoint, monkeypatch, capsys
 ):
-    script = load_script('inspect_tpmcl')
+    script = load_benchmark('ablation.inspect_tpmcl')
     monkeypatch.setattr(
         sys, 'argv', ['inspect', str(tiny_config), str(checkpoint)]
     )
@@ -27,8 +27,8 @@ def test_inspection_tells_what_is_removed(
         assert f'{name}: full - partial' in printed
 
 
-def test_all_pairs_form_of_tpmcl_equals_the_matched_one(load_script):
-    script = load_script('benchmark_tpmcl')
+def test_all_pairs_form_of_tpmcl_equals_the_matched_one(load_benchmark):
+    script = load_benchmark('benchmark_tpmcl')
     torch.manual_seed(0)
     draw = script['draw']
     text, video = draw(3, 5, 8, 'cpu', True), draw(3, 4, 8, 'cpu', True)
@@ -39,8 +39,8 @@ def test_all_pairs_form_of_tpmcl_equals_the_matched_one(load_script):
     torch.testing.assert_close(everything, loss(text, video))
 
 
-def test_tasks_are_timed_in_turn(load_script):
-    script = load_script('measuring')
+def test_tasks_are_timed_in_turn(load_benchmark):
+    script = load_benchmark('measuring')
     calls = []
     tasks = {name: lambda name=name: calls.append(name) for name in 'ab'}
 
@@ -54,16 +54,16 @@ def test_tasks_are_timed_in_turn(load_script):
     assert script['ratio']([2.0, 6.0, 3.0], [1.0, 2.0, 3.0]) == 2.0
 
 
-def test_benchmarked_tasks_run(load_script, tmp_path):
+def test_benchmarked_tasks_run(load_benchmark, tmp_path):
     sizes = 4, 3, 2, 8
-    load_script('benchmark_similarity')['prepare_products'](*sizes, 'cpu')()
-    head = load_script('benchmark_similarity')['prepare_head']
+    load_benchmark('benchmark_similarity')['prepare_products'](*sizes, 'cpu')()
+    head = load_benchmark('benchmark_similarity')['prepare_head']
     assert len(head(*sizes, 16, 'cpu')()) == 3
-    step = load_script('benchmark_step')
+    step = load_benchmark('benchmark_step')
     step['save_clip'](tmp_path, tiny=True)
     step['prepare']('float32', str(tmp_path), 2, 4, 2, 'cpu')()
     config = str(ROOT / 'configs/tpmcl_moving_shapes.py')
-    large = load_script('benchmark_large_batch')['prepare']
+    large = load_benchmark('benchmark_large_batch')['prepare']
     large(config, 4, 2, 5, 2, 54, True, 1, 'cpu')()
 
 
@@ -74,9 +74,11 @@ def test_benchmarked_tasks_run(load_script, tmp_path):
         ('plan_training', ''),
     ],
 )
-def test_tables_are_written(name, options, load_script, tmp_path, monkeypatch):
+def test_tables_are_written(
+    name, options, load_benchmark, tmp_path, monkeypatch
+):
     out = tmp_path / 'table.json'
-    script = load_script(name)
+    script = load_benchmark(name)
     monkeypatch.setattr(
         sys, 'argv', [name, '--out', str(out), *options.split()]
     )

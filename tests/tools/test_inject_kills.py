@@ -7,8 +7,8 @@ import pytest
 
 
 # First: the other one forks with what this one has imported.
-def test_a_training_that_hangs_is_an_error_and_ends(load_script, tmp_path):
-    script = load_script('killable_training')
+def test_a_training_that_hangs_is_an_error_and_ends(load_benchmark, tmp_path):
+    script = load_benchmark('faults.killable_training')
     script['Forked']._train = lambda _: time.sleep(600)
     with (
         pytest.raises(TimeoutError, match=r'not done after 0\.1 s'),
@@ -23,7 +23,7 @@ def test_a_training_killed_at_random_moments_ends_as_one_left_alone(
     fork_tool, tmp_path
 ):
     out = tmp_path / 'kills.json'
-    fork_tool('analysis/inject_kills.py', '--kills', 3, '--out', out)
+    fork_tool('benchmarks.faults.inject_kills', '--kills', 3, '--out', out)
     report = json.loads(out.read_text())
     assert report['kills'] == 3
     assert report['during_a_write'] >= 1

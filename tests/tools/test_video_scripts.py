@@ -1,4 +1,4 @@
-"""The scripts of tools/analysis that read videos, on tiny ones."""
+"""The scripts of benchmarks that read videos, on tiny ones."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from mmtvr.video.helper_process import end_helper
 ROOT = Path(__file__).resolve().parents[2]
 SOAK = """
 import json, os, runpy
-script = runpy.run_path('tools/analysis/soak_video.py')
+script = runpy.run_module('benchmarks.faults.soak_video')
 script['RARITY'].update(empty=5, cut=5, dies=10, hangs=30)
 options = '--samples 60 --every 20 --time-limit 2'
 rows = script['main'](options.split())
@@ -53,9 +53,9 @@ def test_many_samples_leave_no_handle_open():
     assert table[-1].split()[0] == '60'
 
 
-def test_supervised_and_direct_reading_are_compared(load_script, tmp_path):
-    script = load_script('benchmark_supervision')
-    paths = load_script('soak_video')['make_good_videos'](tmp_path)
+def test_supervised_and_direct_reading_are_compared(load_benchmark, tmp_path):
+    script = load_benchmark('benchmark_supervision')
+    paths = load_benchmark('faults.soak_video')['make_good_videos'](tmp_path)
     (tmp_path / 'none.mp4').touch()
     found = script['readable']([*paths, str(tmp_path / 'none.mp4')], 'auto')
     assert found == paths
@@ -65,14 +65,14 @@ def test_supervised_and_direct_reading_are_compared(load_script, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='counts in /proc')
-def test_ways_to_read_videos_are_compared(load_script, tmp_path, capsys):
+def test_ways_to_read_videos_are_compared(load_benchmark, tmp_path, capsys):
     pytest.importorskip('decord')
-    make = load_script('video_clips')['make_clips']
+    make = load_benchmark('video_clips')['make_clips']
     (clip,) = make(tmp_path, seconds=1, sizes=[(120, 160)])
     out = tmp_path / 'table.json'
     options = '--num-frames 3 --size 32 --num-workers 1 --rounds 1 --samples 2'
 
-    load_script('benchmark_video')['main'](
+    load_benchmark('benchmark_video')['main'](
         [str(clip), '--out', str(out), *options.split()]
     )
 
@@ -86,11 +86,11 @@ def test_ways_to_read_videos_are_compared(load_script, tmp_path, capsys):
     assert 'hand_over' in capsys.readouterr().out
 
 
-def test_all_ways_give_frames_of_the_asked_size(load_script, tmp_path):
+def test_all_ways_give_frames_of_the_asked_size(load_benchmark, tmp_path):
     pytest.importorskip('decord')
-    make = load_script('video_clips')['make_clips']
+    make = load_benchmark('video_clips')['make_clips']
     (clip,) = make(tmp_path, seconds=1, sizes=[(120, 160)])
-    ways = load_script('video_ways')['make_ways'](3, 32)
+    ways = load_benchmark('video_ways')['make_ways'](3, 32)
     frames = {name: way(str(clip)) for name, way in ways.items()}
     end_helper()
     assert all(found.shape == (3, 3, 32, 32) for found in frames.values())

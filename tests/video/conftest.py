@@ -1,6 +1,5 @@
 """What makes videos of all kinds, and readers that go wrong."""
 
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,20 +8,17 @@ import pytest
 from mmtvr.video.helper_process import end_helper
 from mmtvr.video.supervised_reader import SupervisedReader
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools/analysis'
-
 
 @pytest.fixture(scope='session')
 def tools():
     """The scripts that make and judge stamped videos."""
-    sys.path.insert(0, str(TOOLS))
-    try:
-        import compare_readers
-        import joined_videos
-        import stamped_videos
-        import video_kinds
-    finally:
-        sys.path.remove(str(TOOLS))
+    from benchmarks.video_fuzz import (
+        compare_readers,
+        joined_videos,
+        stamped_videos,
+        video_kinds,
+    )
+
     kinds = {kind.file: kind for kind in video_kinds.KINDS}
     return kinds, compare_readers, stamped_videos, joined_videos
 
