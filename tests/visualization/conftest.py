@@ -27,7 +27,7 @@ def explanation():
 
 
 @pytest.fixture
-def scene():
+def video():
     """Four grey frames of 30x40 pixels."""
     frames = np.full((FRAMES, 30, 40, 3), 128, np.uint8)
     return Scene('dog.mp4', frames, (0.0, 1.0, 2.0, 3.0), 0.5)

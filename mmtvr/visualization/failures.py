@@ -1,4 +1,4 @@
-"""The page of ``failures.py``: what it shows, and how it is written."""
+"""A page of queries whose video ranks low, as one HTML file."""
 
 import base64
 import io
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, PackageLoader
 from PIL import Image
 
 TEMPLATE = 'failures.html.j2'
@@ -19,12 +19,12 @@ class Frame:
     """One frame of a video.
 
     Attributes:
-        picture: Shape (H, W, 3), uint8, RGB.
-        removed: Whether TPM-CL would remove it.
+        image: Shape (H, W, 3), uint8, RGB.
+        is_masked: Whether TPM-CL would mask it.
     """
 
-    picture: np.ndarray
-    removed: bool
+    image: np.ndarray
+    is_masked: bool
 
 
 @dataclass
@@ -43,13 +43,13 @@ class Word:
 
 
 @dataclass
-class Answer:
+class Result:
     """One video in the list of results.
 
     Attributes:
         name: File name.
         score: Similarity with the caption.
-        place: Its place among all videos, from 1.
+        rank: Its rank among all videos, from 1.
         is_true: Whether it is the caption's video.
         frames: What the model sees of it.
         words: The caption's word pieces beside it.
@@ -57,7 +57,7 @@ class Answer:
 
     name: str
     score: float
-    place: int
+    rank: int
     is_true: bool
     frames: list[Frame]
     words: list[Word]
@@ -71,27 +71,41 @@ class Failure:
         caption: The text.
         rank: Rank of the true video, from 1; a half where it ties.
         videos: Number of videos.
-        winner_is_hard: Whether NegNCE counts the first answer as hard.
-        answers: The best videos, best first, and the true one.
+        top1_is_hard_negative: Whether NegNCE counts the first result as a
+            hard negative.
+        results: The best videos, best first, and the true one.
     """
 
     caption: str
     rank: float
     videos: int
-    winner_is_hard: bool
-    answers: list[Answer]
+    top1_is_hard_negative: bool
+    results: list[Result]
 
 
-def data_url(picture: np.ndarray) -> str:
-    """Encode a picture into the page.
+def write_page(path: Path, failures: Sequence[Failure], title: str) -> None:
+    """Write the page, which holds its images and needs no network.
 
     Args:
-        picture: Shape (H, W, 3), uint8, RGB.
-
-    Returns:
-        A JPEG as a data URL, at most ``LONGEST_SIDE`` pixels long.
+        path: The HTML file.
+        failures: What to show.
+        title: What was evaluated.
     """
-    image = Image.fromarray(picture)
+    # Captions and file names come from users' data.
+    environment = Environment(
+        loader=PackageLoader('mmtvr.visualization', '.'),
+        autoescape=True,
+        trim_blocks=True,
+    )
+    environment.filters |= dict(data_url=_data_url, shade=_shade)
+    page = environment.get_template(TEMPLATE)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    html = page.render(failures=failures, title=title)
+    path.write_text(html, encoding='utf-8')
+
+
+def _data_url(frame: np.ndarray) -> str:
+    image = Image.fromarray(frame)
     image.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
     buffer = io.BytesIO()
     image.save(buffer, 'JPEG', quality=85)
@@ -99,37 +113,10 @@ def data_url(picture: np.ndarray) -> str:
     return f'data:image/jpeg;base64,{encoded}'
 
 
-def shade(cosine: float) -> str:
-    """Colour a cell: white at 0, blue at 1, red at -1.
-
-    Args:
-        cosine: In [-1, 1].
-
-    Returns:
-        CSS.
-    """
+def _shade(cosine: float) -> str:
+    """CSS of a cell: white at 0, blue at 1, red at -1."""
     strength = min(1.0, abs(cosine))
     hue = 215 if cosine > 0 else 5
     text = '#fff' if strength > 0.7 else '#1b1b1b'
     light = 100 - 55 * strength
     return f'background: hsl({hue} 70% {light:.0f}%); color: {text}'
-
-
-def write_page(path: Path, failures: Sequence[Failure], title: str) -> None:
-    """Write the page, with all pictures in it.
-
-    Args:
-        path: The HTML file.
-        failures: What to show.
-        title: What was evaluated.
-    """
-    folder = Path(__file__).parent
-    # Captions and file names come from users' data.
-    environment = Environment(
-        loader=FileSystemLoader(folder), autoescape=True, trim_blocks=True
-    )
-    environment.filters |= {'data_url': data_url, 'shade': shade}
-    page = environment.get_template(TEMPLATE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    html = page.render(failures=failures, title=title)
-    path.write_text(html, encoding='utf-8')

@@ -2,7 +2,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 
-from mmtvr.visualization.explanation import (
+from mmtvr.visualization.figures import (
     BASE,
     fonts_for,
     show_text_as_written,

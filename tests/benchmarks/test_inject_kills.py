@@ -1,9 +1,14 @@
 """Training that is killed, the short version of a longer script."""
 
 import json
+import runpy
+import sys
 import time
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 # First: the other one forks with what this one has imported.
@@ -20,10 +25,16 @@ def test_a_training_that_hangs_is_an_error_and_ends(load_benchmark, tmp_path):
 
 @pytest.mark.slow
 def test_a_training_killed_at_random_moments_ends_as_one_left_alone(
-    fork_tool, tmp_path
+    fork, tmp_path
 ):
     out = tmp_path / 'kills.json'
-    fork_tool('benchmarks.faults.inject_kills', '--kills', 3, '--out', out)
+
+    def work():
+        sys.argv = ['inject_kills', '--kills', '3', '--out', str(out)]
+        name = 'benchmarks.faults.inject_kills'
+        runpy.run_module(name, run_name='__main__', alter_sys=True)
+
+    fork(work, PYTHONPATH=str(ROOT)).finish()
     report = json.loads(out.read_text())
     assert report['kills'] == 3
     assert report['during_a_write'] >= 1
