@@ -44,15 +44,7 @@ FRAGMENTS = (
 
 
 def mutate(seed: bytes, draw: random.Random) -> bytes:
-    """Change a valid file in one to six places.
-
-    Args:
-        seed: The valid file.
-        draw: The generator.
-
-    Returns:
-        Other bytes.
-    """
+    """Change a valid file in one to six places."""
     data = bytearray(seed)
     for _ in range(draw.randint(1, 6)):
         place = draw.randint(0, len(data))
@@ -71,16 +63,7 @@ def mutate(seed: bytes, draw: random.Random) -> bytes:
 
 
 def try_input(reader: Reader, folder: Path, data: bytes) -> str:
-    """Let a reader read an input.
-
-    Args:
-        reader: The reader.
-        folder: Where its files are written.
-        data: Content of the file that is fuzzed.
-
-    Returns:
-        ``'read'``, ``'refused'``, or what else happened.
-    """
+    """Let a reader read an input."""
     try:
         reader.run(folder, data)
     except SetupError as error:
@@ -95,17 +78,7 @@ def try_input(reader: Reader, folder: Path, data: bytes) -> str:
 def fuzz(
     reader: Reader, seconds: float, seed: int, keep: Path
 ) -> Counter[str]:
-    """Feed mutated inputs to a reader until the time is over.
-
-    Args:
-        reader: The reader.
-        seconds: How long.
-        seed: Seed of the inputs.
-        keep: Folder for the first input that is neither read nor refused.
-
-    Returns:
-        Number of inputs by what happened.
-    """
+    """Feed mutated inputs to a reader until the time is over."""
     draw, counts = random.Random(seed), Counter()
     with tempfile.TemporaryDirectory() as folder:
         end = time.monotonic() + seconds
@@ -121,12 +94,7 @@ def fuzz(
 
 
 def fuzz_with_atheris(reader: Reader, seconds: int) -> None:
-    """Let atheris choose the inputs; it ends the process.
-
-    Args:
-        reader: The reader.
-        seconds: How long.
-    """
+    """Let atheris choose the inputs; it ends the process."""
     import atheris
 
     def check(data: bytes) -> None:
@@ -146,14 +114,7 @@ def fuzz_with_atheris(reader: Reader, seconds: int) -> None:
 
 
 def find_functions(modules: Sequence[str]) -> Iterator[FunctionType]:
-    """Find the functions of imported modules.
-
-    Args:
-        modules: Beginnings of names of modules.
-
-    Yields:
-        Each function that is defined in one of them.
-    """
+    """Find the functions of imported modules."""
     for name, module in list(sys.modules.items()):
         if name.startswith(tuple(modules)):
             for each in vars(module).values():
@@ -164,11 +125,7 @@ def find_functions(modules: Sequence[str]) -> Iterator[FunctionType]:
 
 
 def print_table(counts: dict[str, Counter[str]]) -> None:
-    """Print a row per reader.
-
-    Args:
-        counts: Reader to number of inputs by what happened.
-    """
+    """Print a row per reader."""
     table = Table(box=SIMPLE)
     columns = ('inputs', 'read', 'refused by name', 'other')
     table.add_column('reader')
@@ -181,14 +138,7 @@ def print_table(counts: dict[str, Counter[str]]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Fuzz as the command line says.
-
-    Args:
-        arguments: The command line; ``sys.argv`` if None.
-
-    Returns:
-        The exit status.
-    """
+    """Fuzz as the command line says."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -43,16 +43,7 @@ class Reader:
     others: dict[str, bytes] = field(default_factory=dict)
 
     def run(self, folder: Path, data: bytes) -> None:
-        """Write the files, read them and check what comes.
-
-        Args:
-            folder: Where to write.
-            data: Content of the file that is fuzzed.
-
-        Raises:
-            SetupError: From the reader.
-            AssertionError: It returned what are no records.
-        """
+        """Write the files, read them and check what comes."""
         for name, content in {**self.others, self.file: data}.items():
             (folder / name).write_bytes(content)
         content = self.read(folder)
@@ -63,14 +54,7 @@ class Reader:
 
 
 def check_records(records: Iterable[VideoCaptions]) -> None:
-    """Check what a reader of annotations returned.
-
-    Args:
-        records: The records.
-
-    Raises:
-        AssertionError: One is not what its class says.
-    """
+    """Check what a reader of annotations returned."""
     for record in records:
         assert isinstance(record, VideoCaptions), record
         assert find_name_fault(record.file) is None, record.file

@@ -6,7 +6,7 @@ Files of random bytes stand for videos and the hash of a file for its
 features, so that what is tested is the index and not a decoder. A process
 that indexes them is ended by SIGKILL, again and again, a random time after a
 random number of files, or after all of them, so that kills spread over
-encoding, commits and tidying on a slow machine too. After each this process
+encoding, commits and compacting on a slow machine too. After each this process
 reads the index, and files are added, renamed, changed and removed. In the end
 both indices must hold the same files and features and find the same. After
 ``--minutes`` no more kills are tried; what was done is compared all the same,
@@ -16,27 +16,29 @@ and the script fails if that were fewer than wanted.
 import argparse
 import multiprocessing
 import random
+import shutil
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator, Sequence, Set
 from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.hash_encoder import (
-    ALL,
-    WIDTH,
-    HashEncoder,
-    change,
-    draw,
-    make_files,
-)
-from mmtvr.search import indexing as pending_batch
+import numpy as np
+
+from mmtvr.search import indexing
+from mmtvr.search.encoder import EncodedVideo, VideoFeatures
 from mmtvr.search.indexing import Indexer, prepare_index
 from mmtvr.search.stores import open_store
-from mmtvr.search.video_files import find_videos
+from mmtvr.search.video_dataset import name_content
+from mmtvr.search.video_files import FoundVideo, find_videos
 
+WIDTH, FRAMES = 16, 4
+SECONDS_PER_VIDEO = 0.004
+ALL = 2**30
+BROKEN = b'broken'
 ABOUT = dict(
     format=1,
     name='hash',
@@ -47,21 +49,79 @@ ABOUT = dict(
     precision='float16',
     parts=2,
 )
-# Tidying takes about that long.
-MOST_SECONDS_BETWEEN = 0.2
+# Compacting takes about that long.
+MAX_SECONDS_BETWEEN = 0.2
 VIDEOS_PER_COMMIT = 5
 
 
-def index(folder: Path, into: Path, progress: Any) -> None:
-    """Index a folder in this process.
+class HashEncoder:
+    """Stands for a model: features are drawn by the hash of the file.
 
     Args:
-        folder: The files.
-        into: The index.
-        progress: Its ``value`` is 0 when all is imported, then as
-            :class:`HashEncoder` sets it.
+        progress: Its ``value`` counts the files, and is ``ALL`` after them.
     """
-    pending_batch.VIDEOS_PER_COMMIT = VIDEOS_PER_COMMIT
+
+    def __init__(self, progress: Any) -> None:
+        self.progress = progress
+
+    def encode_videos(
+        self,
+        videos: Sequence[FoundVideo],
+        workers: int = 0,
+        known: Set[str] = frozenset(),
+    ) -> Iterator[EncodedVideo]:
+        """See :class:`mmtvr.search.encoder.RetrievalEncoder`."""
+        for video in videos:
+            time.sleep(SECONDS_PER_VIDEO)
+            self.progress.value += 1
+            content = name_content(video)
+            if content in known:
+                yield EncodedVideo(content)
+            elif Path(video.path).read_bytes().startswith(BROKEN):
+                yield EncodedVideo(content, error='broken')
+            else:
+                yield EncodedVideo(content, draw(content))
+        self.progress.value = ALL
+
+
+def draw(content: str) -> VideoFeatures:
+    """Draw features."""
+    rng = np.random.default_rng(int(content, 16))
+    tokens = rng.standard_normal((FRAMES, WIDTH)).astype(np.float32)
+    tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
+    pooled = tokens.mean(0)
+    times = np.arange(FRAMES, dtype=np.float32)
+    return VideoFeatures(pooled / np.linalg.norm(pooled), tokens, times)
+
+
+def make_files(folder: Path, count: int, rng: random.Random) -> None:
+    """Write files that stand for videos, every 29th unreadable."""
+    (folder / 'more').mkdir(parents=True)
+    for number in range(count):
+        start = BROKEN if number % 29 == 3 else b''
+        path = folder / ('more' if number % 2 else '.') / f'{number}.mp4'
+        path.write_bytes(start + rng.randbytes(100))
+
+
+def change(folder: Path, rng: random.Random) -> None:
+    """Copy, rename, change and remove a third of the files."""
+    files = sorted(folder.rglob('*.mp4'))
+    for path in rng.sample(files, len(files) // 3):
+        action = rng.choice(('rename', 'write', 'write', 'remove', 'copy'))
+        other = path.with_name(f'{rng.randrange(10**9)}.mp4')
+        if action == 'rename':
+            path.rename(other)
+        elif action == 'copy':
+            shutil.copy(path, other)
+        elif action == 'remove':
+            path.unlink()
+        else:
+            path.write_bytes(rng.randbytes(100))
+
+
+def index(folder: Path, into: Path, progress: Any) -> None:
+    """Index a folder in this process."""
+    indexing.VIDEOS_PER_COMMIT = VIDEOS_PER_COMMIT
     store = open_store(into)
     progress.value = 0
     prepare_index(store, ABOUT)
@@ -72,17 +132,7 @@ def index(folder: Path, into: Path, progress: Any) -> None:
 def kill_once(
     context: BaseContext, folder: Path, into: Path, rng: random.Random
 ) -> str:
-    """Index in a process that is killed at a random moment.
-
-    Args:
-        context: Starts the process.
-        folder: The files.
-        into: The index.
-        rng: Chooses the moment.
-
-    Returns:
-        When it was killed; empty if it had ended by itself.
-    """
+    """Index in a process that is killed at a random moment."""
     # Without a lock, which a killed process would leave behind.
     progress = context.Value('q', -1, lock=False)
     work = context.Process(target=index, args=(folder, into, progress))
@@ -90,25 +140,18 @@ def kill_once(
     target = rng.randrange(sum(1 for _ in folder.rglob('*.mp4')))
     while progress.value < target and work.is_alive():
         time.sleep(0.001)
-    work.join(rng.uniform(0, MOST_SECONDS_BETWEEN))
+    work.join(rng.uniform(0, MAX_SECONDS_BETWEEN))
     seen, alive = progress.value, work.is_alive()
     work.kill()
     work.join()
     if not alive:
         assert work.exitcode == 0, 'indexing failed by itself'
         return ''
-    return 'tidying' if seen == ALL else f'file {seen}'
+    return 'compacting' if seen == ALL else f'file {seen}'
 
 
 def look(into: Path) -> dict[str, Any]:
-    """Read all that an index holds, in an order of its own.
-
-    Args:
-        into: The index.
-
-    Returns:
-        Files, features, and what queries find.
-    """
+    """Read all that an index holds, in an order of its own."""
     store = open_store(into)
     files = {
         each.path: (each.content, each.error, each.broken)
@@ -128,14 +171,7 @@ def look(into: Path) -> dict[str, Any]:
 
 
 def read_while_written(into: Path) -> int:
-    """Check what a reader may rely on at any moment.
-
-    Args:
-        into: The index; need not be there yet.
-
-    Returns:
-        How many videos it holds.
-    """
+    """Check what a reader may rely on at any moment."""
     store = open_store(into)
     if store.read_about() is None:
         return 0
@@ -151,16 +187,7 @@ def read_while_written(into: Path) -> int:
 
 
 def kill_and_compare(root: Path, args: argparse.Namespace) -> Counter:
-    """Kill, change, and compare in the end.
-
-    Args:
-        root: An empty folder.
-        args: The command line.
-
-    Returns:
-        How many processes were killed ``'encoding'`` and ``'tidying'``, and
-        ``'ended'`` before they could be.
-    """
+    """Kill, change, and compare in the end."""
     rng = random.Random(args.seed)
     # A server that has imported all forks each process within milliseconds.
     context = multiprocessing.get_context('forkserver')
@@ -200,8 +227,8 @@ def main() -> None:
     kills = killed.total() - killed['ended']
     print(
         f'killed {kills} times, {killed["encoding"]} while encoding and '
-        f'{killed["tidying"]} while tidying, {killed["ended"]} ended before: '
-        f'same as in one go, {time.monotonic() - start:.0f} s'
+        f'{killed["compacting"]} while compacting, {killed["ended"]} ended '
+        f'before: same as in one go, {time.monotonic() - start:.0f} s'
     )
     if kills < args.kills:
         sys.exit(f'{args.kills} kills were wanted; give more --minutes')

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.video_fuzz.stamped_videos import colour_error, read_stamp
-from benchmarks.video_fuzz.video_kinds import KINDS, Kind
+from benchmarks.video_fuzz.kinds import KINDS, Kind
+from benchmarks.video_fuzz.stamped import colour_error, read_stamp
 from mmtvr.datasets.readers import SHORT_NAMES, get_reader
 from mmtvr.errors import SetupError
 from mmtvr.video import UnreadableVideoError, VideoReader
@@ -30,14 +30,7 @@ Open = Callable[..., VideoReader]
 
 
 def choose_indices(count: int) -> list[list[int]]:
-    """Choose what to ask for.
-
-    Args:
-        count: Number of frames.
-
-    Returns:
-        Positions: spread evenly, drawn and unordered, repeated, one, last.
-    """
+    """Positions spread evenly, unordered, repeated, one, and the last."""
     draw = np.random.default_rng(count)
     return [
         [(2 * i + 1) * count // 24 for i in range(12)],
@@ -55,17 +48,9 @@ def judge(
     turn: int = 0,
     mirrored: bool = False,
 ) -> str:
-    """Try a reader on a file.
+    """Try a reader on a file: right, raises, or what is wrong.
 
-    Args:
-        open_reader: Opens the file.
-        path: The file.
-        numbers: The frames that it holds; empty: nothing can be decoded.
-        turn: Degrees, clockwise, by which it is to be shown turned.
-        mirrored: Whether left and right are then to be swapped.
-
-    Returns:
-        ``'right'``, ``'raises'``, or what is wrong.
+    Without ``numbers`` nothing of the file can be decoded.
     """
     try:
         for short_side in SHORT_SIDES:
@@ -84,17 +69,7 @@ def find_wrong(
     turn: int = 0,
     mirrored: bool = False,
 ) -> str:
-    """Compare frames with what they should show.
-
-    Args:
-        reader: An open file.
-        numbers: The frames that it holds.
-        turn: Degrees, clockwise, by which they are to be shown turned.
-        mirrored: Whether left and right are then to be swapped.
-
-    Returns:
-        What is wrong, in a few words; empty if all is right.
-    """
+    """Find what is wrong with the frames of an open file, if anything."""
     if not numbers:
         return 'no error'
     count, wrong, asked, error = len(reader), 0, 0, 0
@@ -114,15 +89,7 @@ def find_wrong(
 
 
 def find_readers(names: Sequence[str], probe: Path) -> dict[str, Open]:
-    """Keep the readers that are installed.
-
-    Args:
-        names: Readers.
-        probe: Any video.
-
-    Returns:
-        What opens a file, by name, in a process that may die.
-    """
+    """Functions that open a file with each reader that is installed."""
     found = {}
     for name in names:
         try:
@@ -140,16 +107,7 @@ def find_readers(names: Sequence[str], probe: Path) -> dict[str, Open]:
 def compare(
     folder: Path, names: Sequence[str], kinds: Sequence[Kind]
 ) -> list[list[str]]:
-    """Make the files and try every reader on each.
-
-    Args:
-        folder: Where to make them.
-        names: Readers.
-        kinds: Kinds of files.
-
-    Returns:
-        The rows of a table, the first with the headings.
-    """
+    """Make the files and try every reader on each."""
     files = [(kind, kind.make(folder / kind.file)) for kind in kinds]
     readers = find_readers(names, folder / kinds[0].file)
     rows = [['file', 'kind', *readers]]
@@ -165,14 +123,7 @@ def compare(
 
 
 def write_table(rows: Sequence[Sequence[str]]) -> str:
-    """Write a table in Markdown.
-
-    Args:
-        rows: Its rows, the first with the headings.
-
-    Returns:
-        Text; what is wrong stands out.
-    """
+    """Write a table in Markdown."""
     plain = (RIGHT, RAISES)
     lines = ['| ' + ' | '.join(rows[0]) + ' |', '|---' * len(rows[0]) + '|']
     for extension, kind, *cells in rows[1:]:

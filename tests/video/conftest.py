@@ -12,15 +12,10 @@ from mmtvr.video.supervised_reader import SupervisedReader
 @pytest.fixture(scope='session')
 def tools():
     """The scripts that make and judge stamped videos."""
-    from benchmarks.video_fuzz import (
-        compare_readers,
-        joined_videos,
-        stamped_videos,
-        video_kinds,
-    )
+    from benchmarks.video_fuzz import compare_readers, kinds, special, stamped
 
-    kinds = {kind.file: kind for kind in video_kinds.KINDS}
-    return kinds, compare_readers, stamped_videos, joined_videos
+    by_file = {kind.file: kind for kind in kinds.KINDS}
+    return by_file, compare_readers, stamped, special
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Videos whose frames carry their number, and what was done to them."""
+"""Videos whose frames show their number, and what reads it back."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +11,9 @@ import numpy as np
 
 WIDTH, HEIGHT, RATE = 176, 144, 25
 BITS = 16
+B_FRAMES = {'g': '250', 'bf': '3', 'crf': '18'}
+GOP12 = {'g': '12', 'bf': '3', 'crf': '18'}
+SHARP = {'qscale': '2', 'qmin': '2', 'qmax': '4', 'b': '4M'}
 PATCHES = {
     'red': (255, 0, 0),
     'green': (0, 255, 0),
@@ -22,17 +25,11 @@ PATCHES = {
 
 
 def draw(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """Draw a frame.
+    """Draw a frame, shape (height, width, 3), of a number below 65,536.
 
-    Args:
-        number: Its number, below 65,536.
-        width: Pixels.
-        height: Pixels.
-
-    Returns:
-        Shape (height, width, 3), uint8. The top eighth tells the number in
-        blocks, most significant bit first, white = 1; the bottom eighth holds
-        patches of known colours; between them something moves.
+    The top eighth shows the number in blocks, most significant bit first,
+    white for 1; the bottom eighth has patches of known colours; between them
+    something moves.
     """
     bits = np.array([number >> bit & 1 for bit in range(BITS)][::-1])
     x = np.arange(width)
@@ -49,14 +46,7 @@ def draw(number: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
 
 
 def read_stamp(picture: np.ndarray) -> int:
-    """Read the number of a frame of any size.
-
-    Args:
-        picture: Shape (H, W, 3).
-
-    Returns:
-        The number.
-    """
+    """Read the number that a frame of any size shows."""
     height, width = picture.shape[:2]
     row = picture[height // 16].mean(axis=-1)
     places = ((np.arange(BITS) + 0.5) * width / BITS).astype(int)
@@ -66,15 +56,7 @@ def read_stamp(picture: np.ndarray) -> int:
 
 
 def colour_error(picture: np.ndarray) -> int:
-    """Compare the patches with what was drawn.
-
-    Args:
-        picture: Shape (H, W, 3).
-
-    Returns:
-        Largest difference of a channel, in levels, in the mean of the middle
-        of a patch.
-    """
+    """Largest error of a colour patch, in levels of a channel."""
     height, width = picture.shape[:2]
     rows = slice(height - height // 12, height - height // 24)
     error = 0.0
@@ -110,15 +92,7 @@ class Encoding:
 
 
 def add_video(container: Any, encoding: Encoding) -> Any:
-    """Add a stream.
-
-    Args:
-        container: PyAV's container, open for writing.
-        encoding: What it holds.
-
-    Returns:
-        The stream.
-    """
+    """Add a stream."""
     stream = container.add_stream(encoding.codec, rate=RATE)
     stream.width, stream.height = encoding.size
     stream.pix_fmt = encoding.pix_fmt
@@ -133,15 +107,7 @@ def add_video(container: Any, encoding: Encoding) -> Any:
 
 
 def encode(stream: Any, encoding: Encoding) -> Iterator[Any]:
-    """Encode stamped frames.
-
-    Args:
-        stream: See :func:`add_video`.
-        encoding: What it holds.
-
-    Yields:
-        PyAV's packets, in decoding order.
-    """
+    """Encode stamped frames into packets, in decoding order."""
     ticks = encoding.ticks or range(len(encoding.numbers))
     for number, tick in zip(encoding.numbers, ticks, strict=True):
         picture = draw(number, *encoding.size)
@@ -160,17 +126,7 @@ def write_video(
     container_options: dict[str, str] | None = None,
     container_format: str | None = None,
 ) -> list[int]:
-    """Write a file with one video stream.
-
-    Args:
-        path: The file.
-        encoding: What it holds.
-        container_options: Of the muxer.
-        container_format: Its name, where the file's name does not tell.
-
-    Returns:
-        The numbers of its frames, in the order in which they are shown.
-    """
+    """Write a file with one video stream; return its frame numbers."""
     with av.open(
         str(path), 'w', container_format, options=container_options or {}
     ) as container:
@@ -186,14 +142,7 @@ def copy_packets(
     change: Callable[[list[Any]], list[Any]],
     **options: str,
 ) -> None:
-    """Copy the video of a file without decoding it.
-
-    Args:
-        source: A file with one video stream.
-        target: The file to write.
-        change: From the packets of the source to those of the target.
-        **options: Of the muxer.
-    """
+    """Copy the packets of a file with one video stream, changed."""
     with av.open(str(source)) as before:
         stream = before.streams.video[0]
         packets = [packet for packet in before.demux(stream) if packet.size]
