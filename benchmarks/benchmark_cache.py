@@ -12,34 +12,120 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from statistics import median
+from typing import Any, NamedTuple
 
-from torch.utils.data import DataLoader
+from mmengine.dataset import Compose
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from benchmarks.cache_visits import WAYS, Videos, Visit, Visits
 from benchmarks.measuring import ratio, report
 from mmtvr.apis.video_folder import find_videos
 from mmtvr.datasets import stack_samples
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
 
+WAYS = {
+    'no cache': None,
+    'first epoch': dict(),
+    'second epoch': dict(),
+    'second epoch, JPEG 95': dict(coding='jpeg', quality=95),
+}
+SIDE = 224
 BASE = 'no cache'
+
+
+class Visit(NamedTuple):
+    """One sample to load.
+
+    Attributes:
+        way: Key of ``WAYS``.
+        epoch: Number of the folder of the cache.
+        file: The video.
+    """
+
+    way: str
+    epoch: int
+    file: str
+
+
+class Visits(Sampler):
+    """Samples in the order in which they were put here."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Visit] = []
+
+    def __iter__(self) -> Iterator[Visit]:
+        return iter(self.waiting)
+
+    def __len__(self) -> int:
+        """Number of samples."""
+        return len(self.waiting)
+
+
+class Videos(Dataset):
+    """Loads any visit, with one pipeline for each cache.
+
+    Args:
+        folder: Folder for the caches.
+        num_frames: Number of frames of a sample.
+        crop: Whether frames are reduced, resized and cropped.
+        transform: Whether more is done than to load.
+    """
+
+    def __init__(
+        self, folder: Path, num_frames: int, crop: bool, transform: bool
+    ) -> None:
+        self.folder = folder
+        self.num_frames = num_frames
+        self.crop = crop
+        self.transform = transform
+
+    @cached_property
+    def pipelines(self) -> dict[tuple[str, int], Compose]:
+        """Pipelines of this process."""
+        return {}
+
+    def __getitem__(self, visit: Visit) -> dict | None:
+        key = visit.way, visit.epoch
+        if key not in self.pipelines:
+            self.pipelines[key] = Compose(self.steps(*key))
+        sample = self.pipelines[key](dict(filename=visit.file))
+        return sample if self.transform else None
+
+    def steps(self, way: str, epoch: int) -> list[dict[str, Any]]:
+        """Transforms of one way, as in the recipes."""
+        options = WAYS[way]
+        if options is not None:
+            name = way.removeprefix('first ').removeprefix('second ')
+            folder = self.folder / f'{name} {epoch}'
+            options = dict(options, folder=str(folder))
+        load = dict(
+            type='mmtvr.LoadVideoFrames',
+            num_frames=self.num_frames,
+            short_side=SIDE if self.crop else None,
+            cache=options,
+        )
+        crop = [
+            dict(
+                type='mmaction.Resize',
+                scale=(-1, SIDE),
+                interpolation='bicubic',
+            ),
+            dict(type='mmaction.CenterCrop', crop_size=SIDE),
+        ]
+        pack = [
+            dict(type='mmaction.FormatShape', input_format='NCHW'),
+            dict(type='mmtvr.PackTextVideo'),
+        ]
+        return [load, *crop * self.crop, *pack] if self.transform else [load]
 
 
 def measure(
     files: list[str], videos: Videos, workers: int, repeats: int
 ) -> dict[str, list[float]]:
-    """Time epochs of each way in turn.
-
-    Args:
-        files: The videos.
-        videos: What loads them.
-        workers: Number of processes that load.
-        repeats: Rounds after one that warms up.
-
-    Returns:
-        Seconds per sample of each round by way.
-    """
+    """Time epochs of each way in turn."""
     visits = Visits()
     loader = DataLoader(
         videos,
@@ -69,16 +155,7 @@ def rows_of(
     loading: dict[str, list[float]],
     all_steps: dict[str, list[float]],
 ) -> list[dict]:
-    """Make the rows of the table.
-
-    Args:
-        name: Name of the videos.
-        loading: From :func:`measure`, with the first transform alone.
-        all_steps: From :func:`measure`.
-
-    Returns:
-        One row per way.
-    """
+    """Make the rows of the table."""
     return [
         {
             'videos': name,
@@ -133,16 +210,7 @@ def main() -> None:
 
 
 def make_copies(paths: list[Path], folder: Path, count: int) -> list[str]:
-    """Copy videos so that each copy is another to the cache.
-
-    Args:
-        paths: The videos.
-        folder: Where to.
-        count: Number of copies.
-
-    Returns:
-        The copies.
-    """
+    """Copy videos so that each copy is another to the cache."""
     folder.mkdir()
     copies = []
     for number, path in itertools.product(range(count), paths):

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.benchmark_default`` starts ``tools/train.py
 configs/tpmcl_moving_shapes.py`` several times, once before it counts so that
-the videos exist, until the log tells of the first iteration. Then it times
+the videos exist, until the log shows the first iteration. Then it times
 training steps of that model and of the same without TPM-CL, in turn, with as
 many threads as training has.
 """
@@ -22,7 +22,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 
 from benchmarks.measuring import ratio, report, time_in_turn
-from benchmarks.random_batch import draw_batch
+from benchmarks.synthetic import draw_batch
 from mmtvr.apis.launch import leave_cores_to_workers
 from mmtvr.registry import MODELS
 
@@ -33,18 +33,7 @@ FIRST = 'Epoch(train)'
 
 
 def seconds_to_first_iteration(config: Path, work_dir: str) -> float:
-    """Start a training and end it after its first iteration.
-
-    Args:
-        config: Config file.
-        work_dir: Folder for its log.
-
-    Returns:
-        Seconds from the start of the command.
-
-    Raises:
-        RuntimeError: The training ended before.
-    """
+    """Start a training and end it after its first iteration."""
     command = [sys.executable, '-u', str(ROOT / 'tools/train.py'), str(config)]
     options = ['--work-dir', work_dir, '--cfg-options']
     start = time.perf_counter()
@@ -64,15 +53,7 @@ def seconds_to_first_iteration(config: Path, work_dir: str) -> float:
 
 
 def prepare_step(config: Path, batch: int) -> Callable[[], object]:
-    """Make the model and the optimiser of a config, and a batch.
-
-    Args:
-        config: Config file.
-        batch: Pairs.
-
-    Returns:
-        The task of one step: forward, backward, clipping and update.
-    """
+    """Make the model and the optimizer of a config, and a batch."""
     cfg = Config.fromfile(config)
     leave_cores_to_workers(cfg)
     init_default_scope('mmtvr')

@@ -24,16 +24,7 @@ CPU = torch.device('cpu')
 
 
 def draw(rows: int, tokens: int, width: int) -> TokenFeatures:
-    """Draw unit features without padding.
-
-    Args:
-        rows: N.
-        tokens: S.
-        width: D.
-
-    Returns:
-        Random features.
-    """
+    """Draw unit features without padding."""
     values = normalize(torch.randn(rows, tokens, width), dim=-1)
     mask = torch.ones(rows, tokens, dtype=torch.bool)
     return TokenFeatures(values, mask, normalize(values.mean(1), dim=-1))
@@ -43,16 +34,7 @@ def draw(rows: int, tokens: int, width: int) -> TokenFeatures:
 def time_products(
     text: TokenFeatures, video: TokenFeatures, megabytes: float
 ) -> float:
-    """Time the cosines of all words and sentences with all frames, alone.
-
-    Args:
-        text: B captions.
-        video: V videos.
-        megabytes: Memory budget of a block.
-
-    Returns:
-        Seconds.
-    """
+    """Time the cosines of all words and sentences with all frames, alone."""
     rows, columns = block_shape(
         text.mask.shape[1], len(video.mask), video.mask.shape[1], megabytes
     )
@@ -70,16 +52,7 @@ def time_products(
 def time_scoring(
     text: TokenFeatures, video: TokenFeatures, megabytes: float
 ) -> tuple[float, Tensor]:
-    """Time the head over all pairs.
-
-    Args:
-        text: B captions.
-        video: V videos.
-        megabytes: Memory budget of a block.
-
-    Returns:
-        Seconds, and the scores (B, V).
-    """
+    """Time the head over all pairs."""
     head = DMAEHead(text.tokens.shape[-1]).eval()
     start = time.perf_counter()
     blocks = score_in_blocks(head, text, video, megabytes, CPU)

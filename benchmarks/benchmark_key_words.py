@@ -30,29 +30,13 @@ WORD = re.compile(r'\S+')
 
 
 def all_words(captions: Iterable[str]) -> Iterator[list[Span]]:
-    """Take every word for a content word.
-
-    Args:
-        captions: Any number of captions.
-
-    Yields:
-        Character spans of the words of each.
-    """
+    """Take every word for a content word."""
     for caption in captions:
         yield [word.span() for word in WORD.finditer(caption)]
 
 
 def measure_quality(tagger: WordTagger, labels: Sequence[dict]) -> float:
-    """Share of words that are rightly key or rightly not.
-
-    Args:
-        tagger: See :func:`load_tagger`.
-        labels: Dicts with ``caption`` and ``key_words``, the places of its
-            key words among the words between white space.
-
-    Returns:
-        Percent.
-    """
+    """Share of words that are rightly key or rightly not."""
     captions = [label['caption'] for label in labels]
     found = find_key_words(captions, tagger, get_stop_words())
     right = total = 0
@@ -65,15 +49,7 @@ def measure_quality(tagger: WordTagger, labels: Sequence[dict]) -> float:
 
 
 def measure_seconds(tagger: WordTagger, captions: Sequence[str]) -> float:
-    """Tag all captions once.
-
-    Args:
-        tagger: See :func:`load_tagger`.
-        captions: The captions.
-
-    Returns:
-        Wall-clock seconds.
-    """
+    """Tag all captions once."""
     start = time.perf_counter()
     for _ in find_key_words(captions, tagger, get_stop_words()):
         pass

@@ -27,7 +27,7 @@ from torch import nn
 
 from benchmarks.benchmark_step import save_clip
 from benchmarks.measuring import peak_megabytes, report, time_in_turn
-from benchmarks.random_batch import draw_batch
+from benchmarks.synthetic import draw_batch
 from mmtvr.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,14 +41,7 @@ model = dict(
 
 
 def write_vit_config(folder: str) -> str:
-    """Write the MSR-VTT recipe with a ViT-B/32 of random weights.
-
-    Args:
-        folder: Where the config and the CLIP go.
-
-    Returns:
-        Path of the config.
-    """
+    """Write the MSR-VTT recipe with a ViT-B/32 of random weights."""
     save_clip(folder, tiny=False)
     config = Path(folder, 'vit.py')
     base = str(ROOT / 'configs/tpmcl_msrvtt.py')
@@ -63,12 +56,7 @@ class StepEnded(Exception):  # noqa: N818 - no error, as StopIteration
 
 
 def end_after(module: nn.Module, calls: int) -> None:
-    """Let a module raise ``StepEnded`` when it is called once more.
-
-    Args:
-        module: The module.
-        calls: Calls that go through.
-    """
+    """Let a module raise ``StepEnded`` when it is called once more."""
     count = itertools.count(1)
 
     def stop(*args: object) -> None:
@@ -89,23 +77,7 @@ def prepare(
     gradient_chunks: int,
     device: str,
 ) -> Callable[[], object]:
-    """Make a model, a batch and the task to compute gradients.
-
-    Args:
-        config: Path of a config.
-        batch: Pairs.
-        chunk: Rows that are encoded at a time, 0 for one pass.
-        words: Word pieces of a caption.
-        frames: Frames of a video.
-        size: Height and width of a frame.
-        bfloat16: Run forward in autocast.
-        gradient_chunks: Chunks of videos after whose gradients the step ends
-            (those of all captions may be missing then), 0 for a whole step.
-        device: Where to run.
-
-    Returns:
-        The task.
-    """
+    """Make a model, a batch and the task to compute gradients."""
     init_default_scope('mmtvr')
     torch.manual_seed(0)
     parts = Config.fromfile(config).model
@@ -166,16 +138,7 @@ def main() -> None:
 def measure(
     args: argparse.Namespace, batch: int, chunk: int
 ) -> dict[str, object]:
-    """Measure one step.
-
-    Args:
-        args: Arguments of the command.
-        batch: Pairs.
-        chunk: Rows that are encoded at a time, 0 for one pass.
-
-    Returns:
-        A row of the table.
-    """
+    """Measure one step."""
     sizes = args.words, args.frames, args.size
     how = args.bfloat16, args.gradient_chunks, args.device
     arguments = args.config, batch, chunk, *sizes, *how

@@ -32,28 +32,14 @@ PHRASES = (
 
 
 def write_caption(words: int) -> str:
-    """Write a caption of ordinary English, punctuation and a rare long word.
-
-    Args:
-        words: Number of words.
-
-    Returns:
-        The caption.
-    """
+    """Ordinary English with punctuation and, at the end, a rare long word."""
     cycle = ' '.join(PHRASES).split()
     chosen = [cycle[i % len(cycle)] for i in range(words - 1)]
     return ' '.join([*chosen, 'x' * 200])
 
 
 def make_steps(folder: Path) -> dict[str, Callable[[str], object]]:
-    """The steps that a caption goes through.
-
-    Args:
-        folder: For an annotation file.
-
-    Returns:
-        Name of the step to a function of the caption.
-    """
+    """The steps that a caption goes through."""
     tagger, stop_words = load_tagger('hanta'), get_stop_words()
     dropping = DropUnimportantWords()
     cut = TokenizeText(CLIP, max_words=24)
@@ -87,11 +73,7 @@ def make_steps(folder: Path) -> dict[str, Callable[[str], object]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table.
-
-    Args:
-        arguments: The command line; ``sys.argv`` if None.
-    """
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--most', type=int, default=10_000, help='words')

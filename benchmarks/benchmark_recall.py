@@ -2,12 +2,12 @@
 
 ``python -m benchmarks.benchmark_recall --folder DIR_WITH_5_GB_FREE``
 
-The features are made up, clustered as those of CLIP are: a video is a topic
+The features are synthetic, clustered as those of CLIP are: a video is a topic
 plus its own direction, 4 parts of it vary around that; the number of topics
 is the root of the number of videos and their sizes fall as 1 / rank; all
 directions have variances that fall as 1 / rank (28 effective dimensions), and
 all videos share a common direction (two videos have
-cosines of about 0.5). A query is a text that tells of one part: it has
+cosines of about 0.5). A query is a text about one part: it has
 another common direction than videos (the gap between texts and videos), and a
 cosine of about 0.3 with its part, so that it does not lie where the index has
 seen vectors. ``--queries-like videos`` takes other videos as queries.
@@ -15,7 +15,7 @@ seen vectors. ``--queries-like videos`` takes other videos as queries.
 The index is that of the product in its own format, and a scan and a search of
 it are timed in turn for each query. Recall@100 is the share of the 100 nearest
 videos of the scan that the search finds too, own@100 how often the part that
-the query tells of is among the 100, for the scan and for the search.
+the query is about is among the 100, for the scan and for the search.
 """
 
 import argparse
@@ -27,7 +27,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.made_up_videos import BATCH, PARTS, WIDTH, MadeUpVideos, unit
 from benchmarks.measuring import report
 from mmtvr.search.stores.base import StoredVideos
 from mmtvr.search.stores.lance import (
@@ -36,20 +35,77 @@ from mmtvr.search.stores.lance import (
     scan_neighbours,
 )
 
+WIDTH, PARTS, BATCH = 512, 4, 4000
+# Shares of what a vector is made of, before it is scaled to unit length.
+COMMON, TOPIC, OWN, PART = 0.7, 0.5, 0.45, 0.25
+NEARNESS, GAP, NOISE = 0.45, 0.7, 0.55
 COUNT = 100
 SCANS_TO_TIME = 10
 
 
-def fill(store: LanceStore, made: MadeUpVideos) -> float:
-    """Write all videos and index them.
+class SyntheticVideos:
+    """Features that are the same for the same numbers.
 
     Args:
-        store: An empty store.
-        made: The videos.
-
-    Returns:
-        Seconds of indexing.
+        videos: How many.
     """
+
+    def __init__(self, videos: int) -> None:
+        rng = np.random.default_rng(0)
+        scale = np.arange(1, WIDTH + 1) ** -0.5
+        self.scale = (scale / np.linalg.norm(scale)).astype(np.float32)
+        turned, _ = np.linalg.qr(rng.standard_normal((WIDTH, WIDTH)))
+        self.basis = turned.astype(np.float32)
+        self.count = videos
+        self.topics = self._directions(rng, int(videos**0.5))
+        share = 1 / np.arange(1, len(self.topics) + 1)
+        self.share = share / share.sum()
+        self.common, self.text = self.basis[-1], self.basis[-2]
+
+    def make(self, first: int, count: int) -> np.ndarray:
+        """Make videos."""
+        rng = np.random.default_rng([1, first])
+        topic = rng.choice(len(self.share), count, p=self.share)
+        video = TOPIC * self.topics[topic]
+        video += OWN * self._directions(rng, count) + COMMON * self.common
+        around = self._directions(rng, count * PARTS)
+        return unit(video[:, None] + PART * around.reshape(-1, PARTS, WIDTH))
+
+    def ask(self, count: int, like: str) -> tuple[np.ndarray, list[str]]:
+        """Make queries."""
+        rng = np.random.default_rng(2)
+        numbers = rng.integers(0, self.count, count)
+        if like == 'videos':
+            others = self.make(10**9, count)[:, 0]
+            return others, [''] * count
+        starts = numbers // BATCH * BATCH
+        near = np.stack(
+            [
+                self.make(start, min(BATCH, self.count - start))[
+                    number - start, rng.integers(PARTS)
+                ]
+                for start, number in zip(
+                    starts.tolist(), numbers.tolist(), strict=True
+                )
+            ]
+        )
+        near -= (near @ self.common)[:, None] * self.common
+        queries = NEARNESS * unit(near) + GAP * self.text
+        queries += NOISE * self._directions(rng, count)
+        return unit(queries), [f'{number:032x}' for number in numbers]
+
+    def _directions(self, rng: np.random.Generator, count: int) -> np.ndarray:
+        drawn = rng.standard_normal((count, WIDTH), np.float32)
+        return drawn * self.scale @ self.basis
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Scale to unit length."""
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def fill(store: LanceStore, made: SyntheticVideos) -> float:
+    """Write all videos and index them."""
     store.write_about(dict(width=WIDTH, precision='int8', parts=PARTS))
     for first in range(0, made.count, BATCH):
         parts = made.make(first, min(BATCH, made.count - first))
@@ -63,16 +119,8 @@ def fill(store: LanceStore, made: MadeUpVideos) -> float:
 
 
 def measure(videos: int, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Compare settings of the index with a scan, at one size.
-
-    Args:
-        videos: How many.
-        args: The command line.
-
-    Returns:
-        Rows of the table.
-    """
-    made = MadeUpVideos(videos)
+    """Compare settings of the index with a scan, at one size."""
+    made = SyntheticVideos(videos)
     queries, own = made.ask(args.queries, args.queries_like)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         store = LanceStore(str(Path(folder, 'index')))
@@ -106,19 +154,7 @@ def compare(
     probes: int,
     refining: int,
 ) -> dict[str, Any]:
-    """Compare one setting with the scan.
-
-    Args:
-        table: Of the index.
-        queries: Shape (Q, WIDTH).
-        own: What each query tells of.
-        exact: What the scan finds.
-        probes: Lists that are looked into.
-        refining: How many times the wanted rows are compared exactly.
-
-    Returns:
-        Recall and times.
-    """
+    """Compare one setting with the scan."""
     found, scans, searches = [], [], []
     for number, query in enumerate(queries):
         options = (table, query, COUNT, PARTS)

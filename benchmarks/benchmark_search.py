@@ -2,9 +2,10 @@
 
 ``python -m benchmarks.benchmark_search --folder DIR_WITH_20_GB_FREE``
 
-The features are made up: unit vectors of 512 dimensions, 12 frames a video in
-4 scenes, kept as ``mmtvr index`` keeps them, in an index of the real format.
-A query is a made-up text of 32 words; it goes through both stages, nearest
+The features are synthetic: unit vectors of 512 dimensions, 12 frames a video
+in 4 scenes, kept as ``mmtvr index`` keeps them, in an index of the real
+format.
+A query is a synthetic text of 32 words; it goes through both stages, nearest
 parts and DMAE over the frames of the best 100, on the device named. Encoding
 the text and the videos is not in the times, it depends on the model; the plan
 takes the rate of encoding that is given.
@@ -19,36 +20,65 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.functional import normalize
 from tqdm import tqdm
 
-from benchmarks.made_up_scenes import (
-    BATCH,
-    SCENES,
-    WIDTH,
-    make_queries,
-    make_videos,
-)
 from benchmarks.measuring import report
 from mmtvr.models.heads import DMAEHead
 from mmtvr.search.query import to_features
-from mmtvr.search.stores.base import FileEntry
+from mmtvr.search.stores.base import FileEntry, StoredVideos
 from mmtvr.search.stores.lance import LanceStore
 from mmtvr.structures import TokenFeatures
 
 BILLION = 10**9
+WIDTH, FRAMES, SCENES, WORDS = 512, 12, 4, 32
+DIRECTIONS = 64
+BATCH = 2000
+
+
+def make_videos(first: int, count: int) -> StoredVideos:
+    """Make videos, the same for the same numbers."""
+    scenes = _vectors([1, first], count * SCENES).reshape(-1, SCENES, WIDTH)
+    frames = scenes.repeat(FRAMES // SCENES, axis=1)
+    noise = np.random.default_rng(2).standard_normal((FRAMES, WIDTH), 'f4')
+    frames = _unit(frames + 0.02 * noise)
+    return StoredVideos(
+        [f'{number:032x}' for number in range(first, first + count)],
+        _unit(frames.mean(axis=1)),
+        list(frames),
+        [np.arange(FRAMES, dtype=np.float32)] * count,
+    )
+
+
+def _vectors(seed: list[int], count: int) -> np.ndarray:
+    basis = np.random.default_rng(0).standard_normal((DIRECTIONS, WIDTH), 'f4')
+    rng = np.random.default_rng(seed)
+    where = rng.standard_normal((count, DIRECTIONS), np.float32)
+    noise = rng.standard_normal((count, WIDTH), np.float32)
+    return _unit(where @ basis / DIRECTIONS**0.5 + 0.5 * noise)
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def make_queries(count: int, videos: int) -> TokenFeatures:
+    """Make texts, each near a scene of a video of the index."""
+    rng = np.random.default_rng(3)
+    sentences = []
+    for number in rng.integers(0, max(1, videos // BATCH), count):
+        size = min(BATCH, videos)
+        batch = make_videos(int(number) * BATCH, size)
+        frame = batch.tokens[rng.integers(size)][rng.integers(FRAMES)]
+        sentences.append(frame + 0.02 * rng.standard_normal(WIDTH))
+    pooled = normalize(torch.tensor(np.array(sentences)).float(), dim=-1)
+    noise = 0.02 * torch.randn(count, WORDS, WIDTH)
+    tokens = normalize(pooled[:, None] + noise, dim=-1)
+    return TokenFeatures(tokens, torch.ones(count, WORDS).bool(), pooled)
 
 
 def fill(store: LanceStore, videos: int, precision: str) -> dict[str, float]:
-    """Write videos and make searching fast.
-
-    Args:
-        store: An empty store.
-        videos: How many.
-        precision: How tokens are kept.
-
-    Returns:
-        Seconds of writing and of the rest.
-    """
+    """Write videos and make searching fast."""
     parts = SCENES
     store.write_about(dict(width=WIDTH, precision=precision, parts=parts))
     writing = 0.0
@@ -75,18 +105,7 @@ def ask(
     candidates: int,
     device: str,
 ) -> tuple[list[str], dict[str, float]]:
-    """Send one query through both stages.
-
-    Args:
-        store: The index.
-        head: Compares words with frames.
-        query: Features of one text.
-        candidates: How many the head compares.
-        device: Where it does.
-
-    Returns:
-        The ten best, and the seconds of each step.
-    """
+    """Send one query through both stages."""
     times = [time.perf_counter()]
     found = store.nearest(query.pooled[0].numpy(), candidates)
     times.append(time.perf_counter())
@@ -102,15 +121,7 @@ def ask(
 
 
 def measure(videos: int, args: argparse.Namespace) -> dict[str, Any]:
-    """Fill an index and search it.
-
-    Args:
-        videos: How many.
-        args: The command line.
-
-    Returns:
-        A row of the table.
-    """
+    """Fill an index and search it."""
     folder = Path(tempfile.mkdtemp(dir=args.folder)) / 'index'
     try:
         store = LanceStore(str(folder))
@@ -146,15 +157,7 @@ def measure(videos: int, args: argparse.Namespace) -> dict[str, Any]:
 
 
 def plan(row: dict[str, Any], rate: float) -> list[dict[str, Any]]:
-    """Calculate what 10^9 videos take, from the largest size measured.
-
-    Args:
-        row: The row of that size.
-        rate: Videos that one process encodes in a second.
-
-    Returns:
-        Rows of a table.
-    """
+    """Calculate what 10^9 videos take, from the largest size measured."""
     per_machine = 10**8
     days = BILLION / rate / 86400
     stored = row['bytes/video'] * BILLION / 1e12
@@ -215,7 +218,7 @@ def main() -> None:
         rows.append(measure(videos, args))
         print(rows[-1], flush=True)
     report(
-        f'Searching made-up features, {args.precision}',
+        f'Searching synthetic features, {args.precision}',
         rows,
         args.device,
         args.out,

@@ -26,19 +26,7 @@ from mmtvr.structures import TokenFeatures
 def draw(
     rows: int, tokens: int, width: int, device: str, padded: bool
 ) -> TokenFeatures:
-    """Draw unit features.
-
-    Args:
-        rows: N.
-        tokens: S.
-        width: D.
-        device: Where they live.
-        padded: Whether lengths differ, from a quarter of S to S, and a third
-            of the tokens are key words.
-
-    Returns:
-        Features that want gradients.
-    """
+    """Draw unit features."""
     values = torch.empty(rows, tokens, width, device=device).normal_()
     values.div_(values.norm(dim=-1, keepdim=True))
     pooled = normalize(values[:, :1].mean(1), dim=-1)
@@ -62,19 +50,7 @@ def prepare_head(
     megabytes: float,
     device: str,
 ) -> Callable[[], object]:
-    """Make inputs and the task to compare them, with gradients.
-
-    Args:
-        batch: Texts, and as many videos.
-        words: Words of a text.
-        frames: Frames of a video.
-        width: Width of the tokens.
-        megabytes: Budget of a block.
-        device: Where to run.
-
-    Returns:
-        The task.
-    """
+    """Make inputs and the task to compare them, with gradients."""
     text = draw(batch, words, width, device, padded=True)
     video = draw(batch, frames, width, device, padded=False)
     head = DMAEHead(width, block_bytes=int(megabytes * 2**20))
@@ -90,18 +66,7 @@ def prepare_head(
 def prepare_products(
     batch: int, words: int, frames: int, width: int, device: str
 ) -> Callable[[], object]:
-    """Make inputs and the task to multiply them, and nothing else.
-
-    Args:
-        batch: Texts, and as many videos.
-        words: Words of a text.
-        frames: Frames of a video.
-        width: Width of the tokens.
-        device: Where to run.
-
-    Returns:
-        The task, six products.
-    """
+    """Make inputs and the task to multiply them, and nothing else."""
     right = torch.randn(batch * frames, width, device=device)
     sides = [
         (

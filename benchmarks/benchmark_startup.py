@@ -21,13 +21,7 @@ from mmtvr.datasets import TextVideoDataset
 
 
 def write_set(folder: Path, videos: int, captions: int) -> None:
-    """Write the annotation file and empty videos.
-
-    Args:
-        folder: Where to.
-        videos: Number of videos.
-        captions: Captions of each.
-    """
+    """Write the annotation file and empty videos."""
     drawn = random.Random(0)
     words = [
         ''.join(drawn.choices('abcdefghijklmnop', k=drawn.randint(2, 9)))
@@ -46,36 +40,20 @@ def write_set(folder: Path, videos: int, captions: int) -> None:
 
 
 def load(folder: Path) -> TextVideoDataset:
-    """Load the set, all pairs, without a pipeline.
-
-    Args:
-        folder: What :func:`write_set` wrote.
-
-    Returns:
-        The data set.
-    """
+    """Load the set, all pairs, without a pipeline."""
     return TextVideoDataset(
         ann_file='train.json', data_root=str(folder), pipeline=[]
     )
 
 
 def own_megabytes() -> float:
-    """Memory of this process that it shares with no other (Linux).
-
-    Returns:
-        MiB.
-    """
+    """Memory of this process that it shares with no other (Linux)."""
     rollup = Path('/proc/self/smaps_rollup').read_text(encoding='ascii')
     return int(rollup.split('Private_Dirty:')[1].split()[0]) / 2**10
 
 
 def read_all(dataset: TextVideoDataset, answers: object) -> None:
-    """Read every sample, as a worker does, and tell what it took.
-
-    Args:
-        dataset: From the parent process.
-        answers: Queue of MiB.
-    """
+    """Read every sample, as a worker does, and tell what it took."""
     before = own_megabytes()
     for number in range(len(dataset)):
         dataset.get_data_info(number)

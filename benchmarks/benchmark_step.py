@@ -21,19 +21,14 @@ from transformers.utils import logging
 
 from benchmarks.measuring import peak_megabytes, report, time_in_turn
 from benchmarks.plan_training import IMAGE, TEXT, Tower
-from benchmarks.random_batch import draw_batch
+from benchmarks.synthetic import draw_batch
 from mmtvr.registry import MODELS
 
 VARIANTS = ('float32', 'bfloat16', 'bfloat16, fused', 'bfloat16, compiled')
 
 
 def save_clip(folder: str, tiny: bool) -> None:
-    """Write a CLIP with random weights.
-
-    Args:
-        folder: Where to.
-        tiny: A few layers in place of ViT-B/32.
-    """
+    """Write a CLIP with random weights."""
     small = dict(
         hidden_size=64,
         intermediate_size=128,
@@ -52,16 +47,7 @@ def save_clip(folder: str, tiny: bool) -> None:
 
 
 def build(clip: str, words: int, frames: int) -> torch.nn.Module:
-    """Build the model of the recipe without a temporal encoder.
-
-    Args:
-        clip: Folder of a CLIP.
-        words: Word pieces of a caption.
-        frames: Frames of a video.
-
-    Returns:
-        The model.
-    """
+    """Build the model of the recipe without a temporal encoder."""
     init_default_scope('mmtvr')
     text = MODELS.build(dict(type='mmtvr.CLIPTextEncoder', clip=clip))
     width = text.embed_dims
@@ -90,19 +76,7 @@ def prepare(
     frames: int,
     device: str,
 ) -> Callable[[], object]:
-    """Make a model, a batch and the task to take a step.
-
-    Args:
-        variant: One of ``VARIANTS``.
-        clip: Folder of a CLIP.
-        batch: Pairs.
-        words: Word pieces of a caption.
-        frames: Frames of a video.
-        device: Where to run.
-
-    Returns:
-        The task.
-    """
+    """Make a model, a batch and the task to take a step."""
     logging.set_verbosity_error()
     torch.manual_seed(0)
     model = build(clip, words, frames).to(device).train()
@@ -129,11 +103,7 @@ def prepare(
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line.
-
-    Returns:
-        The arguments.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--variants', nargs='+', default=VARIANTS)
     parser.add_argument('--batch', type=int, default=128)

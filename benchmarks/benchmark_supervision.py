@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.faults.soak_video import list_files, make_good_videos
+from benchmarks.faults.soak_video import list_files
 from benchmarks.measuring import ratio, report, time_in_turn
+from benchmarks.synthetic import make_noise_videos
 from mmtvr.datasets.readers import get_reader
 from mmtvr.datasets.transforms import LoadVideoFrames
 from mmtvr.video import UnreadableVideoError
@@ -26,17 +27,7 @@ from mmtvr.video.helper_process import end_helper, get_helper
 def compare(
     paths: list[str], reader: str, short_side: int | None, rounds: int
 ) -> list[dict]:
-    """Read 12 frames of each file directly and in a helper.
-
-    Args:
-        paths: The files.
-        reader: Name of the reader.
-        short_side: See :class:`LoadVideoFrames`.
-        rounds: How often.
-
-    Returns:
-        A row per file.
-    """
+    """Read 12 frames of each file directly and in a helper."""
     rows = []
     for path in paths:
         tasks = {
@@ -63,13 +54,6 @@ def count_cpu(task: Callable[[], object], repeats: int) -> float:
     """Count the work of this process and of its helper.
 
     It says more than time on a machine that has other work to do.
-
-    Args:
-        task: What to do.
-        repeats: How often.
-
-    Returns:
-        Median of the milliseconds of CPU time.
     """
     found = []
     for _ in range(repeats):
@@ -91,17 +75,7 @@ def _cpu_nanoseconds() -> int:
 def make_task(
     path: str, reader: str, short_side: int | None, limit: float | None
 ) -> Callable[[], object]:
-    """Prepare to read one sample.
-
-    Args:
-        path: The file.
-        reader: Name of the reader.
-        short_side: See :class:`LoadVideoFrames`.
-        limit: Time limit, None to read in this process.
-
-    Returns:
-        What reads it.
-    """
+    """Prepare to read one sample."""
     load = LoadVideoFrames(
         test_mode=True, reader=reader, short_side=short_side, time_limit=limit
     )
@@ -109,14 +83,7 @@ def make_task(
 
 
 def time_start(rounds: int) -> list[dict]:
-    """Time the start of a helper.
-
-    Args:
-        rounds: How often.
-
-    Returns:
-        Rows with the start itself and what of it is Python's.
-    """
+    """Time the start of a helper."""
 
     def run(*code: str) -> None:
         subprocess.run([sys.executable, '-c', *code], check=True)
@@ -135,15 +102,7 @@ def time_start(rounds: int) -> list[dict]:
 
 
 def readable(paths: list[str], reader: str) -> list[str]:
-    """Leave out what is no video.
-
-    Args:
-        paths: Files.
-        reader: Name of the reader.
-
-    Returns:
-        Those that can be opened.
-    """
+    """Leave out what is no video."""
     found = []
     for path in paths:
         try:
@@ -165,7 +124,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.folder is None:
-            paths = make_good_videos(Path(folder))
+            paths = make_noise_videos(Path(folder))
         else:
             paths = readable(list_files(options.folder), options.reader)
         rows = compare(

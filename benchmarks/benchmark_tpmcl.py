@@ -26,17 +26,7 @@ from mmtvr.structures import TokenFeatures
 def importance(
     predictor: ImportancePredictor, keys: Tensor, mask: Tensor, queries: Tensor
 ) -> Tensor:
-    """Predict importance as it is defined, with the normalised block.
-
-    Args:
-        predictor: Its parameters.
-        keys: Shape (N, n, D), 0 at padding.
-        mask: Shape (N, n), bool.
-        queries: Shape (N, m, D), 0 at padding.
-
-    Returns:
-        Shape (N, n).
-    """
+    """Predict importance as it is defined, with the normalised block."""
     real = mask[..., None]
     mixed = torch.einsum('nm,bmd->bnd', predictor.mix.weight, queries)
     block = torch.cat([mixed, keys], 2) * real
@@ -53,16 +43,7 @@ def importance(
 def all_pairs_loss(
     loss: TPMCLLoss, text: TokenFeatures, video: TokenFeatures
 ) -> Tensor:
-    """Compute the loss from similarities of all captions with all videos.
-
-    Args:
-        loss: Its predictors, masses and margin.
-        text: B captions.
-        video: B videos, row i is the video of caption i.
-
-    Returns:
-        Scalar, equal to ``loss(text, video)``.
-    """
+    """Compute the loss from similarities of all captions with all videos."""
     count = len(text.mask)
     rows = torch.arange(count, device=text.mask.device)
     text = text.select(rows.repeat_interleave(count))
@@ -111,19 +92,7 @@ def all_pairs_loss(
 def prepare(
     form: str, batch: int, words: int, frames: int, width: int, device: str
 ) -> Callable[[], object]:
-    """Make inputs and the task to compute the loss with its gradients.
-
-    Args:
-        form: ``'matched'`` or ``'all'``.
-        batch: Pairs.
-        words: Words of a caption.
-        frames: Frames of a video.
-        width: Width of the tokens.
-        device: Where to run.
-
-    Returns:
-        The task.
-    """
+    """Make inputs and the task to compute the loss with its gradients."""
     torch.manual_seed(0)
     text = draw(batch, words, width, device, padded=True)
     video = draw(batch, frames, width, device, padded=False)

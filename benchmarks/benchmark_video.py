@@ -15,23 +15,152 @@ import argparse
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import fmean, median
 
 import cv2
 import numpy as np
 import psutil
+from mmaction.datasets import transforms as mmaction
+from mmcv.transforms import Compose
+from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.measuring import ratio, report
-from benchmarks.video_breakdown import break_down
-from benchmarks.video_clips import group_clips, make_clips
-from benchmarks.video_ways import Way, make_ways
+from benchmarks.synthetic import make_clips
+from mmtvr.datasets.transforms import LoadVideoFrames
+from mmtvr.video import AutoReader, UnreadableVideoError
+from mmtvr.video.compression import Compression, compress_video
 
 # clock_getcpuclockid(3) on Linux: the number of the process, and this.
 CPU_CLOCK = 2
 OTHERS = ('decord', 'opencv')
+TIME_LIMIT = 60.0
+#: Takes a path, returns (T, 3, size, size), uint8.
+Way = Callable[[str], np.ndarray]
+
+
+def make_ways(num_frames: int, size: int) -> dict[str, Way]:
+    """All ways, as their authors configure them.
+
+    ``test`` and ``train`` are ours, ``decord`` is mmaction2's and ``opencv``
+    that of the CLIP4Clip family.
+    """
+    return dict(
+        test=Mmtvr(num_frames, size, test_mode=True),
+        train=Mmtvr(num_frames, size, test_mode=False),
+        decord=Decord(num_frames, size),
+        opencv=OncePerSecond(num_frames, size),
+    )
+
+
+class Mmtvr:
+    """The pipeline of ``configs/_base_/datasets/msrvtt.py``, up to the text.
+
+    Args:
+        num_frames: Frames per video.
+        size: Short side, and side of the crop.
+        test_mode: See :class:`LoadVideoFrames`.
+    """
+
+    def __init__(self, num_frames: int, size: int, test_mode: bool) -> None:
+        self._pipeline = Compose(
+            [
+                LoadVideoFrames(
+                    num_frames,
+                    test_mode=test_mode,
+                    short_side=size,
+                    time_limit=TIME_LIMIT,
+                ),
+                mmaction.Resize((-1, size), interpolation='bicubic'),
+                mmaction.CenterCrop(size),
+                mmaction.FormatShape('NCHW'),
+            ]
+        )
+
+    def __call__(self, path: str) -> np.ndarray:
+        """Read a video, see ``Way``."""
+        return self._pipeline(dict(filename=path))['imgs']
+
+
+class Decord:
+    """mmaction2's pipeline for CLIP4Clip, with its default options.
+
+    Args:
+        num_frames: Frames per video.
+        size: Short side, and side of the crop.
+    """
+
+    def __init__(self, num_frames: int, size: int) -> None:
+        self._pipeline = Compose(
+            [
+                mmaction.DecordInit(),
+                mmaction.UniformSample(
+                    clip_len=num_frames, num_clips=1, test_mode=True
+                ),
+                mmaction.DecordDecode(),
+                mmaction.Resize((-1, size)),
+                mmaction.CenterCrop(size),
+                mmaction.FormatShape('NCHW'),
+            ]
+        )
+
+    def __call__(self, path: str) -> np.ndarray:
+        """Read a video, see ``Way``."""
+        sample = dict(filename=path, start_index=0, modality='RGB')
+        return self._pipeline(sample)['imgs']
+
+
+class OncePerSecond:
+    """One frame per second of the whole clip, then thinned, with OpenCV.
+
+    For each second the position is set and one frame read, turned to RGB,
+    and resized and cropped with Pillow, as the CLIP4Clip family does. The
+    conversion to normalized floats, which it does here too, is left out.
+
+    Args:
+        num_frames: Frames per video; fewer for shorter videos.
+        size: Short side, and side of the crop.
+    """
+
+    def __init__(self, num_frames: int, size: int) -> None:
+        self._num_frames, self._size = num_frames, size
+
+    def __call__(self, path: str) -> np.ndarray:
+        """Read a video, see ``Way``; black frames follow a short one."""
+        video = cv2.VideoCapture(path)
+        rate = max(int(video.get(cv2.CAP_PROP_FPS)), 1)
+        count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        frames = []
+        for position in range(0, count, rate):
+            video.set(cv2.CAP_PROP_POS_FRAMES, position)
+            found, frame = video.read()
+            if not found:
+                break
+            frames.append(self._shape(frame))
+        video.release()
+        return self._thin(frames)
+
+    def _shape(self, frame: np.ndarray) -> np.ndarray:
+        image = Image.fromarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+        scale = self._size / min(image.size)
+        width, height = (round(scale * side) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+        left, top = (width - self._size) // 2, (height - self._size) // 2
+        box = left, top, left + self._size, top + self._size
+        return np.asarray(image.crop(box)).transpose(2, 0, 1)
+
+    def _thin(self, frames: list[np.ndarray]) -> np.ndarray:
+        chosen = np.arange(len(frames))
+        if len(frames) > self._num_frames:
+            chosen = np.linspace(0, len(frames) - 1, self._num_frames)
+        shape = self._num_frames, 3, self._size, self._size
+        thinned = np.zeros(shape, np.uint8)
+        for row, index in enumerate(chosen.astype(int)):
+            thinned[row] = frames[index]
+        return thinned
 
 
 class Frames(Dataset):
@@ -79,11 +208,7 @@ class Loading:
         self._workers = set(psutil.Process().children()) - before
 
     def measure(self) -> tuple[float, float]:
-        """Read all samples once.
-
-        Returns:
-            Seconds per sample, and CPU seconds per sample.
-        """
+        """Read all samples once; seconds and CPU seconds per sample."""
         start, before = time.perf_counter(), self._spent()
         self._read()
         seconds = time.perf_counter() - start
@@ -106,21 +231,38 @@ def _with_descendants(process: psutil.Process) -> Iterator[psutil.Process]:
     yield from process.children(recursive=True)
 
 
+def group_clips(paths: Sequence[Path], copies: Path) -> dict[str, list[str]]:
+    """Sort clips by kind, and add small copies of them."""
+    groups = defaultdict(list)
+    for number, path in enumerate(_list_files(paths)):
+        try:
+            with AutoReader(path) as reader:
+                height, width = reader.original_shape
+        except UnreadableVideoError:
+            continue
+        copy = copies / f'{number}.mp4'
+        compress_video(str(path), str(copy), AutoReader, Compression())
+        groups[f'{width}x{height}, original'].append(str(path))
+        groups[f'{width}x{height}, 3 fps'].append(str(copy))
+    return dict(sorted(groups.items(), key=lambda group: _rank(group[0])))
+
+
+def _rank(kind: str) -> tuple[bool, int]:
+    return kind.endswith('fps'), int(kind.split('x')[0])
+
+
+def _list_files(paths: Sequence[Path]) -> list[Path]:
+    files = []
+    for path in paths:
+        inside = sorted(path.iterdir()) if path.is_dir() else [path]
+        files += [file for file in inside if file.is_file()]
+    return files
+
+
 def compare(
     kind: str, paths: Sequence[str], options: argparse.Namespace
 ) -> dict[str, object]:
-    """Read the clips of a kind in all ways, in turn.
-
-    Args:
-        kind: Its name.
-        paths: The clips.
-        options: Of the command line.
-
-    Returns:
-        A row: milliseconds of CPU time per sample of each way; how many times
-        more the other ways take than the dearer of our two; the same of
-        time; and samples per second of ours.
-    """
+    """Read the clips of a kind in all ways, in turn."""
     loadings = {
         name: Loading(paths, way, options.samples, options.num_workers)
         for name, way in make_ways(options.num_frames, options.size).items()
@@ -146,14 +288,7 @@ def compare(
 
 
 def average(rows: Sequence[dict[str, object]]) -> dict[str, object]:
-    """Take the mean of the ratios.
-
-    Args:
-        rows: See :func:`compare`.
-
-    Returns:
-        A last row.
-    """
+    """Take the mean of the ratios."""
     return {
         name: fmean(row[name] for row in rows) if ':' in name else ''
         for name in rows[0]
@@ -183,25 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         groups = group_clips(clips, Path(folder))
         rows = [compare(kind, *(p, options)) for kind, p in groups.items()]
         report('Videos', [*rows, average(rows)], 'cpu', options.out)
-        parts = [
-            dict(
-                kind=kind,
-                **_mean_parts(paths, options),
-            )
-            for kind, paths in groups.items()
-        ]
-        report('CPU ms of ours, by part', parts, 'cpu')
     print(f'load of the machine: {os.getloadavg()[0]:.1f}')
-
-
-def _mean_parts(
-    paths: Sequence[str], options: argparse.Namespace
-) -> dict[str, float]:
-    rows = [
-        break_down(path, options.num_frames, options.size, options.rounds)
-        for path in paths
-    ]
-    return {name: fmean(row[name] for row in rows) for name in rows[0]}
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Time side by side, count memory, and write down what was measured."""
+"""Time tasks in turn, measure memory, and report tables."""
 
 import json
 import multiprocessing

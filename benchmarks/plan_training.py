@@ -34,26 +34,12 @@ class Tower(NamedTuple):
     tokens: int = 0
 
     def operations(self, tokens: int) -> float:
-        """Count operations of one forward pass.
-
-        Args:
-            tokens: Sequence length s.
-
-        Returns:
-            Floating point operations.
-        """
+        """Count operations of one forward pass."""
         linear = 12 * self.width**2 * 2 * tokens
         return self.layers * (linear + 4 * tokens**2 * self.width)
 
     def activations(self, tokens: int) -> float:
-        """Count what one forward pass keeps for backward.
-
-        Args:
-            tokens: Sequence length s.
-
-        Returns:
-            Bytes.
-        """
+        """Count what one forward pass keeps for backward."""
         return self.layers * 34 * tokens * self.width
 
 

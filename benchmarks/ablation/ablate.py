@@ -7,48 +7,101 @@ with ``--report`` at any time, ``results.md`` and ``results.png`` are written.
 """
 
 import argparse
+import csv
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+from statistics import mean, stdev
 
-from benchmarks.ablation.ablation_report import (
-    METRICS,
-    STATS,
-    append_result,
-    draw,
-    read_results,
-    write_table,
-)
-from benchmarks.ablation.ablation_rows import ROWS
+from matplotlib.figure import Figure
 
 ROOT = Path(__file__).resolve().parents[2]
 
+METRICS = ('R1', 'R5', 'R10', 'v2t_R1', 'v2t_R5', 'v2t_R10')
+STATS = (
+    'hard_negatives_per_row',
+    'removed_frames',
+    'removed_words',
+    'active_frames',
+    'active_word_global_frames',
+    'active_words',
+    'active_frame_global',
+)
+COLUMNS = ('row', 'seed', 'epochs', *METRICS, *STATS, 'seconds')
+
 Run = tuple[str, int]
+Result = Mapping[str, str]
+
+TPMCL = 'configs/tpmcl_moving_shapes.py'
+LOSS = 'model.partial_loss'
+
+
+def ablation(name: str) -> str:
+    """Path of one of the configs of the ablation."""
+    return f'configs/ablation/{name}.py'
+
+
+ROWS: dict[str, tuple[str, dict[str, object]]] = {
+    'mean pooling, InfoNCE': ('configs/clip4clip_moving_shapes.py', {}),
+    'sentence level': (ablation('token-wise_moving_shapes_sentence'), {}),
+    'word level': (ablation('token-wise_moving_shapes_word'), {}),
+    'sentence + word level': (ablation('dmae_moving_shapes_token-wise'), {}),
+    '+ visual attention': (ablation('dmae_moving_shapes_info-nce'), {}),
+    '+ NegNCE (DMAE)': ('configs/dmae_moving_shapes.py', {}),
+    'DMAE, no visual attention': (
+        ablation('dmae_moving_shapes_no-visual-attention'),
+        {},
+    ),
+    'DMAE, no key words': (ablation('dmae_moving_shapes_no-key-words'), {}),
+    'DMAE, learned weighting': (ablation('dmae_moving_shapes_learned'), {}),
+    'DMAE, frame transformer': (
+        ablation('dmae_moving_shapes_frame-transformer'),
+        {},
+    ),
+    '+ TPM-CL, margin 0.1': (TPMCL, {}),
+    '+ TPM-CL, margin 0.05': (TPMCL, {f'{LOSS}.margin': 0.05}),
+    '+ TPM-CL, margin 0.2': (TPMCL, {f'{LOSS}.margin': 0.2}),
+    '+ TPM-CL, margin 0.6': (TPMCL, {f'{LOSS}.margin': 0.6}),
+    '+ TPM-CL, weight 0.1': (TPMCL, {f'{LOSS}.loss_weight': 0.1}),
+    '+ TPM-CL, weight 0.3': (TPMCL, {f'{LOSS}.loss_weight': 0.3}),
+    '+ TPM-CL, frames': (ablation('tpmcl_moving_shapes_frames'), {}),
+    '+ TPM-CL, word global': (
+        ablation('tpmcl_moving_shapes_word-global-frames'),
+        {},
+    ),
+    '+ TPM-CL, words': (ablation('tpmcl_moving_shapes_words'), {}),
+    '+ TPM-CL, frame global': (
+        ablation('tpmcl_moving_shapes_frame-global'),
+        {},
+    ),
+    '+ TPM-CL, released three': (
+        ablation('tpmcl_moving_shapes_released'),
+        {},
+    ),
+    '+ TPM-CL, min_removed 1': (
+        ablation('tpmcl_moving_shapes_min-removed'),
+        {},
+    ),
+    '+ TPM-CL, cosine importance': (
+        ablation('tpmcl_moving_shapes_cosine-importance'),
+        {},
+    ),
+    '+ TPM-CL, cosine, margin 0.3': (
+        ablation('tpmcl_moving_shapes_cosine-importance'),
+        {f'{LOSS}.margin': 0.3},
+    ),
+}
 
 
 def train(
     run: Run, folder: Path, epochs: int, options: Sequence[str], threads: int
 ) -> dict[str, object]:
-    """Train one row with one seed.
-
-    Args:
-        run: Name of the row, and the seed.
-        folder: Work folder of this run; its ``log.txt`` holds the output.
-        epochs: Length of the training.
-        options: Further ``KEY=VALUE`` for ``--cfg-options``.
-        threads: Threads that compute.
-
-    Returns:
-        The values of ``COLUMNS`` at the last epoch.
-
-    Raises:
-        RuntimeError: If training fails; the message names its log.
-    """
+    """Train one row with one seed."""
     row, seed = run
     config, changes = ROWS[row]
     chosen = {
@@ -88,20 +141,95 @@ def train(
 
 
 def read_scalars(folder: Path) -> dict[str, float]:
-    """Read what mmengine logged last.
-
-    Args:
-        folder: Work folder of one run.
-
-    Returns:
-        The values of ``METRICS`` and, where there are any, of ``STATS``.
-    """
+    """Read what mmengine logged last."""
     last: dict[str, float] = {}
     newest = max(folder.glob('*/vis_data/scalars.json'))
     for line in newest.read_text(encoding='utf-8').splitlines():
         last.update(json.loads(line))
     metrics = {name: last[f'retrieval/{name}'] for name in METRICS}
     return metrics | {name: last[name] for name in STATS if name in last}
+
+
+def read_results(path: Path) -> list[dict[str, str]]:
+    """Read the runs that are done."""
+    if not path.is_file():
+        return []
+    with path.open(newline='', encoding='utf-8') as file:
+        return list(csv.DictReader(file))
+
+
+def append_result(path: Path, result: Mapping[str, object]) -> None:
+    """Add one run to the file."""
+    is_new = not path.is_file()
+    with path.open('a', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        if is_new:
+            writer.writeheader()
+        writer.writerow(result)
+
+
+def summarise(
+    results: Sequence[Result], name: str
+) -> Iterator[tuple[str, int, float, float]]:
+    """Mean and spread of one metric over the seeds."""
+    for row in ROWS:
+        values = [float(run[name]) for run in results if run['row'] == row]
+        if values:
+            spread = stdev(values) if len(values) > 1 else 0.0
+            yield row, len(values), mean(values), spread
+
+
+def write_table(path: Path, results: Sequence[Result]) -> None:
+    """Write the means and spreads as a Markdown table."""
+    columns = [summarise(results, name) for name in ('R1', 'R5', 'v2t_R1')]
+    lines = [
+        '| row | seeds | t2v R@1 | t2v R@5 | v2t R@1 | removed share |',
+        '|---|---|---|---|---|---|',
+    ]
+    for cells in zip(*columns, strict=True):
+        row, seeds, _, _ = cells[0]
+        numbers = ' | '.join(
+            f'{centre:.1f} ± {spread:.1f}' for *_, centre, spread in cells
+        )
+        removed = removed_share(results, row)
+        lines.append(f'| {row} | {seeds} | {numbers} | {removed} |')
+    path.write_text('\n'.join(lines) + '\n', encoding='utf-8')
+
+
+def removed_share(results: Sequence[Result], row: str) -> str:
+    """Mean shares of frames and of words that TPM-CL removed at the end."""
+    shares = []
+    for name in ('removed_frames', 'removed_words'):
+        values = [run[name] for run in results if run['row'] == row]
+        known = [float(value) for value in values if value]
+        shares.append(f'{mean(known):.3f}' if known else '-')
+    return ' / '.join(shares)
+
+
+def draw(path: Path, results: Sequence[Result]) -> None:
+    """Plot both directions with one standard deviation."""
+    rows = [row for row, *_ in summarise(results, 'R1')]
+    figure = Figure(figsize=(8, 1 + 0.32 * len(rows)), layout='tight')
+    axes = figure.subplots()
+    for shift, name, label in (
+        (-0.15, 'R1', 'text to video'),
+        (0.15, 'v2t_R1', 'video to text'),
+    ):
+        table = list(summarise(results, name))
+        axes.errorbar(
+            [centre for *_, centre, _ in table],
+            [place + shift for place in range(len(table))],
+            xerr=[spread for *_, spread in table],
+            fmt='o',
+            capsize=3,
+            label=label,
+        )
+    axes.set_yticks(range(len(rows)), rows)
+    axes.invert_yaxis()
+    axes.grid(axis='x', alpha=0.4)
+    axes.set_xlabel('R@1 (%), mean and standard deviation over seeds')
+    axes.legend(loc='lower left')
+    figure.savefig(path, dpi=120)
 
 
 def parse_args() -> argparse.Namespace:
@@ -117,7 +245,7 @@ def parse_args() -> argparse.Namespace:
         choices=ROWS,
         default=list(ROWS),
         metavar='ROW',
-        help='names out of ablation_rows.py (default: all)',
+        help='names of ROWS (default: all)',
     )
     parser.add_argument('--epochs', type=int, default=5)
     parser.add_argument(
@@ -137,15 +265,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def run_all(args: argparse.Namespace, runs: Sequence[Run]) -> int:
-    """Train what is not done, several runs at a time.
-
-    Args:
-        args: The command line.
-        runs: Rows and seeds that are to be trained.
-
-    Returns:
-        Number of runs that failed.
-    """
+    """Train what is not done, several runs at a time."""
     threads = max(1, (os.cpu_count() or 1) // args.jobs)
     failures = 0
     with ThreadPoolExecutor(args.jobs) as pool:

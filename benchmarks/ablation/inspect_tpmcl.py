@@ -1,7 +1,7 @@
 """What the partial captions and videos of TPM-CL lack.
 
 ``python -m benchmarks.ablation.inspect_tpmcl CONFIG CHECKPOINT`` takes the
-first caption of each validation video and tells how much is removed, whether
+first caption of each validation video and reports how much is removed, whether
 the removed words are key words and the removed frames those that the caption
 likes best, which words go most often, and how far apart full and partial
 versions are.
@@ -49,15 +49,7 @@ class Pairs(NamedTuple):
 
 
 def load_pairs(cfg: Config, model: torch.nn.Module) -> Iterator[Pairs]:
-    """Encode the first caption of each validation video, and the video.
-
-    Args:
-        cfg: The whole config.
-        model: The retriever.
-
-    Yields:
-        Batches of matched pairs.
-    """
+    """Encode the first caption of each validation video, and the video."""
     dataset = DATASETS.build(cfg.val_dataloader.dataset)
     for start in range(0, len(dataset), BATCH):
         indices = range(start, min(start + BATCH, len(dataset)))
@@ -85,11 +77,7 @@ class Inspection:
         self.removed: Counter[int] = Counter()
 
     def add(self, pairs: Pairs) -> None:
-        """Look at one batch.
-
-        Args:
-            pairs: Matched pairs.
-        """
+        """Look at one batch."""
         self.sums['pairs'] += len(pairs.tokens)
         selections = self.loss.select(pairs.text, pairs.video)
         if 'words' in selections:
@@ -134,12 +122,7 @@ class Inspection:
 
 
 def print_report(inspection: Inspection, names: dict[int, str]) -> None:
-    """Print what was found.
-
-    Args:
-        inspection: Sums over all pairs.
-        names: Word piece of each id.
-    """
+    """Print what was found."""
     sums = inspection.sums
     pairs = sums['pairs']
     print(f'{pairs} pairs')

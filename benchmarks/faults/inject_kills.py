@@ -12,32 +12,215 @@ fork from this one, which has imported what they need.
 """
 
 import argparse
+import contextlib
 import itertools
 import json
+import multiprocessing
+import os
 import random
 import re
+import runpy
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.faults.compare_checkpoints import differences, read_parts
-from benchmarks.faults.killable_training import (
-    SECONDS_PER_RUN,
-    SLOW_PIECES,
-    SLOW_SECONDS,
-    Forked,
-    logged,
-    train_alone,
-    wait_to_begin,
-    wait_to_write,
-)
-from mmtvr import files as atomic_file
+import torch
 
+import mmtvr.datasets
+import mmtvr.engine
+import mmtvr.evaluation
+import mmtvr.models  # noqa: F401
+from mmtvr import files
+from mmtvr.checkpoints import read_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAIN = str(ROOT / 'tools/train.py')
+CONFIG = ROOT / 'configs/tpmcl_moving_shapes.py'
+OPTIONS = {
+    'train_cfg.max_epochs': 2,
+    'train_cfg.val_interval': 1,
+    'train_dataloader.batch_size': 4,
+    'train_dataloader.num_workers': 1,
+    'train_dataloader.dataset.num_videos': 32,
+    'val_dataloader.num_workers': 1,
+    'val_dataloader.dataset.num_videos': 6,
+    'default_hooks.checkpoint.every_n_iters': 2,
+    'default_hooks.logger.interval': 1,
+}
+BEGUN = 'Epoch(train)'
+SECONDS_PER_RUN = 300
+SLOW_PIECES, SLOW_SECONDS = 20, 0.02
 LAST = 'epoch_2.pth'
+
+
+def write_slowly(path: Path, content: bytes) -> None:
+    """Stand for :func:`mmtvr.files.write_through` on a slow disk."""
+    step = len(content) // SLOW_PIECES + 1
+    with open(path, 'wb', buffering=0) as file:
+        for start in range(0, len(content), step):
+            file.write(content[start : start + step])
+            time.sleep(SLOW_SECONDS)
+        os.fsync(file.fileno())
+
+
+def arguments(folder: Path, work: Path) -> list[str]:
+    """Command line of a training, or of going on with it."""
+    data = {
+        f'{name}_dataloader.dataset.data_root': folder / 'data'
+        for name in ('train', 'val')
+    }
+    options = [f'{k}={v}' for k, v in {**OPTIONS, **data}.items()]
+    where = ['--work-dir', str(work), '--resume']
+    return [TRAIN, str(CONFIG), *where, '--cfg-options', *options]
+
+
+def train_alone(folder: Path, work: Path) -> float:
+    """Train in a process of its own; returns the seconds without imports."""
+    command = [sys.executable, *arguments(folder, work)]
+    with log_of(work).open('w') as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        wait_to_begin(process, work, 0)
+        begun = time.monotonic()
+        if process.wait(SECONDS_PER_RUN):
+            raise RuntimeError(f'training failed:\n{logged(work)[-2000:]}')
+        return time.monotonic() - begun
+    finally:
+        process.kill()
+
+
+class Forked:
+    """A training in a fork, with the interface of a ``Popen``."""
+
+    def __init__(self, folder: Path, work: Path, slow: bool) -> None:
+        self.work, self.slow = work, slow
+        self.arguments = arguments(folder, work)
+        # Windows has no such context.
+        context = multiprocessing.get_context('fork')
+        self.process = context.Process(target=self._train)
+        self.process.start()
+        self.pid = self.process.pid
+
+    def _train(self) -> None:
+        os.setsid()
+        log = os.open(
+            log_of(self.work), os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        )
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if self.slow:
+            files.write_through = write_slowly
+        sys.argv = self.arguments
+        runpy.run_path(TRAIN, run_name='__main__')
+
+    def poll(self) -> int | None:
+        """Exit status, None while it runs."""
+        return self.process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the end."""
+        self.process.join(timeout)
+        if self.poll() is None:
+            raise TimeoutError(f'not done after {timeout} s, see the log')
+        return self.poll()
+
+    def kill(self) -> None:
+        """Kill it, with the processes that it started, if it still runs."""
+        if self.poll() is None:
+            # At the very start it has no group of its own yet.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self.process.kill()
+        self.process.join()
+
+    def __enter__(self) -> 'Forked':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+
+def log_of(work: Path) -> Path:
+    """Where the processes of a training write what they print."""
+    return work.with_suffix('.log')
+
+
+def logged(work: Path) -> str:
+    """What all processes of a training have logged."""
+    log = log_of(work)
+    return log.read_text() if log.exists() else ''
+
+
+def wait_to_begin(process: Any, work: Path, seen: int) -> None:
+    """Wait until a process trains, or ends."""
+    end = time.monotonic() + SECONDS_PER_RUN
+    while process.poll() is None and BEGUN not in logged(work)[seen:]:
+        if time.monotonic() > end:
+            raise TimeoutError(f'training does not begin, see {work}.log')
+        time.sleep(0.01)
+
+
+def wait_to_write(process: Any, work: Path, which: int) -> None:
+    """Wait until a checkpoint is half written, or the training has ended."""
+    pattern = f'*.pth{files.PARTIAL}'
+    for number in range(which + 1):
+        while number and process.poll() is None and any(work.glob(pattern)):
+            time.sleep(0.001)
+        while process.poll() is None and not any(work.glob(pattern)):
+            time.sleep(0.001)
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """What is not the same, bit for bit, in two checkpoints."""
+    first, second = read_parts(one), read_parts(other)
+    return sorted(
+        name
+        for name in first.keys() | second.keys()
+        if name not in first
+        or name not in second
+        or not same(first[name], second[name])
+    )
+
+
+def read_parts(path: Path) -> dict[str, Any]:
+    """Everything of a checkpoint that is no clock, path or memory."""
+    return dict(parts(read_checkpoint(path)))
+
+
+def parts(checkpoint: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Weights, optimizer, schedules, metrics and losses of a checkpoint."""
+    for name in ('state_dict', 'optimizer', 'param_schedulers'):
+        yield from flat(checkpoint[name], name)
+    hub = checkpoint['message_hub']
+    for name, history in hub['log_scalars'].items():
+        if not any(word in name for word in ('time', 'memory', 'per_second')):
+            yield name, history['values']
+    for name in ('best_score', 'mmtvr_best', 'mmtvr_last'):
+        yield name, hub['runtime_info'].get(name)
+
+
+def flat(node: Any, place: str) -> Iterator[tuple[str, Any]]:
+    """Tensors and values of nested dicts and lists by their places."""
+    if isinstance(node, dict | list | tuple):
+        pairs = node.items() if isinstance(node, dict) else enumerate(node)
+        for key, value in pairs:
+            yield from flat(value, f'{place}.{key}')
+    else:
+        yield place, node
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two values are the same in every bit."""
+    if torch.is_tensor(one):
+        return one.numpy().tobytes() == other.numpy().tobytes()
+    return one == other
 
 
 def parse_args() -> argparse.Namespace:
@@ -56,18 +239,7 @@ def train_and_kill(
     writing: bool,
     draw: random.Random,
 ) -> dict[str, Any] | None:
-    """Train, and kill at a moment.
-
-    Args:
-        folder: Where the videos lie.
-        work: Where the training lies; it goes on if there is one.
-        seconds: How long all of it takes.
-        writing: Kill in the middle of a write, else within a third of that.
-        draw: Draws the moment.
-
-    Returns:
-        What was going on; None if the training ended before.
-    """
+    """Train, and kill at a moment."""
     seen = len(logged(work))
     with Forked(folder, work, writing) as process:
         wait_to_begin(process, work, seen)
@@ -82,7 +254,7 @@ def train_and_kill(
             return None
         process.kill()
     places = re.findall(r'Epoch\((\w+)\) +\[(\d+)\]\[ *(\d+)/', logged(work))
-    half = [path.name for path in work.glob(f'*{atomic_file.PARTIAL}')]
+    half = [path.name for path in work.glob(f'*{files.PARTIAL}')]
     return dict(writing=writing, after=' '.join(places[-1]), half_written=half)
 
 

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import signal
+import socket
 import statistics
 import subprocess
 import sys
@@ -24,12 +25,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 from mmengine.config import Config
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.faults.fault_kinds import FAULTS, Fault
-from benchmarks.faults.leftovers import free_port, listens, processes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 GRACE = 60.0
@@ -56,12 +57,7 @@ class Outcome(NamedTuple):
 
 
 def write_config(folder: Path, timeout: float) -> Path:
-    """Write the config of all runs.
-
-    Args:
-        folder: Where it, the videos and the work folders go.
-        timeout: Time-out of the processes in seconds.
-    """
+    """Write the config of all runs."""
     cfg = Config.fromfile(ROOT / 'configs/clip4clip_moving_shapes.py')
     cfg.custom_imports = dict(imports=['benchmarks.faults.process_faults'])
     cfg.custom_hooks = [dict(type='FaultHook')]
@@ -85,17 +81,7 @@ def write_config(folder: Path, timeout: float) -> Path:
 def run(
     fault: Fault, config: Path, port: int, timeout: float
 ) -> tuple[Outcome, str]:
-    """Run once until all processes are gone.
-
-    Args:
-        fault: What to break.
-        config: The config.
-        port: Port of the launcher.
-        timeout: Time-out of the processes.
-
-    Returns:
-        The outcome, and stderr.
-    """
+    """Run once until all processes are gone."""
     mark = uuid.uuid4().hex
     log = config.parent / f'{fault.name}.err'
     launcher = start(fault, config, port, mark)
@@ -122,17 +108,7 @@ def run(
 def start(
     fault: Fault, config: Path, port: int, mark: str
 ) -> subprocess.Popen:
-    """Start the two processes.
-
-    Args:
-        fault: What will break; what is printed goes into files of its name.
-        config: The config.
-        port: Port of the launcher.
-        mark: Stands in the environment of each process.
-
-    Returns:
-        The launcher.
-    """
+    """Start the two processes."""
     environment = {
         **os.environ,
         'MMTVR_FAULT': fault.name,
@@ -158,16 +134,7 @@ def start(
 def wait_for_end(
     launcher: subprocess.Popen, mark: str, end: float
 ) -> tuple[float, int]:
-    """Wait until all processes are gone, and kill those that stay.
-
-    Args:
-        launcher: The launcher.
-        mark: Stands in the environment of each process.
-        end: When to wait no longer, as ``time.monotonic()``.
-
-    Returns:
-        When they were gone, and how many had to be killed.
-    """
+    """Wait until all processes are gone, and kill those that stay."""
     while time.monotonic() < end:
         if launcher.poll() is not None and not processes_of(mark):
             break
@@ -179,15 +146,7 @@ def wait_for_end(
 
 
 def wait_for_fault(launcher: subprocess.Popen, log: Path) -> float:
-    """Wait until training is where the fault strikes.
-
-    Args:
-        launcher: The launcher.
-        log: Its stderr.
-
-    Returns:
-        The time, ``time.monotonic()``.
-    """
+    """Wait until training is where the fault strikes."""
     while launcher.poll() is None:
         if 'reached iteration 3' in log.read_text():
             break
@@ -195,13 +154,33 @@ def wait_for_fault(launcher: subprocess.Popen, log: Path) -> float:
     return time.monotonic()
 
 
-def summarise(fault: Fault, outcomes: Sequence[Outcome]) -> dict:
-    """One row of the table.
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
 
-    Args:
-        fault: The fault.
-        outcomes: All its runs.
-    """
+
+def listens(port: int) -> bool:
+    """Whether a process listens on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(('127.0.0.1', port)) == 0
+
+
+def processes_of(mark: str) -> list[psutil.Process]:
+    """All processes whose environment has the mark of a run."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get('MMTVR_FAULT_RUN') == mark:
+                found.append(process)
+        except psutil.Error:
+            continue
+    return found
+
+
+def summarise(fault: Fault, outcomes: Sequence[Outcome]) -> dict:
+    """One row of the table."""
     seconds = [each.seconds for each in outcomes]
     return dict(
         fault=fault.name,

@@ -27,11 +27,7 @@ def is_victim() -> bool:
 
 
 def strike(fault: str) -> None:
-    """Let a fault happen in this process.
-
-    Args:
-        fault: Its name; unknown ones do nothing.
-    """
+    """Let a fault happen in this process."""
     if fault in ('kill', 'stop', 'term'):
         os.kill(os.getpid(), getattr(signal, f'SIG{fault.upper()}'))
         time.sleep(1)
@@ -80,14 +76,7 @@ class FaultTransform(BaseTransform):
         self.count = 0
 
     def transform(self, results: dict) -> dict:
-        """Count samples, and strike.
-
-        Args:
-            results: A sample.
-
-        Returns:
-            The sample.
-        """
+        """Count samples, and strike."""
         self.count += 1
         if self.count == 22 and is_victim():
             if FAULT == 'blocked-loader':

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks.synthetic import make_noise_videos
 from mmtvr.datasets.transforms import LoadVideoFrames
 from mmtvr.video import helper_process
 from mmtvr.video.asking import call_in_helper
@@ -31,20 +32,13 @@ RARITY = dict(empty=50, text=50, cut=50, dies=200, ends=200, hangs=1000)
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict]:
-    """Run the command.
-
-    Args:
-        arguments: Command line; ``sys.argv`` if None.
-
-    Returns:
-        The rows of the table.
-    """
+    """Run the command."""
     options = parse_args(arguments)
     if options.files_per_helper:
         helper_process.FILES_PER_HELPER = options.files_per_helper
     with tempfile.TemporaryDirectory() as folder:
         good = [p for each in options.folders for p in list_files(each)]
-        good = good or make_good_videos(Path(folder))
+        good = good or make_noise_videos(Path(folder))
         hostile = {}
         if not options.only_good:
             hostile = make_hostile_files(Path(folder), good[0])
@@ -60,16 +54,7 @@ def soak(
     hostile: dict[str, str],
     options: argparse.Namespace,
 ) -> Iterator[dict]:
-    """Read samples.
-
-    Args:
-        good: Files to read.
-        hostile: Kind to file.
-        options: See :func:`parse_args`.
-
-    Yields:
-        What is in use, now and then.
-    """
+    """Read samples."""
     load = LoadVideoFrames(
         num_frames=options.num_frames,
         short_side=options.short_side,
@@ -102,12 +87,7 @@ def soak(
 
 
 def measure() -> dict[str, int]:
-    """What this process and its helper have in use.
-
-    Returns:
-        MiB of memory, numbers of open files, of shared files in memory that
-        either of both has open or mapped, and of child processes.
-    """
+    """What this process and its helper have in use."""
     # An answer means that it runs, does nothing, and let go of closed files.
     call_in_helper(os.path.basename, '', SECONDS_TO_ANSWER)
     own, helper = os.getpid(), get_helper(10**9).pid
@@ -123,14 +103,7 @@ def measure() -> dict[str, int]:
 
 
 def count_shared(pid: int) -> int:
-    """How often a process has files in memory open or mapped.
-
-    Args:
-        pid: Its number.
-
-    Returns:
-        Their number; such a file has no name in ``/dev/shm``.
-    """
+    """How often a process has files in memory open or mapped."""
     files = Path(f'/proc/{pid}/fd').iterdir()
     links = [os.readlink(file) for file in files if file.is_symlink()]
     maps = Path(f'/proc/{pid}/maps').read_text(encoding='utf-8')
@@ -138,70 +111,18 @@ def count_shared(pid: int) -> int:
 
 
 def resident(pid: int) -> int:
-    """Memory of a process.
-
-    Args:
-        pid: Its number.
-
-    Returns:
-        MiB.
-    """
+    """Memory of a process."""
     status = Path(f'/proc/{pid}/status').read_text(encoding='ascii')
     return int(status.split('VmRSS:')[1].split()[0]) >> 10
 
 
 def list_files(folder: Path) -> list[str]:
-    """All files of a folder.
-
-    Args:
-        folder: The folder.
-
-    Returns:
-        Their paths.
-    """
+    """All files of a folder."""
     return sorted(str(path) for path in folder.iterdir() if path.is_file())
 
 
-def make_good_videos(folder: Path) -> list[str]:
-    """Write a few small videos.
-
-    Args:
-        folder: Where to.
-
-    Returns:
-        Their paths.
-    """
-    import av
-    import numpy as np
-
-    noise = np.random.default_rng(0)
-    paths = []
-    for name in ('a.mp4', 'b.mkv', 'c.avi'):
-        paths.append(str(folder / name))
-        kind = 'mpeg4' if name.endswith('avi') else 'libx264'
-        with av.open(paths[-1], 'w') as container:
-            stream = container.add_stream(kind, rate=25)
-            stream.width, stream.height = 160, 120
-            stream.pix_fmt = 'yuv420p'
-            for _ in range(60):
-                image = noise.integers(0, 255, (15, 20, 3), np.uint8)
-                image = image.repeat(8, 0).repeat(8, 1)
-                frame = av.VideoFrame.from_ndarray(image, format='rgb24')
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-    return paths
-
-
 def make_hostile_files(folder: Path, whole: str) -> dict[str, str]:
-    """Write a file of each kind.
-
-    Args:
-        folder: Where to.
-        whole: A good video.
-
-    Returns:
-        Kind to path.
-    """
+    """Write a file of each kind."""
     paths = {kind: str(folder / f'{kind}.mp4') for kind in RARITY}
     for path in paths.values():
         shutil.copy(whole, path)
@@ -212,14 +133,7 @@ def make_hostile_files(folder: Path, whole: str) -> dict[str, str]:
 
 
 def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        arguments: Its words; ``sys.argv`` if None.
-
-    Returns:
-        The options.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

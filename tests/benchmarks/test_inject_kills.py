@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.faults.inject_kills import Forked
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 # First: the other one forks with what this one has imported.
-def test_a_training_that_hangs_is_an_error_and_ends(load_benchmark, tmp_path):
-    script = load_benchmark('faults.killable_training')
-    script['Forked']._train = lambda _: time.sleep(600)
+def test_a_training_that_hangs_is_an_error_and_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(Forked, '_train', lambda _: time.sleep(600))
     with (
         pytest.raises(TimeoutError, match=r'not done after 0\.1 s'),
-        script['Forked'](tmp_path, tmp_path / 'work', False) as training,
+        Forked(tmp_path, tmp_path / 'work', False) as training,
     ):
         training.wait(0.1)
     assert training.poll() < 0

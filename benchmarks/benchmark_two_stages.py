@@ -1,6 +1,6 @@
 """What the first stage costs: R@1 after K candidates against the exact R@1.
 
-``python -m benchmarks.two_stage_loss CONFIG CHECKPOINT ANNOTATION``
+``python -m benchmarks.benchmark_two_stages CONFIG CHECKPOINT ANNOTATION``
 
 Indexes the videos of an annotation file into a temporary folder, searches all
 captions with K candidates for several K, and with all videos as candidates,
@@ -32,16 +32,7 @@ from mmtvr.video import AutoReader
 def cut(
     records: Sequence[VideoCaptions], folder: Path, seconds: float
 ) -> list[VideoCaptions]:
-    """Cut videos into spans that keep the captions of the whole.
-
-    Args:
-        records: Videos.
-        folder: Where they are.
-        seconds: Length of a span.
-
-    Returns:
-        At least one span for each video.
-    """
+    """Cut videos into spans that keep the captions of the whole."""
     spans = []
     for record in records:
         with AutoReader(folder / record.file) as reader:
@@ -55,12 +46,7 @@ def cut(
 
 
 def write(records: Sequence[VideoCaptions], path: Path) -> None:
-    """Write an annotation file.
-
-    Args:
-        records: Videos or spans.
-        path: The file.
-    """
+    """Write an annotation file."""
     videos = [
         {k: v for k, v in vars(record).items() if v is not None}
         for record in records
@@ -69,14 +55,7 @@ def write(records: Sequence[VideoCaptions], path: Path) -> None:
 
 
 def first(results: Sequence[SearchResult]) -> tuple:
-    """Name the first result.
-
-    Args:
-        results: Results of a query.
-
-    Returns:
-        File and span.
-    """
+    """Name the first result."""
     best = results[0]
     return Path(best.path).name, best.start, best.end
 
@@ -84,14 +63,7 @@ def first(results: Sequence[SearchResult]) -> tuple:
 def list_queries(
     records: Sequence[VideoCaptions],
 ) -> tuple[list[str], list[tuple]]:
-    """List the captions and the video that each belongs to.
-
-    Args:
-        records: Videos or spans.
-
-    Returns:
-        Texts, and for each what :func:`first` gives for the right answer.
-    """
+    """List the captions and the video that each belongs to."""
     texts = [text for record in records for text in record.captions]
     right = [
         (Path(record.file).name, record.start, record.end)
@@ -108,18 +80,7 @@ def measure(
     parts: int,
     args: argparse.Namespace,
 ) -> list[dict[str, Any]]:
-    """Index with a number of vectors, and search with each K.
-
-    Args:
-        searcher: The model.
-        records: Videos or spans.
-        folder: Where they are.
-        parts: Vectors of a video.
-        args: The command line.
-
-    Returns:
-        Rows of the table.
-    """
+    """Index with a number of vectors, and search with each K."""
     texts, right = list_queries(records)
     with tempfile.TemporaryDirectory() as top:
         source = Path(top, 'videos.json')
@@ -154,11 +115,7 @@ def measure(
 
 
 def parse_args() -> argparse.Namespace:
-    """Read the command line.
-
-    Returns:
-        The arguments.
-    """
+    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
