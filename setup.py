@@ -124,7 +124,12 @@ setup(
     ],
     packages=find_packages(include=['mmtvr', 'mmtvr.*']),
     package_data={
-        'mmtvr': ['assets/**/*', 'serve/static/*', 'serve/templates/*']
+        'mmtvr': [
+            'assets/**/*',
+            'serve/static/*',
+            'serve/templates/*',
+            'visualization/*.j2',
+        ]
     },
     python_requires='>=3.10,<3.14',
     install_requires=INSTALL_REQUIRES,

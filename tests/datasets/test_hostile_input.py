@@ -3,25 +3,21 @@
 import json
 import os
 import random
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.benchmark_long_captions import main as benchmark
+from benchmarks.faults import fuzz_annotations
+from benchmarks.faults.fuzz_annotations import mutate, try_input
+from benchmarks.faults.fuzzed_readers import READERS
 from mmtvr.cli.prepare import prepare
 from mmtvr.datasets import input_files
 from mmtvr.datasets.annotations import VideoCaptions, read_annotations
 from mmtvr.datasets.input_files import read_json, read_lines, read_table
 from mmtvr.datasets.preparation import read_pairs
 from mmtvr.errors import SetupError
-
-sys.path.append(str(Path(__file__).parents[2] / 'tools/analysis'))
-import fuzz_annotations  # noqa: E402
-from benchmark_long_captions import main as benchmark  # noqa: E402
-from fuzz_annotations import mutate, try_input  # noqa: E402
-from fuzzed_readers import READERS  # noqa: E402
 
 each_reader = pytest.mark.parametrize('reader', READERS.values(), ids=READERS)
 OUTCOMES = ('read', 'refused')

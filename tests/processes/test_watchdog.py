@@ -86,7 +86,7 @@ def left_of(mark):
 
 
 # Both runs use the same port, which the first must have left. More faults are
-# injected by tools/analysis/inject_process_faults.py.
+# injected by benchmarks/faults/inject_process_faults.py.
 @pytest.mark.slow
 @pytest.mark.parametrize('fault', ['SIGSTOP', 'SIGKILL'])
 def test_a_lost_process_ends_the_others_and_is_named(break_one, fault):

@@ -81,7 +81,8 @@ class ExplanationHook(Hook):
         if not self.loaded or self.validations % self.interval:
             return
         # Imported late: runs without plots need no matplotlib.
-        from mmtvr.visualization.explanation import draw_explanation, to_array
+        from mmtvr.visualization.explanation import draw_explanation
+        from mmtvr.visualization.figures import to_array
 
         model = unwrap_model(runner.model)
         for position, sample in self.loaded.items():
