@@ -28,11 +28,8 @@ INSTALL_REQUIRES = [
     # arguments, and so may its successors.
     'av>=17,<20',
     'decord>=0.6.0; platform_machine in "x86_64 AMD64"',
-    'HanTa>=1.1',
-    'scikit-learn>=1.5',
     'scipy>=1.15',
     'matplotlib',
-    'jinja2',
     # Locks that a fork does not share.
     'filelock>=4.1',
     'packaging',
@@ -42,14 +39,20 @@ INSTALL_REQUIRES = [
     'tqdm',
     # Checks cached frames faster than they are copied.
     'xxhash>=3.0',
-    # The index of videos in a folder.
-    'lancedb>=0.30',
-    # The page of `mmtvr serve`; ranges of files in time linear in them.
-    'starlette>=1.0',
-    'uvicorn>=0.30',
 ]
 EXTRAS_REQUIRE = {
+    # `mmtvr index` and `mmtvr search`: the index of videos in a folder.
+    'search': ['lancedb>=0.30'],
+    # `mmtvr serve`. Older starlettes read ranges in quadratic time.
+    'serve': ['mmtvr[search]', 'starlette>=1.0', 'uvicorn>=0.30', 'jinja2'],
+    # Recipes with key words: TagKeyWords, DropUnimportantWords.
+    'keywords': ['HanTa>=1.1', 'scikit-learn>=1.5'],
+    'spacy': ['spacy>=3.8'],
+    # An index in a Milvus cluster.
+    'milvus': ['pymilvus>=3.0,<4'],
+    'all': ['mmtvr[keywords,search,serve]'],
     'tests': [
+        'mmtvr[all]',
         'pytest>=8',
         'pytest-xdist>=3.8',
         'hypothesis',
@@ -72,9 +75,6 @@ EXTRAS_REQUIRE = {
     # What .ci/run reports on the environment.
     'audit': ['pip-audit>=2.7'],
     'docs': ['mkdocs>=1.6'],
-    'spacy': ['spacy>=3.8'],
-    # An index in a Milvus cluster.
-    'milvus': ['pymilvus>=3.0,<4'],
 }
 
 
