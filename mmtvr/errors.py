@@ -2,6 +2,8 @@
 
 import errno
 import re
+from importlib import import_module
+from types import ModuleType
 
 
 class SetupError(Exception):
@@ -19,6 +21,31 @@ class NonFiniteError(Exception):
     The message says what is not finite and in which file it is written down;
     ``tools/*.py`` print it alone and exit with status 1.
     """
+
+
+def import_extra(module: str, extra: str) -> ModuleType:
+    """Import an optional dependency where it is needed.
+
+    Args:
+        module: Dotted name of the module.
+        extra: The extra of mmtvr that installs it.
+
+    Returns:
+        The module.
+
+    Raises:
+        SetupError: Its package is not installed. A package that is installed
+            and fails to import raises its own error.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        package = module.partition('.')[0]
+        if error.name != package:
+            raise
+        raise SetupError(
+            f"{package} is not installed: pip install 'mmtvr[{extra}]'"
+        ) from error
 
 
 #: No room: the disk, a quota, or the limit of a file.
