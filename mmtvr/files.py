@@ -1,55 +1,90 @@
-"""Files that appear whole or not at all, and arrays in .npy and .npz files."""
+"""Files: written whole or not at all, compared, hashed, found, read safely."""
 
+import csv
 import os
+import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from hashlib import blake2b
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mmtvr.errors import FULL, SetupError
+from mmtvr.sanitize import for_spreadsheet
 
 #: Ending of a file that is still being written.
 PARTIAL = '.partial'
+HASH_CHUNK = 2**20
+# fmt: off
+VIDEO_EXTENSIONS = frozenset((
+    '.3g2', '.3gp', '.asf', '.avi', '.divx', '.f4v', '.flv', '.m2ts', '.m2v',
+    '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.mxf', '.ogm',
+    '.ogv', '.qt', '.rm', '.rmvb', '.ts', '.vob', '.webm', '.wmv',
+))
+# fmt: on
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file so that no fault leaves half of it under its name.
+@contextmanager
+def atomic_path(path: str | Path, durable: bool = False) -> Iterator[Path]:
+    """Replace a file by one that is written under another name first.
 
-    The content goes to a file beside it, is brought to the disk, and gets its
-    name last. Until then a file of that name stays as it was.
+    The name is unique, so several processes and threads may write the same
+    file; the last one wins. Leaving the block with an error removes what was
+    written and leaves ``path`` as it was.
 
     Args:
-        path: Where to; the folder is made if it is not there.
-        content: The whole content.
+        path: The file; its folder is created if missing.
+        durable: Also wait until the new name is on the disk. The content is
+            the caller's task, see :func:`write_through`.
 
-    Raises:
-        SetupError: There is no room for it. Nothing of it is left.
+    Yields:
+        Path beside ``path``, not existing yet, to be written and closed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + PARTIAL)
+    unique = f'{os.getpid()}-{secrets.token_hex(4)}'
+    partial = path.with_name(f'{path.name}.{unique}{PARTIAL}')
+    try:
+        yield partial
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def write_atomically(path: str | Path, content: bytes | str) -> None:
+    """Write a file so that no fault, power cuts included, leaves half of it.
+
+    Args:
+        path: The file; its folder is created if missing.
+        content: The whole content; a text becomes UTF-8.
+
+    Raises:
+        SetupError: The disk is full. An earlier file stays as it was.
+    """
+    path = Path(path)
+    if isinstance(content, str):
+        content = content.encode('utf-8', 'surrogateescape')
+    path.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(path.parent).free
     if free < len(content):
-        raise no_room(path, len(content), free)
+        raise _disk_full(path, len(content), free)
     try:
-        write_through(partial, content)
-        os.replace(partial, path)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in FULL:
-            raise no_room(path, len(content), free) from error
+        with atomic_path(path, durable=True) as partial:
+            write_through(partial, content)
+    except OSError as error:
+        if error.errno in FULL:
+            raise _disk_full(path, len(content), free) from error
         raise
-    sync_folder(path.parent)
 
 
 def write_through(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk.
-
-    Args:
-        path: Where to.
-        content: The whole content.
-    """
+    """Write a file and wait until its content is on the disk."""
     with open(path, 'wb') as file:
         file.write(content)
         file.flush()
@@ -57,11 +92,7 @@ def write_through(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk.
-
-    Args:
-        folder: The folder.
-    """
+    """Wait until the names in a folder are on the disk."""
     if os.name == 'nt':
         return
     number = os.open(folder, os.O_RDONLY)
@@ -72,48 +103,152 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_partial_files(folder: Path, pattern: str = '*') -> list[Path]:
-    """Remove what a run that was killed in the middle of writing left.
+    """Remove what killed runs left of files that they were writing.
 
     Args:
-        folder: Where it wrote.
+        folder: Where they wrote.
         pattern: Names of the whole files, as for :meth:`Path.glob`.
 
     Returns:
         What was removed.
     """
-    found = sorted(folder.glob(pattern + PARTIAL))
+    # Earlier versions had no number in the name.
+    found = {*folder.glob(pattern + PARTIAL)}
+    found |= {*folder.glob(f'{pattern}.*{PARTIAL}')}
     for path in found:
         path.unlink(missing_ok=True)
-    return found
+    return sorted(found)
 
 
-def no_room(path: Path, needed: int, free: int) -> SetupError:
-    """Say that the disk is full.
-
-    Args:
-        path: What could not be written.
-        needed: Its size in bytes.
-        free: Free bytes before it was begun.
-
-    Returns:
-        The error.
-    """
+def _disk_full(path: Path, needed: int, free: int) -> SetupError:
     return SetupError(
-        f'the disk is full: {path} needs {megabytes(needed)}, '
-        f'{path.parent} has {megabytes(free)} free (or a quota ends there)'
+        f'the disk is full: {path} needs {needed / 1e6:,.1f} MB, '
+        f'{path.parent} has {free / 1e6:,.1f} MB free (or a quota ends there)'
     )
 
 
-def megabytes(size: int) -> str:
-    """A size for people.
+def write_csv(
+    path: str | Path, header: Sequence[str], rows: Iterable[Sequence[Any]]
+) -> None:
+    """Write a CSV file atomically; no cell is taken for a formula.
 
     Args:
+        path: The file; its folder is created if missing.
+        header: Names of the columns.
+        rows: The cells; those that begin like a formula get an apostrophe,
+            see :func:`mmtvr.sanitize.for_spreadsheet`.
+    """
+    with (
+        atomic_path(path) as partial,
+        partial.open(
+            'w', newline='', encoding='utf-8', errors='surrogateescape'
+        ) as file,
+    ):
+        writer = csv.writer(file)
+        writer.writerow(header)
+        for row in rows:
+            writer.writerow([for_spreadsheet(str(cell)) for cell in row])
+
+
+class FileStamp(NamedTuple):
+    """What shows that a file has changed, without reading it.
+
+    Attributes:
         size: In bytes.
+        mtime_ns: Last change of the content; programs can set it back.
+        ctime_ns: Last change of content or metadata; they cannot set it.
+        inode: Number of the file in its file system.
+    """
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> 'FileStamp':
+        """Take the stamp from what ``os.stat`` or ``os.fstat`` returns."""
+        return cls(
+            status.st_size,
+            status.st_mtime_ns,
+            status.st_ctime_ns,
+            status.st_ino,
+        )
+
+    @property
+    def times(self) -> tuple[int, int]:
+        """``mtime_ns`` and ``ctime_ns``."""
+        return self.mtime_ns, self.ctime_ns
+
+
+def hash_file(path: str | Path, size: int = 12) -> str:
+    """Hash the content of a file.
+
+    Indexes keep these values: they must not change.
+
+    Args:
+        path: The file.
+        size: Bytes of the hash.
 
     Returns:
-        With its unit, 10^6 bytes.
+        Hexadecimal BLAKE2b.
+
+    Raises:
+        OSError: The file cannot be read.
     """
-    return f'{size / 1e6:,.1f} MB'
+    digest = blake2b(digest_size=size)
+    with open(path, 'rb', buffering=0) as file:
+        while chunk := file.read(HASH_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def find_video_files(
+    folder: str | os.PathLike[str], unreadable: dict[str, str]
+) -> Iterator[str]:
+    """Find the video files of a folder and all folders in it.
+
+    Links are followed, each real folder is visited once. Files count by
+    their extension, see ``VIDEO_EXTENSIONS``; names that begin with a dot are
+    left out.
+
+    Args:
+        folder: Where to look.
+        unreadable: Receives the folders that cannot be read, and why.
+
+    Yields:
+        Paths that begin with ``folder``, sorted within each folder.
+    """
+    waiting, seen = [os.fspath(folder)], set()
+    while waiting:
+        current = waiting.pop()
+        try:
+            status = os.stat(current)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            entries = sorted(os.scandir(current), key=lambda e: e.name)
+        except OSError as error:
+            unreadable[current] = error.strerror or str(error)
+            continue
+        for entry in entries:
+            if entry.name.startswith('.'):
+                continue
+            extension = os.path.splitext(entry.name)[1].lower()
+            if _is(entry, os.DirEntry.is_dir):
+                waiting.append(entry.path)
+            elif extension in VIDEO_EXTENSIONS and _is(
+                entry, os.DirEntry.is_file
+            ):
+                yield entry.path
+
+
+def _is(entry: os.DirEntry, question: Callable[[Any], bool]) -> bool:
+    try:
+        return question(entry)
+    except OSError:
+        # A link that leads in a circle.
+        return False
 
 
 def load_arrays(
@@ -149,18 +284,17 @@ def load_arrays(
         ) from error
 
 
-def write_arrays(path: Path, content: Mapping[str, np.ndarray]) -> None:
-    """Write a .npz as a whole or not at all.
+def write_arrays(
+    path: str | Path, content: Mapping[str, np.ndarray], compress: bool = False
+) -> None:
+    """Write a .npz atomically.
 
     Args:
-        path: Where to; its folder is there.
+        path: The file; its folder is created if missing.
         content: The arrays by name.
+        compress: Take less space and more time.
     """
-    part = path.with_name(f'.{path.name}.part')
-    try:
-        with part.open('wb') as file:
-            np.savez(file, **content)
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    save = np.savez_compressed if compress else np.savez
+    # An open file: numpy would append .npz to the name.
+    with atomic_path(path) as partial, partial.open('wb') as file:
+        save(file, **content)

@@ -1,12 +1,22 @@
 import errno
 import os
 import subprocess
+import time
 
 import pytest
 
-from mmtvr import files as atomic_file
+from mmtvr import files
 from mmtvr.errors import SetupError
-from mmtvr.files import remove_partial_files, write_atomically
+from mmtvr.files import (
+    FileStamp,
+    atomic_path,
+    find_video_files,
+    hash_file,
+    remove_partial_files,
+    write_arrays,
+    write_atomically,
+    write_csv,
+)
 
 
 def test_a_file_is_written_into_a_new_folder(tmp_path):
@@ -47,7 +57,7 @@ def test_a_disk_that_gets_full_leaves_the_old_file(
         path.write_bytes(content[:3])
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(atomic_file, 'write_through', half)
+    monkeypatch.setattr(files, 'write_through', half)
     with pytest.raises(SetupError, match=r'disk is full: .*file\.pth needs'):
         write_atomically(path, b'new content')
     assert path.read_bytes() == b'old'
@@ -55,9 +65,9 @@ def test_a_disk_that_gets_full_leaves_the_old_file(
 
 
 def test_a_disk_without_room_is_not_filled_up(tmp_path, monkeypatch):
-    usage = atomic_file.shutil.disk_usage(tmp_path)._replace(free=999_999)
-    monkeypatch.setattr(atomic_file.shutil, 'disk_usage', lambda _: usage)
-    monkeypatch.delattr(atomic_file, 'write_through')
+    usage = files.shutil.disk_usage(tmp_path)._replace(free=999_999)
+    monkeypatch.setattr(files.shutil, 'disk_usage', lambda _: usage)
+    monkeypatch.delattr(files, 'write_through')
     message = r'needs 1\.5 MB, .* has 1\.0 MB free'
     with pytest.raises(SetupError, match=message):
         write_atomically(tmp_path / 'file', bytes(1_500_000))
@@ -68,23 +78,84 @@ def test_another_error_stays_itself_and_leaves_nothing(tmp_path, monkeypatch):
         path.write_bytes(content[:3])
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(atomic_file, 'write_through', interrupted)
+    monkeypatch.setattr(files, 'write_through', interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_atomically(tmp_path / 'file', b'content')
     assert not list(tmp_path.iterdir())
 
 
 def test_only_half_written_files_of_the_pattern_are_removed(tmp_path):
-    names = 'a.pth', 'a.pth.partial', 'b.pth.partial', 'c.txt.partial'
+    half = 'a.pth.partial', 'b.pth.9-1a.partial'
+    names = 'a.pth', 'c.txt.partial', *half
     for name in names:
         (tmp_path / name).touch()
     removed = remove_partial_files(tmp_path, '*.pth')
-    assert [path.name for path in removed] == [
-        'a.pth.partial',
-        'b.pth.partial',
-    ]
+    assert [path.name for path in removed] == [*half]
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == ['a.pth', 'c.txt.partial']
+
+
+def test_writers_of_one_file_do_not_meet(tmp_path):
+    path = tmp_path / 'new/file'
+    with atomic_path(path) as first, atomic_path(path) as second:
+        first.write_text('first')
+        second.write_text('second')
+        assert not path.exists()
+    # The inner block ends first.
+    assert path.read_text() == 'first'
+    with pytest.raises(RuntimeError), atomic_path(path) as third:  # noqa: PT012
+        third.write_text('half')
+        raise RuntimeError
+    assert path.read_text() == 'first'
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_files_may_be_read_by_others_as_usual(tmp_path):
+    (tmp_path / 'usual').touch()
+    write_atomically(tmp_path / 'text', 'a\n')
+    write_arrays(tmp_path / 'arrays.npz', {}, compress=True)
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
+def test_csv_cells_are_no_formulas(tmp_path):
+    path = tmp_path / 'list.csv'
+    write_csv(path, ['file', 'count'], [('=1+1', 2), ('-a.mp4', 3)])
+    text = path.read_text()
+    assert text.splitlines() == ['file,count', "'=1+1,2", '-a.mp4,3']
+
+
+def test_hashes_are_those_that_indexes_keep(tmp_path):
+    path = tmp_path / 'video.mp4'
+    path.write_bytes(b'content')
+    assert hash_file(path) == '21f057fe2397ac68d4eaacd7'
+    assert hash_file(path, 16) == 'c681ff421fbd7af6dc373a7ced20fbeb'
+
+
+def test_a_stamp_shows_a_change_that_size_and_mtime_hide(tmp_path):
+    path = tmp_path / 'file'
+    path.write_bytes(b'one')
+    before = FileStamp.of(os.stat(path))
+    time.sleep(0.05)
+    path.write_bytes(b'two')
+    os.utime(path, ns=(before.mtime_ns, before.mtime_ns))
+    after = FileStamp.of(os.stat(path))
+    assert after[:2] == before[:2]
+    assert after != before
+
+
+def test_videos_are_found_through_links_but_once(tmp_path):
+    (tmp_path / 'inner/.hidden').mkdir(parents=True)
+    for name in 'b.MP4', 'a.mkv', 'notes.txt', '.c.mp4', 'inner/d.avi':
+        (tmp_path / name).touch()
+    (tmp_path / 'inner/.hidden/e.mp4').touch()
+    (tmp_path / 'inner/circle').symlink_to(tmp_path)
+    unreadable = {}
+    found = [*find_video_files(tmp_path, unreadable)]
+    names = [os.path.relpath(path, tmp_path) for path in found]
+    assert names == ['a.mkv', 'b.MP4', 'inner/d.avi']
+    assert [*find_video_files(tmp_path / 'gone', unreadable)] == []
+    assert [*unreadable] == [str(tmp_path / 'gone')]
 
 
 @pytest.fixture
@@ -107,8 +178,8 @@ def test_a_really_full_disk_keeps_what_was_there(small_disk, monkeypatch):
     path = small_disk / 'file.pth'
     write_atomically(path, bytes(600_000))
     # As where a quota ends before the disk does.
-    usage = atomic_file.shutil.disk_usage(small_disk)._replace(free=10**9)
-    monkeypatch.setattr(atomic_file.shutil, 'disk_usage', lambda _: usage)
+    usage = files.shutil.disk_usage(small_disk)._replace(free=10**9)
+    monkeypatch.setattr(files.shutil, 'disk_usage', lambda _: usage)
     with pytest.raises(SetupError, match='disk is full'):
         write_atomically(path, bytes(700_000))
     assert path.stat().st_size == 600_000

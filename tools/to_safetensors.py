@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP, read_checkpoint
 from mmtvr.cli.command import run_command
 from mmtvr.errors import SetupError
+from mmtvr.files import atomic_path
 
 
 def main() -> None:
@@ -42,9 +43,8 @@ def main() -> None:
         name: tensor.clone().contiguous()
         for name, tensor in content['state_dict'].items()
     }
-    part = args.out.with_name(f'.{args.out.name}.part')
-    save_file(weights, part, {'format': 'pt'})
-    part.replace(args.out)
+    with atomic_path(args.out) as partial:
+        save_file(weights, partial, {'format': 'pt'})
     print(f'{args.out}: {len(weights)} tensors')
 
 

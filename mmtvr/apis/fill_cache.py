@@ -1,7 +1,6 @@
 """The command behind ``tools/data/cache.py``."""
 
 import argparse
-import csv
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from mmtvr.apis.cache_work import fill, is_cached, load_transform, measure
 from mmtvr.apis.crew import Crew
 from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
+from mmtvr.files import write_csv
 from mmtvr.video.cache.space import GIGABYTE, free_bytes
 
 SPLITS = ('train', 'val', 'test')
@@ -154,11 +154,7 @@ def write_problems(path: Path, problems: dict[str, str]) -> None:
         path: The CSV file.
         problems: File to problem.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file)
-        writer.writerow(['file', 'problem'])
-        writer.writerows(problems.items())
+    write_csv(path, ['file', 'problem'], problems.items())
 
 
 def _list_jobs(cfg: Config, splits: Sequence[str] | None) -> list[CacheJob]:

@@ -19,6 +19,7 @@ from torch import distributed as dist
 import mmtvr
 from mmtvr.config.check import walk
 from mmtvr.errors import SetupError
+from mmtvr.files import hash_file
 from mmtvr.pretrained import resolve_pretrained
 
 PACKAGES = (
@@ -43,7 +44,6 @@ WEIGHT_FILES = (
     'vocab.json',
 )
 SAMPLE_BYTES = 2**20
-BLOCK_BYTES = 2**22
 CONFIG_CHARACTERS = 60
 SHOWN = 8
 
@@ -183,11 +183,7 @@ def digest_file(path: Path) -> str:
     """
     if not path.is_file():
         return 'no file'
-    total = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(BLOCK_BYTES):
-            total.update(block)
-    return f'{path.stat().st_size:,} bytes {total.hexdigest()[:12]}'
+    return f'{path.stat().st_size:,} bytes {hash_file(path, 6)}'
 
 
 def sample_weights(name: str) -> str:

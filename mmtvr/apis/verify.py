@@ -1,7 +1,6 @@
 """The command behind every ``tools/data/<dataset>/verify.py``."""
 
 import argparse
-import csv
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +21,8 @@ from mmtvr.datasets.preparation.known_counts import (
 )
 from mmtvr.datasets.video_check import find_problems
 from mmtvr.errors import SetupError
-from mmtvr.sanitize import for_spreadsheet, for_terminal
+from mmtvr.files import write_csv
+from mmtvr.sanitize import for_terminal
 
 COLUMNS = (
     'split',
@@ -125,17 +125,15 @@ def write_problems(path: Path, problems: Problems, splits: Splits) -> None:
         problems: File name to problem.
         splits: What the annotation files name.
     """
-    with path.open('w', newline='', encoding='utf-8') as file:
-        writer = csv.writer(file)
-        writer.writerow(['file', 'splits', 'problem'])
-        for name, problem in problems.items():
-            where = [
-                split
-                for split, videos in splits.items()
-                if any(video.file == name for video in videos)
-            ]
-            row = [name, ' '.join(where), problem]
-            writer.writerow(map(for_spreadsheet, row))
+    rows = []
+    for name, problem in problems.items():
+        where = [
+            split
+            for split, videos in splits.items()
+            if any(video.file == name for video in videos)
+        ]
+        rows.append([name, ' '.join(where), problem])
+    write_csv(path, ['file', 'splits', 'problem'], rows)
 
 
 def print_table(dataset: str, splits: Splits, problems: Problems) -> bool:

@@ -138,7 +138,8 @@ def _describe(videos: ConfigVideos, path: str, with_digest: bool) -> str:
         for use in videos.files[path]
     )
     versions = f'{mmtvr.__version__} {decoder_versions()}'
-    return f'{versions} {with_digest} {" ".join(uses)}'
+    digest = 'blake2b' if with_digest else ''
+    return f'{versions} {digest} {" ".join(uses)}'
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:

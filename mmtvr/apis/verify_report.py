@@ -1,12 +1,12 @@
 """The report about the videos of a config, as text and as JSON."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmtvr.apis.config_videos import ConfigVideos
 from mmtvr.apis.video_findings import KINDS, Finding
+from mmtvr.files import write_atomically
 
 Findings = Mapping[str, Sequence[Finding]]
 
@@ -67,7 +67,7 @@ def write_json(path: Path, videos: ConfigVideos, findings: Findings) -> None:
         not_checked=sorted(videos.others),
         files=files,
     )
-    _write(path, json.dumps(content, indent=2) + '\n')
+    write_atomically(path, json.dumps(content, indent=2) + '\n')
 
 
 def write_text(path: Path, videos: ConfigVideos, findings: Findings) -> str:
@@ -106,11 +106,7 @@ def write_text(path: Path, videos: ConfigVideos, findings: Findings) -> str:
         for finding in found
         if finding.kind == kind
     ]
-    _write(path, '\n\n'.join([summary, '\n'.join(lines)]).rstrip() + '\n')
+    write_atomically(
+        path, '\n\n'.join([summary, '\n'.join(lines)]).rstrip() + '\n'
+    )
     return summary
-
-
-def _write(path: Path, content: str) -> None:
-    part = path.with_name(path.name + '.part')
-    part.write_text(content, encoding='utf-8', errors='surrogateescape')
-    os.replace(part, path)

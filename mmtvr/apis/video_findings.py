@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from mmtvr.apis.config_videos import VideoUse
+from mmtvr.files import hash_file
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.asking import call_in_helper
-from mmtvr.video.cache.content import content_digest
 from mmtvr.video.inspection import Inspection, inspect_video
 
 Kind = Literal['missing', 'unreadable', 'short', 'duplicate', 'suspicious']
@@ -60,7 +60,7 @@ def examine_file(
     if not os.path.getsize(path):
         return _result([Finding('unreadable', 'the file is empty')])
     try:
-        digest = content_digest(path).hex() if with_digest else None
+        digest = hash_file(path) if with_digest else None
         facts = call_in_helper(inspect_video, path, time_limit)
     except (OSError, UnreadableVideoError) as error:
         return _result([Finding('unreadable', _reason(path, error))])

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
@@ -19,6 +18,7 @@ from mmtvr.datasets.input_files import (
     to_seconds,
 )
 from mmtvr.errors import SetupError
+from mmtvr.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,8 @@ def write_annotation(
         if video.end is not None:
             row['end'] = video.end
         rows.append(row)
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        'w', dir=path.parent, delete=False, encoding='utf-8'
-    ) as file:
-        json.dump({**about, 'videos': rows}, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(file.name, 0o644)
-    os.replace(file.name, path)
+    content = json.dumps({**about, 'videos': rows}, ensure_ascii=False)
+    write_atomically(path, content.encode())
 
 
 HOW_TO_PREPARE = (

@@ -1,9 +1,7 @@
 """Taggers that find nouns, adjectives and verbs in a caption."""
 
 import hashlib
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib.metadata import version
@@ -13,6 +11,7 @@ from typing import Protocol
 import numpy as np
 
 from mmtvr.errors import SetupError
+from mmtvr.files import write_arrays
 
 Span = tuple[int, int]
 
@@ -102,16 +101,8 @@ class SpanTable:
         Args:
             path: An .npz file.
         """
-        handle, part = tempfile.mkstemp(dir=path.parent, suffix='.part')
-        try:
-            with os.fdopen(handle, 'wb') as file:
-                np.savez_compressed(
-                    file, keys=self.keys, bounds=self.bounds, spans=self.spans
-                )
-            os.replace(part, path)
-        except BaseException:
-            os.unlink(part)
-            raise
+        arrays = dict(keys=self.keys, bounds=self.bounds, spans=self.spans)
+        write_arrays(path, arrays, compress=True)
 
     @classmethod
     def load(cls, path: Path) -> 'SpanTable':

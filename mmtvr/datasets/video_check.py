@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 import mmtvr
 from mmtvr.datasets.readers import get_reader
+from mmtvr.files import FileStamp
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.cache import decoder_versions
 from mmtvr.video.helper_process import interrupt_helpers
@@ -221,10 +222,10 @@ class CheckedFiles:
 
 def _state(file: str) -> tuple[int, int] | None:
     try:
-        found = os.stat(file)
+        stamp = FileStamp.of(os.stat(file))
     except OSError:
         return None
-    return found.st_size, found.st_mtime_ns
+    return stamp.size, stamp.mtime_ns
 
 
 def _key(file: str) -> bytes:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from mmtvr.errors import SetupError
-from mmtvr.files import load_arrays
+from mmtvr.files import hash_file, load_arrays
 from mmtvr.sanitize import for_terminal
 from mmtvr.search.encoder import RetrievalEncoder
-from mmtvr.search.identity import FORMAT, hash_file
+from mmtvr.search.identity import FORMAT
 from mmtvr.search.stores.base import (
     FileEntry,
     StoredVideos,

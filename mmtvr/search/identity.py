@@ -8,30 +8,13 @@ from typing import Any
 from mmengine.config import Config
 
 from mmtvr.errors import SetupError
+from mmtvr.files import hash_file
 
 FORMAT = 1
 DIGEST_BYTES = 12
-BLOCK = 2**20
 # What training needs and an encoded video does not depend on.
 NOT_ENCODING = ('contrastive_loss', 'partial_loss', 'cached_contrastive')
 HASHED = ('model', 'pipeline', 'checkpoint')
-
-
-def hash_file(path: str | Path, size: int = DIGEST_BYTES) -> str:
-    """Hash the content of a file.
-
-    Args:
-        path: The file.
-        size: Bytes of the hash.
-
-    Returns:
-        Hexadecimal BLAKE2b.
-    """
-    digest = blake2b(digest_size=size)
-    with Path(path).open('rb') as file:
-        while block := file.read(BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def describe_model(

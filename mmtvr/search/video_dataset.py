@@ -11,7 +11,7 @@ from mmcv.transforms import Compose
 from torch.utils.data import Dataset
 
 from mmtvr.errors import SetupError
-from mmtvr.search.identity import hash_file
+from mmtvr.files import hash_file
 from mmtvr.search.stores.base import KEY_BYTES
 from mmtvr.search.video_files import FoundVideo
 from mmtvr.video import AutoReader, UnreadableVideoError

@@ -1,21 +1,15 @@
 """Video files to index: which there are, and what changed."""
 
 import os
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mmtvr.datasets.annotations import read_annotations
 from mmtvr.errors import SetupError
+from mmtvr.files import FileStamp, find_video_files
 from mmtvr.search.stores.base import FileEntry
 
-# fmt: off
-EXTENSIONS = frozenset((
-    '.3g2', '.3gp', '.asf', '.avi', '.divx', '.f4v', '.flv', '.m2ts', '.m2v',
-    '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.mxf', '.ogm',
-    '.ogv', '.qt', '.rm', '.rmvb', '.ts', '.vob', '.webm', '.wmv',
-))
-# fmt: on
 ANNOTATION = '.json'
 VIDEOS_FOLDER = 'videos'
 
@@ -71,10 +65,8 @@ def find_videos(
 ) -> Sources:
     """Find the videos that folders, annotation files and paths name.
 
-    A folder is looked through with all folders in it, those behind links
-    included, each real folder once. What has one of ``EXTENSIONS`` counts as
-    a video; names that begin with a dot do not. A file that is given by
-    itself is taken whatever its name.
+    Folders are searched as :func:`mmtvr.files.find_video_files` does. A file
+    that is given by itself is taken whatever its name.
 
     Args:
         sources: Folders, video files, and annotation files (``.json``, see
@@ -96,7 +88,10 @@ def find_videos(
         path = os.path.abspath(os.fspath(source))
         if os.path.isdir(path):
             folders.append(path)
-            found: Iterable[FoundVideo] = _walk(path, closed)
+            found: Iterable[FoundVideo] = [
+                FoundVideo(file, path)
+                for file in find_video_files(path, closed)
+            ]
         elif not os.path.exists(path):
             raise SetupError(
                 f'there is no folder or file {os.fspath(source)!r} '
@@ -152,43 +147,6 @@ def _order(video: FoundVideo) -> tuple:
     return os.fsencode(video.path), video.start or 0.0, video.end or 0.0
 
 
-def _walk(top: str, closed: dict[str, str]) -> Iterator[FoundVideo]:
-    """Look through a folder without recursion, which deep trees break."""
-    waiting, seen = [top], set()
-    while waiting:
-        folder = waiting.pop()
-        try:
-            about = os.stat(folder)
-            if (about.st_dev, about.st_ino) in seen:
-                continue
-            seen.add((about.st_dev, about.st_ino))
-            entries = sorted(os.scandir(folder), key=lambda e: e.name)
-        except OSError as error:
-            closed[folder] = error.strerror or str(error)
-            continue
-        for entry in entries:
-            if entry.name.startswith('.'):
-                continue
-            if _is(entry, os.DirEntry.is_dir):
-                waiting.append(entry.path)
-            elif _has_extension(entry.name) and _is(
-                entry, os.DirEntry.is_file
-            ):
-                yield FoundVideo(entry.path, top)
-
-
-def _has_extension(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in EXTENSIONS
-
-
-def _is(entry: os.DirEntry, question: Callable[[Any], bool]) -> bool:
-    try:
-        return question(entry)
-    except OSError:
-        # A link that leads in a circle.
-        return False
-
-
 def describe_file(video: FoundVideo) -> FileEntry:
     """Say what the file system tells of a file without reading it.
 
@@ -202,12 +160,11 @@ def describe_file(video: FoundVideo) -> FileEntry:
         video.path, '', source=video.source, start=video.start, end=video.end
     )
     try:
-        about = os.stat(video.path)
+        stamp = FileStamp.of(os.stat(video.path))
     except OSError:
         return entry
-    changed = (about.st_mtime_ns, about.st_ctime_ns)
     return FileEntry(
-        **{**vars(entry), 'size': about.st_size, 'changed': changed}
+        **{**vars(entry), 'size': stamp.size, 'changed': stamp.times}
     )
 
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from mmtvr.files import FileStamp
 from mmtvr.search.stores.base import FileEntry, StoredVideos, VideoStore
 from mmtvr.serve.requests import ChangedFileError, NotIndexedError
 
@@ -72,9 +73,12 @@ class Library:
                 f'{name} cannot be opened any more {FRESH}.'
             ) from error
         about = os.fstat(file.fileno())
-        times = (about.st_mtime_ns, about.st_ctime_ns)
+        stamp = FileStamp.of(about)
         known = (entry.size, tuple(entry.changed))
-        if not stat.S_ISREG(about.st_mode) or (about.st_size, times) != known:
+        if (
+            not stat.S_ISREG(about.st_mode)
+            or (stamp.size, stamp.times) != known
+        ):
             file.close()
             raise ChangedFileError(
                 f'{name} has changed since it was indexed {FRESH}.'

@@ -1,17 +1,16 @@
 """Posters, strips of frames and previews, made once and kept on disk."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from mmtvr.files import atomic_path
 from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.library import Library
 from mmtvr.video import VideoReader
@@ -124,16 +123,8 @@ class DiskCache:
         if path.is_file():
             path.touch()
             return path
-        with NamedTemporaryFile(
-            dir=self.folder, suffix=suffix, delete=False
-        ) as file:
-            fresh = Path(file.name)
-        try:
-            make(fresh)
-            os.replace(fresh, path)
-        except BaseException:
-            fresh.unlink(missing_ok=True)
-            raise
+        with atomic_path(path) as partial:
+            make(partial)
         self.bytes += path.stat().st_size
         if self.bytes > self.most_bytes:
             self._prune(keep=path)

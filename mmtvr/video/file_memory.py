@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from mmtvr.files import FileStamp
+
 CAPACITY = 4096
 
 
@@ -54,10 +56,10 @@ class FileMemory:
             nothing that is kept for one that cannot be found.
         """
         try:
-            status = os.stat(path)
+            stamp = FileStamp.of(os.stat(path))
         except OSError:
             return Findings()
-        key = os.path.abspath(path), status.st_size, status.st_mtime_ns
+        key = os.path.abspath(path), stamp
         findings = self._findings.setdefault(key, Findings())
         self._findings.move_to_end(key)
         if len(self._findings) > self.capacity:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
@@ -26,6 +25,7 @@ from torch.nn.utils import get_total_norm
 
 from mmtvr.engine.loops import bare_model
 from mmtvr.errors import NonFiniteError, SetupError
+from mmtvr.files import write_atomically
 from mmtvr.registry import HOOKS
 
 NAMES_SHOWN = 50
@@ -128,13 +128,9 @@ def write_record(path: Path, record: Mapping[str, Any]) -> None:
         path: The file.
         record: Numbers, strings, lists and dicts.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f'.{path.name}.part')
-    part.write_text(
-        json.dumps(_plain(record), indent=1, ensure_ascii=False),
-        encoding='utf-8',
+    write_atomically(
+        path, json.dumps(_plain(record), indent=1, ensure_ascii=False)
     )
-    os.replace(part, path)
 
 
 def _shorten(names: list[str]) -> list[str]:

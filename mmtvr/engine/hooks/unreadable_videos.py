@@ -1,7 +1,5 @@
 """Count and list the videos that training could not read; stop at too many."""
 
-import csv
-import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,6 +12,7 @@ from mmengine.runner import Runner
 
 from mmtvr.engine.hooks.training_stats import count_samples
 from mmtvr.errors import SetupError
+from mmtvr.files import write_csv
 from mmtvr.registry import HOOKS
 
 FOUND = 'mmtvr_unreadable_videos'
@@ -99,7 +98,7 @@ class UnreadableVideosHook(Hook):
         path = self._path(runner)
         if not self.found and path.exists() and is_main_process():
             earlier = path.with_suffix('.earlier' + path.suffix)
-            os.replace(path, earlier)
+            path.replace(earlier)
             runner.logger.info(f'{path} of an earlier run is now {earlier}')
 
     def before_train_epoch(self, runner: Runner) -> None:
@@ -215,13 +214,5 @@ def write_list(path: Path, found: dict[str, tuple[str, int]]) -> None:
         path: The CSV file.
         found: File to reason and number of times.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix('.part')
-    with part.open(
-        'w', newline='', encoding='utf-8', errors='surrogateescape'
-    ) as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for name, (reason, times) in sorted(found.items()):
-            writer.writerow([name, reason, times])
-    os.replace(part, path)
+    rows = [(name, *facts) for name, facts in sorted(found.items())]
+    write_csv(path, COLUMNS, rows)
