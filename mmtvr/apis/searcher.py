@@ -23,13 +23,13 @@ from mmtvr.search.query import (
     to_features,
     without,
 )
-from mmtvr.search.stores import open_store, require_index
+from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import (
-    DEFAULT_PRECISION,
+    PRECISIONS,
     StoredVideos,
     VideoStore,
+    hide_secrets,
     require_at_least,
-    without_secrets,
 )
 from mmtvr.search.video_files import FoundVideo, describe_file, find_videos
 
@@ -166,7 +166,7 @@ class TextVideoSearcher:
         store = open_store(into)
         facts = dict(
             width=self.encoder.width,
-            precision=precision or DEFAULT_PRECISION,
+            precision=precision or PRECISIONS[0],
             parts=self.encoder.default_parts if parts is None else parts,
         )
         indexer = Indexer(store, self.encoder, workers, progress, retry)
@@ -191,7 +191,7 @@ class TextVideoSearcher:
             SetupError: There is no index, or another model filled it.
         """
         store = open_store(index)
-        check_model(require_index(store), self.encoder.about, store.url)
+        check_model(store.require_info(), self.encoder.about, store.url)
         self._store = store
         return self
 
@@ -313,8 +313,8 @@ def open_searcher(
         >>> open_searcher(where).search('a blue star', top_k=1)[0].rank
         1
     """
-    about = require_index(open_store(index))
-    shown = without_secrets(os.fspath(index))
+    about = open_store(index).require_info()
+    shown = hide_secrets(os.fspath(index))
     if about.get('imported'):
         raise SetupError(
             f'{shown} holds imported features ({about["name"]}), '

@@ -26,11 +26,11 @@ from mmtvr.search.features import (
 )
 from mmtvr.search.indexing import remove_files
 from mmtvr.search.query import IndexReport
-from mmtvr.search.stores import open_store, require_index
+from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import (
-    DEFAULT_PRECISION,
+    PRECISIONS,
     VideoStore,
-    without_secrets,
+    hide_secrets,
 )
 from mmtvr.search.video_files import find_named, read_captioned
 
@@ -73,7 +73,7 @@ def export_index(
             changes while it is read, or its model is not to be found.
     """
     path, store = Path(path), open_store(index)
-    about = require_index(store)
+    about = store.require_info()
     check_export_path(path)
     entries = list_readable(store)
     if captions is None:
@@ -127,7 +127,7 @@ def run_task(args: argparse.Namespace) -> None:
     elif args.import_:
         source, store = Path(args.import_), open_store(args.into)
         parts = 1 if args.parts is None else args.parts
-        precision = args.precision or DEFAULT_PRECISION
+        precision = args.precision or PRECISIONS[0]
         count = import_features(store, source, precision, parts)
         report = dict(imported=count)
     else:
@@ -156,7 +156,7 @@ def remove(store: VideoStore, paths: Sequence[str]) -> int:
     Raises:
         SetupError: There is no index, or nothing of that name in it.
     """
-    require_index(store)
+    store.require_info()
     with store.lock():
         entries = list(store.list_files())
         named = find_named(entries, paths)
@@ -165,7 +165,7 @@ def remove(store: VideoStore, paths: Sequence[str]) -> int:
                 f'none of {", ".join(map(repr, paths))} is in {store.url}'
             )
         remove_files(store, named)
-        store.tidy()
+        store.compact()
     return len(named)
 
 
@@ -198,7 +198,7 @@ def index(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(report.to_dict()))
     else:
-        print(describe(report, without_secrets(args.into)))
+        print(describe(report, hide_secrets(args.into)))
 
 
 def choose_checkpoint(config: str, given: str | None) -> str | None:

@@ -76,7 +76,7 @@ def serve(args: argparse.Namespace) -> None:
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]
     from mmtvr.apis.searcher import TextVideoSearcher, open_searcher
-    from mmtvr.search.stores.base import without_secrets
+    from mmtvr.search.stores.base import hide_secrets
     from mmtvr.serve.app import create_app
 
     if args.config:
@@ -84,7 +84,7 @@ def serve(args: argparse.Namespace) -> None:
         searcher.open(args.index)
     else:
         searcher = open_searcher(args.index, args.checkpoint, args.device)
-    index = without_secrets(args.index)
+    index = hide_secrets(args.index)
     app = create_app(
         searcher,
         title=index,

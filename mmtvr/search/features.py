@@ -169,14 +169,14 @@ def import_features(
     about = _describe(content, path, precision, parts)
     # Before anything is written, so that what fails here leaves no index.
     batches = list(_batches(content, path.name))
-    before = store.read_about()
+    before = store.read_info()
     if before not in (None, about):
         raise SetupError(
             f'there is another index in {store.url} already: import into a '
             'new one'
         )
     if before is None:
-        store.write_about(about)
+        store.create(about)
     with store.lock():
         _fill(store, batches)
     return len(content['videos'])
@@ -208,7 +208,7 @@ def _fill(store: VideoStore, batches: Sequence[Batch]) -> None:
         if new:
             store.add_videos(videos.select(new))
         store.put_files(entries)
-    store.tidy()
+    store.compact()
 
 
 def _batches(content: dict[str, np.ndarray], source: str) -> Iterator[Batch]:

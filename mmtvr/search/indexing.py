@@ -123,10 +123,10 @@ def prepare_index(
             video is to have no part.
     """
     require_at_least(1, parts=about['parts'])
-    if get_rank() == 0 and store.read_about() is None:
-        store.write_about(about)
+    if get_rank() == 0 and store.read_info() is None:
+        store.create(about)
     barrier()
-    there = store.read_about()
+    there = store.read_info()
     check_model(there, about, store.url)
     for name, value in (asked or {}).items():
         if value is not None and value != there[name]:
@@ -201,7 +201,7 @@ class Indexer:
             if get_rank() == 0:
                 self.store.refresh()
                 remove_files(self.store, gone)
-                self.store.tidy()
+                self.store.compact()
             barrier()
         self.store.refresh()
         files = list(self.store.list_files())

@@ -309,7 +309,7 @@ def search_similar(
         The results, the best first, by the cosine of pooled vectors.
     """
     parts = part_vectors(
-        video.pooled[0], video.tokens[0], store.read_about()['parts']
+        video.pooled[0], video.tokens[0], store.read_info()['parts']
     )
     contents = {
         content: None

@@ -8,7 +8,7 @@ import numpy as np
 from mmtvr.errors import SetupError
 from mmtvr.files import load_arrays
 from mmtvr.search.query import SearchResult, search_similar, without
-from mmtvr.search.stores import open_store, require_index
+from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import FileEntry, StoredVideos, require_at_least
 
 PathLike = str | os.PathLike[str]
@@ -27,7 +27,7 @@ def is_imported(index: PathLike) -> bool:
     Returns:
         Whether they were imported.
     """
-    return bool(require_index(open_store(index)).get('imported'))
+    return bool(open_store(index).require_info().get('imported'))
 
 
 def read_queries(path: PathLike) -> tuple[np.ndarray, list[str]]:
@@ -87,7 +87,7 @@ def search_by_vectors(
     """
     require_at_least(1, top_k=top_k, candidates=candidates)
     store = open_store(index)
-    width = require_index(store)['width']
+    width = store.require_info()['width']
     lengths = _lengths(vectors, width)
     unit = vectors.astype(np.float32) / lengths[:, None]
     nothing = np.zeros((0, width), np.float32)
@@ -122,7 +122,7 @@ def search_by_name(
     """
     require_at_least(1, top_k=top_k, candidates=candidates)
     store = open_store(index)
-    require_index(store)
+    store.require_info()
     entry = store.find_entry(FileEntry(name, '').key)
     if entry is None:
         spans = sum(each.path == name for each in store.list_files())

@@ -63,7 +63,7 @@ def test_reports_and_results_are_json_also_in_8_bits(
         assert status == 0
         assert (report['videos'], report['encoded']) == (VIDEOS, VIDEOS)
         assert report['unreadable'] == {}
-        assert open_store(into).read_about()['precision'] == precision
+        assert open_store(into).read_info()['precision'] == precision
         status, (answer,) = command('search', into, 'a red circle rising')
         assert status == 0
         assert answer['query'] == 'a red circle rising'

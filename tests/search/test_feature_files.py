@@ -192,7 +192,7 @@ def test_a_faulty_file_is_refused_with_what_is_wrong(change, match, tmp_path):
     store = open_store(tmp_path / 'index')
     with pytest.raises(SetupError, match=re.escape(match)):
         import_features(store, tmp_path / 'bad.npz', 'float16', 1)
-    assert store.read_about() is None
+    assert store.read_info() is None
 
 
 def test_parts_below_one_are_refused_before_an_index_is_made(tmp_path):
@@ -200,7 +200,7 @@ def test_parts_below_one_are_refused_before_an_index_is_made(tmp_path):
     store = open_store(tmp_path / 'index')
     with pytest.raises(SetupError, match='at least 1, got -3'):
         import_features(store, tmp_path / 'good.npz', 'float16', -3)
-    assert store.read_about() is None
+    assert store.read_info() is None
 
 
 @pytest.mark.parametrize('shape', [(), (3,)])

@@ -50,7 +50,7 @@ def fill(store: LanceStore, made: MadeUpVideos) -> float:
     Returns:
         Seconds of indexing.
     """
-    store.write_about(dict(width=WIDTH, precision='int8', parts=PARTS))
+    store.create(dict(width=WIDTH, precision='int8', parts=PARTS))
     for first in range(0, made.count, BATCH):
         parts = made.make(first, min(BATCH, made.count - first))
         contents = [f'{first + row:032x}' for row in range(len(parts))]
@@ -58,7 +58,7 @@ def fill(store: LanceStore, made: MadeUpVideos) -> float:
         pooled = unit(parts.mean(axis=1))
         store.add_videos(StoredVideos(contents, pooled, list(parts), times))
     start = time.perf_counter()
-    store.tidy()
+    store.compact()
     return time.perf_counter() - start
 
 

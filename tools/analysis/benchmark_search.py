@@ -44,7 +44,7 @@ def fill(store: LanceStore, videos: int, precision: str) -> dict[str, float]:
         Seconds of writing and of the rest.
     """
     parts = SCENES
-    store.write_about(dict(width=WIDTH, precision=precision, parts=parts))
+    store.create(dict(width=WIDTH, precision=precision, parts=parts))
     writing = 0.0
     for first in tqdm(range(0, videos, BATCH), f'{videos} videos'):
         batch = make_videos(first, min(BATCH, videos - first))
@@ -57,7 +57,7 @@ def fill(store: LanceStore, videos: int, precision: str) -> dict[str, float]:
         store.put_files(entries)
         writing += time.perf_counter() - start
     start = time.perf_counter()
-    store.tidy()
+    store.compact()
     return dict(write=writing, tidy=time.perf_counter() - start)
 
 

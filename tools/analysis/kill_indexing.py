@@ -131,7 +131,7 @@ def read_while_written(into: Path) -> int:
         How many videos it holds.
     """
     store = open_store(into)
-    if store.read_about() is None:
+    if store.read_info() is None:
         return 0
     files = [each for each in store.list_files() if each.error is None]
     known = store.list_contents()
