@@ -1,33 +1,26 @@
 """Encoders, temporal modules, heads and the retriever that joins them."""
 
-from mmtvr.models.encoders import (
-    BackboneFrameEncoder,
-    CLIPFrameEncoder,
-    CLIPTextEncoder,
-)
-from mmtvr.models.heads import (
-    CosineHead,
-    DMAEHead,
-    TokenWiseHead,
-    XCLIPHead,
-    XPoolHead,
-)
-from mmtvr.models.partial_order import TPMCLLoss
-from mmtvr.models.preprocessor import TextVideoPreprocessor
-from mmtvr.models.retriever import TextVideoRetriever
-from mmtvr.models.temporal import FrameTransformer
+from mmtvr.lazy import export_lazily
 
-__all__ = [
-    'BackboneFrameEncoder',
-    'CLIPFrameEncoder',
-    'CLIPTextEncoder',
-    'CosineHead',
-    'DMAEHead',
-    'FrameTransformer',
-    'TPMCLLoss',
-    'TextVideoPreprocessor',
-    'TextVideoRetriever',
-    'TokenWiseHead',
-    'XCLIPHead',
-    'XPoolHead',
-]
+# A query needs neither the losses of a training nor all encoders.
+__getattr__, __dir__, __all__ = export_lazily(
+    __name__,
+    {
+        'encoders': [
+            'BackboneFrameEncoder',
+            'CLIPFrameEncoder',
+            'CLIPTextEncoder',
+        ],
+        'heads': [
+            'CosineHead',
+            'DMAEHead',
+            'TokenWiseHead',
+            'XCLIPHead',
+            'XPoolHead',
+        ],
+        'partial_order': ['TPMCLLoss'],
+        'preprocessor': ['TextVideoPreprocessor'],
+        'retriever': ['TextVideoRetriever'],
+        'temporal': ['FrameTransformer'],
+    },
+)
