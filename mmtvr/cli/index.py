@@ -186,7 +186,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _index(args: argparse.Namespace) -> None:
     """Index videos, as one process or one of several."""
-    checkpoint = _choose_checkpoint(args.config, args.checkpoint)
+    checkpoint = choose_checkpoint(args.config, args.checkpoint)
     from mmtvr.apis import TextVideoSearcher
     from mmtvr.search.stores import hide_secrets
 
@@ -219,7 +219,7 @@ def _index(args: argparse.Namespace) -> None:
         print(describe(report, hide_secrets(args.into)))
 
 
-def _choose_checkpoint(config: str, given: str | None) -> str | None:
+def choose_checkpoint(config: str, given: str | None) -> str | None:
     """A checkpoint or a work folder; None for pretrained encoders."""
     from mmtvr.errors import SetupError
 

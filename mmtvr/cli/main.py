@@ -113,6 +113,6 @@ def _run(argv: Sequence[str] | None) -> int:
         return 2
     status = import_module(COMMANDS[name][0]).main(rest)
     if status == STOPPED and argv is None:
-        # What PyTorch does at the end would be told of a second Ctrl-C.
+        # A second Ctrl-C would interrupt what PyTorch does at the end.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     return status

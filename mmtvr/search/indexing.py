@@ -215,7 +215,7 @@ class Indexer:
         videos: Sequence[FoundVideo],
         broken: Mapping[str, str],
     ) -> tuple[list[tuple[FoundVideo, FileEntry]], list[FileEntry]]:
-        """Split the share of this process into what is new and as before."""
+        """The share of this process: what is new, and what is as before."""
         pending, as_before = [], []
         for video in videos:
             entry = describe_file(video)
@@ -257,7 +257,7 @@ class Indexer:
 
 
 def _count(batch: PendingBatch, as_before: Sequence[FileEntry]) -> list[int]:
-    """What all processes encoded, reused, left unchanged, and skipped."""
+    """What all processes encoded, reused, left unchanged and skipped."""
     skipped = sum(entry.error is not None for entry in as_before)
     unchanged = len(as_before) - skipped
     skipped += batch.skipped

@@ -49,7 +49,7 @@ FRESH = 'private, no-cache'
 
 
 class SafeHeaders:
-    """Add the headers that keep a page from loading or being loaded abroad.
+    """Add headers that keep pages from loading or being framed by others.
 
     Args:
         app: What answers.
@@ -132,18 +132,14 @@ HEADINGS = {
 def create_app(
     searcher: Any, title: str, cache: Path, hosts: Iterable[str] = ()
 ) -> ASGIApp:
-    """Make the application.
+    """Make the ASGI application.
 
     Args:
-        searcher: A :class:`mmtvr.apis.searcher.TextVideoSearcher` with an
-            open index.
+        searcher: A :class:`mmtvr.apis.TextVideoSearcher` with an open index.
         title: What is served, for people.
-        cache: Folder of posters and previews.
+        cache: Folder of thumbnails and previews.
         hosts: Host names under which it may be asked for, beside
             ``localhost`` and addresses in figures.
-
-    Returns:
-        An ASGI application.
     """
     # Now, not at the first request that needs what encodes videos.
     _ = searcher.encoder.model

@@ -29,8 +29,8 @@ class FileEntry:
         content: Hash of its bytes, and its span; names its features.
             Empty where the file could not be read.
         size: Bytes.
-        changed: Modification and status change times in nanoseconds, which
-            tell without reading it that a file is as it was.
+        changed: Modification and status change times in nanoseconds: a file
+            with the same ones, and the same size, is as it was.
         source: What it was indexed as a part of: a folder, an annotation.
         start: First second of the span; None from the beginning.
         end: Last second of the span; None to the end.

@@ -432,7 +432,7 @@ def _add_vector_index(table: Any, rows: int) -> None:
     names = [i.name for i in table.list_indices() if i.columns == ['vector']]
     names.sort(key=_lists_in_name)
     if not names or lists > GROWTH * _lists_in_name(names[-1]):
-        # The number of its lists is in the name: LanceDB does not tell it.
+        # The number of its lists is in the name: LanceDB does not say.
         names.append(f'vector_{lists}')
         settings = vector_index(rows)
         table.create_index('vector', config=settings, name=names[-1])
