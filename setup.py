@@ -32,6 +32,8 @@ INSTALL_REQUIRES = [
     'matplotlib',
     # Locks that a fork does not share.
     'filelock>=4.1',
+    # Packages whose names are imported when they are first used.
+    'lazy-loader>=0.5',
     'packaging',
     'platformdirs',
     'psutil',

@@ -106,7 +106,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 def fill(store: LanceStore, made: SyntheticVideos) -> float:
     """Write all videos and index them."""
-    store.write_about(dict(width=WIDTH, precision='int8', parts=PARTS))
+    store.create(dict(width=WIDTH, precision='int8', parts=PARTS))
     for first in range(0, made.count, BATCH):
         parts = made.make(first, min(BATCH, made.count - first))
         contents = [f'{first + row:032x}' for row in range(len(parts))]

@@ -80,7 +80,7 @@ def make_queries(count: int, videos: int) -> TokenFeatures:
 def fill(store: LanceStore, videos: int, precision: str) -> dict[str, float]:
     """Write videos and make searching fast."""
     parts = SCENES
-    store.write_about(dict(width=WIDTH, precision=precision, parts=parts))
+    store.create(dict(width=WIDTH, precision=precision, parts=parts))
     writing = 0.0
     for first in tqdm(range(0, videos, BATCH), f'{videos} videos'):
         batch = make_videos(first, min(BATCH, videos - first))
@@ -93,7 +93,7 @@ def fill(store: LanceStore, videos: int, precision: str) -> dict[str, float]:
         store.put_files(entries)
         writing += time.perf_counter() - start
     start = time.perf_counter()
-    store.tidy()
+    store.compact()
     return dict(write=writing, tidy=time.perf_counter() - start)
 
 

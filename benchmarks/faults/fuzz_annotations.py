@@ -29,7 +29,7 @@ from mmtvr.errors import SetupError
 WATCHED = (
     *('mmtvr.datasets.input_files', 'mmtvr.datasets.annotations'),
     'mmtvr.datasets.preparation',
-    *('mmtvr.apis.evaluate', 'json', 'csv'),
+    *('mmtvr.apis.evaluation', 'json', 'csv'),
 )
 FRAGMENTS = (
     *(b'\x00', b'\n', b'\r', b'"', b'""', b'\\', b',', b'\t', b'\x1b[2J'),

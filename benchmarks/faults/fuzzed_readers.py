@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmtvr.apis.evaluate import load_bank, load_table, read_match
+from mmtvr.apis.evaluation import load_bank, load_table, read_match
 from mmtvr.datasets.annotations import VideoCaptions, read_annotations
 from mmtvr.datasets.input_files import find_name_fault
 from mmtvr.datasets.preparation import (

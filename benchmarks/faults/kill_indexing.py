@@ -173,7 +173,7 @@ def look(into: Path) -> dict[str, Any]:
 def read_while_written(into: Path) -> int:
     """Check what a reader may rely on at any moment."""
     store = open_store(into)
-    if store.read_about() is None:
+    if store.read_info() is None:
         return 0
     files = [each for each in store.list_files() if each.error is None]
     known = store.list_contents()

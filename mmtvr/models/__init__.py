@@ -1,18 +1,26 @@
 """Encoders, temporal modules, heads and the retriever that joins them."""
 
-from mmtvr.models import encoders, heads
-from mmtvr.models.encoders import *  # noqa: F403
-from mmtvr.models.heads import *  # noqa: F403
-from mmtvr.models.partial_order import TPMCLLoss
-from mmtvr.models.preprocessor import TextVideoPreprocessor
-from mmtvr.models.retriever import TextVideoRetriever
-from mmtvr.models.temporal import FrameTransformer
+import lazy_loader
 
-__all__ = [
-    *encoders.__all__,
-    *heads.__all__,
-    'FrameTransformer',
-    'TPMCLLoss',
-    'TextVideoPreprocessor',
-    'TextVideoRetriever',
-]
+# A query needs neither the losses of a training nor all encoders.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        'encoders': [
+            'BackboneFrameEncoder',
+            'CLIPFrameEncoder',
+            'CLIPTextEncoder',
+        ],
+        'heads': [
+            'CosineHead',
+            'DMAEHead',
+            'TokenWiseHead',
+            'XCLIPHead',
+            'XPoolHead',
+        ],
+        'partial_order': ['TPMCLLoss'],
+        'preprocessor': ['TextVideoPreprocessor'],
+        'retriever': ['TextVideoRetriever'],
+        'temporal': ['FrameTransformer'],
+    },
+)

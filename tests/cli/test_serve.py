@@ -35,6 +35,10 @@ def served(monkeypatch, tmp_path):
         'open_searcher',
         lambda *arguments: SimpleNamespace(store=store, asked=arguments),
     )
+    monkeypatch.setattr(
+        'mmtvr.search.stores.open_store',
+        lambda index: SimpleNamespace(require_info=dict),
+    )
     monkeypatch.setattr('mmtvr.serve.app.create_app', create_app)
     monkeypatch.setattr('uvicorn.Server', Server)
 
@@ -102,10 +106,15 @@ def test_an_index_that_is_not_there_is_told(capsys, tmp_path):
     assert 'there is no index' in capsys.readouterr().err
 
 
-def test_a_missing_package_is_named(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, 'uvicorn', None)
+@pytest.mark.parametrize('package', ['jinja2', 'starlette', 'uvicorn'])
+def test_a_missing_package_is_named_with_its_extra(
+    package, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, package, None)
     assert main(['serve', 'shapes']) == 1
-    assert 'pip install starlette uvicorn' in capsys.readouterr().err
+    assert capsys.readouterr().err == (
+        f"error: {package} is not installed: pip install 'mmtvr[serve]'\n"
+    )
 
 
 def test_ctrl_c_ends_it_without_a_traceback(served, monkeypatch):

@@ -11,14 +11,14 @@ from mmtvr.search.stores.lance import LanceStore
 def test_entries_are_found_by_key_through_an_index(tmp_path, monkeypatch):
     monkeypatch.setattr(lance_indices, 'ROWS_FOR_KEYS', 10)
     store = LanceStore(str(tmp_path / 'index'))
-    store.write_about(dict(width=4, precision='float16', parts=1))
+    store.create(dict(width=4, precision='float16', parts=1))
     files = [FileEntry(f'/v/{i}.mp4', f'{i:02x}') for i in range(12)]
     store.put_files(files[:9])
-    store.tidy()
+    store.compact()
     table = store._table('files')
     assert not table.list_indices()
     store.put_files(files[9:11])
-    store.tidy()
+    store.compact()
     assert {i.columns[0] for i in table.list_indices()} == {'key', 'content'}
     # Also what came and went after the index was made.
     store.put_files(files[11:])
@@ -43,8 +43,8 @@ def fill(tmp_path, monkeypatch):
     numbers = count()
 
     def run(videos, width):
-        if store.read_about() is None:
-            store.write_about(dict(width=width, precision='int8', parts=1))
+        if store.read_info() is None:
+            store.create(dict(width=width, precision='int8', parts=1))
         pooled = np.random.default_rng(videos).standard_normal((videos, width))
         pooled /= np.linalg.norm(pooled, axis=1, keepdims=True)
         pooled = pooled.astype(np.float32)
@@ -52,7 +52,7 @@ def fill(tmp_path, monkeypatch):
         none = [np.zeros((0, width), np.float32)] * videos
         times = [np.zeros(0, np.float32)] * videos
         store.add_videos(StoredVideos(contents, pooled, none, times))
-        store.tidy()
+        store.compact()
         assert store.nearest(pooled[7], 1)[0][1] == pytest.approx(1, abs=1e-2)
         return [index.name for index in store._table('videos').list_indices()]
 

@@ -1,7 +1,7 @@
 """Evaluate scores or embeddings that any system made."""
 
-import argparse
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,9 @@ from torch.nn.functional import normalize
 
 from mmtvr.errors import SetupError
 from mmtvr.evaluation.metrics import write_report
-from mmtvr.evaluation.protocols import PROTOCOLS, describe_protocol
-from mmtvr.evaluation.ranking import TIE_POLICIES
-from mmtvr.evaluation.report import Table, build_report, to_text
+from mmtvr.evaluation.protocols import describe_protocol
+from mmtvr.evaluation.ranking import TiePolicy
+from mmtvr.evaluation.report import Report, Table, build_report
 from mmtvr.evaluation.rescoring import parse_rescorings
 from mmtvr.files import load_arrays
 
@@ -24,20 +24,73 @@ FORMATS = (
 )
 
 
-def as_numbers(path: Path, name: str, array: object) -> Tensor:
-    """Turn an array of floating point numbers into a tensor.
+PathLike = str | os.PathLike[str]
+
+
+def evaluate(
+    file: PathLike,
+    *,
+    match: PathLike | None = None,
+    protocol: str | None = None,
+    ties: TiePolicy = 'expected',
+    rescore: Sequence[str] = (),
+    bank: PathLike | None = None,
+    about: Mapping[str, str] | None = None,
+    out: PathLike | None = None,
+) -> Report:
+    """Evaluate scores or embeddings that any system made.
 
     Args:
-        path: Where it comes from, for the message.
-        name: What it is, for the message.
-        array: The array.
+        file: A ``.npy`` with scores (texts, videos); or a ``.npz`` with
+            ``scores``, or with ``text`` and ``video``, embeddings (N, D) to
+            be compared by cosine, and optionally ``text_video_ids`` and
+            ``video_ids``.
+        match: A ``.npy`` with the column of each text's video, (texts,), or a
+            bool table (texts, videos) with one True per row. Without it and
+            without ids in the file, text i belongs to video i.
+        protocol: Name of the protocol that the numbers are compared under,
+            such as ``'msrvtt/1k-A'``; checks the numbers of texts and videos.
+        ties: How equal scores are ranked.
+        rescore: Scores that are also evaluated, ``'NAME:TEMPERATURE'``:
+            dual-softmax, sinkhorn, qb-norm.
+        bank: For qb-norm, a ``.npy`` with scores (training texts, videos).
+        about: Facts to keep with the numbers.
+        out: Folder for ``report.txt``, ``.json`` and ``.png``.
 
     Returns:
-        The tensor.
+        The report; :func:`mmtvr.evaluation.report.to_text` prints it.
 
     Raises:
-        SetupError: It is something else.
+        SetupError: A file is missing or of another format, or the scores
+            cannot be ranked.
+
+    Example:
+        >>> import numpy as np
+        >>> np.save(scores, np.eye(4))
+        >>> report = evaluate(scores)
+        >>> report.rows[0].t2v.measures['R1']
+        100.0
     """
+    file = Path(file)
+    table = load_table(file, None if match is None else Path(match))
+    texts, videos = table.scores.shape
+    scores = None if bank is None else load_bank(Path(bank), videos)
+    facts = {'file': str(file)}
+    try:
+        if protocol:
+            facts |= describe_protocol(protocol, texts, videos)
+        facts |= about or {}
+        rescorings = parse_rescorings(rescore, scores)
+        report = build_report(table, rescorings, facts, ties)
+    except ValueError as error:
+        raise SetupError(f'{file}: {error}') from error
+    if out is not None:
+        write_report(Path(out), report, table, protocol or file.name)
+    return report
+
+
+def _to_tensor(path: Path, name: str, array: object) -> Tensor:
+    """Turn an array of floating point numbers into a tensor."""
     if not isinstance(array, np.ndarray) or array.dtype.kind != 'f':
         kind = getattr(array, 'dtype', type(array).__name__)
         raise SetupError(
@@ -46,20 +99,8 @@ def as_numbers(path: Path, name: str, array: object) -> Tensor:
     return torch.from_numpy(_native(array))
 
 
-def as_ids(path: Path, name: str, array: np.ndarray) -> Tensor:
-    """Turn a vector of integers into a tensor.
-
-    Args:
-        path: Where it comes from, for the message.
-        name: What it is, for the message.
-        array: The array.
-
-    Returns:
-        Shape (N,), int64.
-
-    Raises:
-        SetupError: It is something else.
-    """
+def _to_ids(path: Path, name: str, array: np.ndarray) -> Tensor:
+    """Turn a vector of integers into an int64 tensor."""
     if array.ndim != 1 or array.dtype.kind not in 'iu':
         raise SetupError(
             f'{name} in {path} are {array.dtype} of shape {array.shape}, '
@@ -74,21 +115,10 @@ def _native(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array, dtype=kind)
 
 
-def read_scores(path: Path, content: dict[str, np.ndarray]) -> Tensor:
-    """Take or compute the table of scores.
-
-    Args:
-        path: Where the arrays come from, for messages.
-        content: ``scores``, or ``text`` and ``video``.
-
-    Returns:
-        Shape (texts, videos), at least one of each.
-
-    Raises:
-        SetupError: They are not there or not of this shape.
-    """
+def _read_scores(path: Path, content: dict[str, np.ndarray]) -> Tensor:
+    """Take or compute the scores (texts, videos), at least one of each."""
     if 'scores' in content:
-        scores = as_numbers(path, 'scores', content['scores'])
+        scores = _to_tensor(path, 'scores', content['scores'])
         if scores.ndim != 2 or not scores.numel():
             raise SetupError(
                 f'scores in {path} are {scores.dtype} of shape '
@@ -98,7 +128,7 @@ def read_scores(path: Path, content: dict[str, np.ndarray]) -> Tensor:
         return scores
     if {'text', 'video'} <= set(content):
         text, video = (
-            as_numbers(path, f'embeddings "{name}"', content[name]).float()
+            _to_tensor(path, f'embeddings "{name}"', content[name]).float()
             for name in ('text', 'video')
         )
         if text.ndim != 2 or text.shape[1:] != video.shape[1:]:
@@ -168,17 +198,15 @@ def load_bank(path: Path, videos: int) -> Tensor:
         raise SetupError(f'{path} must be a table (training texts, {videos})')
     if not len(bank):
         raise SetupError(f'{path} holds no training text')
-    return as_numbers(path, 'scores', bank)
+    return _to_tensor(path, 'scores', bank)
 
 
 def load_table(path: Path, match: Path | None = None) -> Table:
     """Read scores or embeddings.
 
     Args:
-        path: See :mod:`mmtvr.apis.evaluate`.
-        match: A .npy with the column of each text's video, (texts,), or a
-            bool table (texts, videos) with one True per row. Without it and
-            without ids in the file, text i belongs to video i.
+        path: See :func:`evaluate`.
+        match: Likewise.
 
     Returns:
         The table.
@@ -190,7 +218,7 @@ def load_table(path: Path, match: Path | None = None) -> Table:
     content = load_arrays(path, FORMATS)
     if isinstance(content, np.ndarray):
         content = {'scores': content}
-    scores = read_scores(path, content)
+    scores = _read_scores(path, content)
     texts, videos = scores.shape
     video_ids = torch.arange(videos)
     if match is not None:
@@ -198,7 +226,7 @@ def load_table(path: Path, match: Path | None = None) -> Table:
     if 'text_video_ids' in content:
         content.setdefault('video_ids', video_ids.numpy())
         ids = tuple(
-            as_ids(path, name, content[name])
+            _to_ids(path, name, content[name])
             for name in ('text_video_ids', 'video_ids')
         )
         if tuple(map(len, ids)) != (texts, videos):
@@ -214,79 +242,3 @@ def load_table(path: Path, match: Path | None = None) -> Table:
             "each text's video, or text_video_ids in the npz"
         )
     return Table(scores, video_ids, video_ids)
-
-
-def evaluate_file(args: argparse.Namespace) -> str:
-    """Evaluate a file and write the report.
-
-    Args:
-        args: The command line, see :func:`parse_args`.
-
-    Returns:
-        The report as text.
-
-    Raises:
-        SetupError: Something is missing, or the scores cannot be ranked.
-    """
-    table = load_table(args.file, args.match)
-    texts, videos = table.scores.shape
-    bank = None if args.bank is None else load_bank(args.bank, videos)
-    about = {'file': str(args.file)}
-    try:
-        if args.protocol:
-            about |= describe_protocol(args.protocol, texts, videos)
-        for fact in args.about:
-            name, _, value = fact.partition('=')
-            about[name] = value
-        rescorings = parse_rescorings(args.rescore, bank)
-        report = build_report(table, rescorings, about, args.ties)
-    except ValueError as error:
-        raise SetupError(f'{args.file}: {error}') from error
-    if args.out is not None:
-        write_report(args.out, report, table, args.protocol or args.file.name)
-    return to_text(report)
-
-
-def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line of ``tools/evaluate.py``.
-
-    Args:
-        arguments: The command line; ``sys.argv`` if None.
-
-    Returns:
-        The arguments.
-    """
-    parser = argparse.ArgumentParser(
-        description='Evaluate scores or embeddings of any system.'
-    )
-    parser.add_argument('file', type=Path, help=FORMATS)
-    parser.add_argument(
-        '--match',
-        type=Path,
-        help="a .npy with the column of each text's video, or a bool table",
-    )
-    parser.add_argument(
-        '--protocol', help=f'one of {", ".join(sorted(PROTOCOLS))}'
-    )
-    parser.add_argument('--ties', choices=TIE_POLICIES, default='expected')
-    parser.add_argument(
-        '--rescore',
-        nargs='+',
-        default=[],
-        metavar='NAME:TEMPERATURE',
-        help='dual-softmax:0.01, sinkhorn:0.01, qb-norm:0.05',
-    )
-    parser.add_argument(
-        '--bank', type=Path, help='for qb-norm: scores of training texts'
-    )
-    parser.add_argument(
-        '--about',
-        nargs='+',
-        default=[],
-        metavar='NAME=VALUE',
-        help='facts to print with the numbers: decoder=decord frames=12',
-    )
-    parser.add_argument(
-        '--out', type=Path, help='folder for report.txt, .json and .png'
-    )
-    return parser.parse_args(arguments)

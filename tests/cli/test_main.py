@@ -97,7 +97,7 @@ def test_an_export_that_is_stopped_says_that_it_begins_anew(
     def stop(args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr('mmtvr.cli.index_tasks.run_task', stop)
+    monkeypatch.setattr('mmtvr.cli.index.run', stop)
     assert main(['index', '--into', 'index', '--export', 'out.npz']) == 130
     assert 'the same command begins anew' in capsys.readouterr().err
 

@@ -6,8 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from mmtvr.apis.evaluate import evaluate_file, parse_args
-from mmtvr.cli.index_tasks import export_index
+from mmtvr.apis import evaluate, export_index
 from mmtvr.errors import SetupError
 from mmtvr.search.features import (
     import_features,
@@ -15,13 +14,13 @@ from mmtvr.search.features import (
     place_captions,
     read_features,
 )
-from mmtvr.search.stores import open_store
-from mmtvr.search.stores.base import FileEntry
-from mmtvr.search.vectors import (
+from mmtvr.search.query import (
     read_queries,
     search_by_name,
     search_by_vectors,
 )
+from mmtvr.search.stores import open_store
+from mmtvr.search.stores.base import FileEntry
 from mmtvr.search.video_files import CaptionedVideo, FoundVideo
 
 
@@ -83,7 +82,7 @@ def test_an_index_that_changes_while_it_is_read_is_not_exported(
         read_features(store, entries)
 
 
-def test_captions_of_videos_without_features_are_told_what_mends_them():
+def test_captions_of_videos_without_features_are_named_with_the_remedy():
     here = FileEntry('/here.mp4', 'ab')
     broken = FileEntry('/broken.mp4', '', error='it holds no frame')
     videos = [
@@ -92,7 +91,7 @@ def test_captions_of_videos_without_features_are_told_what_mends_them():
     ]
     with pytest.raises(SetupError, match=r'1 of 3.*absent.*Index the annot'):
         place_captions(videos, [here], [broken])
-    with pytest.raises(SetupError, match=r'1 of 2.*broken.*Mend them'):
+    with pytest.raises(SetupError, match=r'1 of 2.*broken.*Fix them'):
         place_captions(videos[:2], [here], [broken])
     placed = place_captions(videos[:1], [here], [broken])
     assert placed['text_video_ids'].tolist() == [0]
@@ -124,7 +123,7 @@ def test_features_of_others_are_searched_and_evaluated_alike(tmp_path):
         with pytest.raises(SetupError, match=f'{name} must be at least 1'):
             search_by_name(tmp_path / 'index', '0.mp4', **{name: wrong})
     out = tmp_path / 'report'
-    evaluate_file(parse_args([str(path), '--out', str(out)]))
+    evaluate(path, out=out)
     (row,) = json.loads((out / 'report.json').read_text())['rows']
     # Five texts of six are answered; to the fourth video no text is nearest.
     assert row['t2v']['measures']['R1'] == pytest.approx(100 * 5 / 6)
@@ -192,7 +191,7 @@ def test_a_faulty_file_is_refused_with_what_is_wrong(change, match, tmp_path):
     store = open_store(tmp_path / 'index')
     with pytest.raises(SetupError, match=re.escape(match)):
         import_features(store, tmp_path / 'bad.npz', 'float16', 1)
-    assert store.read_about() is None
+    assert store.read_info() is None
 
 
 def test_parts_below_one_are_refused_before_an_index_is_made(tmp_path):
@@ -200,7 +199,7 @@ def test_parts_below_one_are_refused_before_an_index_is_made(tmp_path):
     store = open_store(tmp_path / 'index')
     with pytest.raises(SetupError, match='at least 1, got -3'):
         import_features(store, tmp_path / 'good.npz', 'float16', -3)
-    assert store.read_about() is None
+    assert store.read_info() is None
 
 
 @pytest.mark.parametrize('shape', [(), (3,)])

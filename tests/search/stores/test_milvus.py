@@ -9,14 +9,14 @@ import pytest
 
 from mmtvr.errors import SetupError
 from mmtvr.search.stores import open_store
-from mmtvr.search.stores.base import without_secrets
+from mmtvr.search.stores.base import hide_secrets
 from mmtvr.search.stores.milvus import (
     KINDS,
-    MOST_HITS,
+    MAX_HITS,
     WITH_CONTENT,
     MilvusStore,
     make_collection,
-    take_apart,
+    parse_address,
 )
 
 pymilvus = pytest.importorskip('pymilvus')
@@ -44,7 +44,7 @@ def test_indexes_of_one_server_are_told_apart_and_loaded_when_released(
     for kind in KINDS:
         client.release_collection(f'first_{kind}')
     reader = open_store(f'{server}/first')
-    assert reader.read_about()['width'] == first.read_about()['width']
+    assert reader.read_info()['width'] == first.read_info()['width']
     contents = sorted(reader.list_contents())
     query = reader.read_videos(contents).pooled[1]
     assert reader.nearest(query, 1)[0][0] == contents[1]
@@ -65,22 +65,22 @@ def test_what_a_killed_process_did_not_index_is_indexed_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(pymilvus.MilvusClient, 'create_index', die)
         with pytest.raises(KeyboardInterrupt):
-            open_store(url).write_about(about)
+            open_store(url).create(about)
     client = pymilvus.MilvusClient(server)
     assert client.list_indexes(name) == []
     store = open_store(url)
-    assert store.read_about() is None
-    store.write_about(about)
+    assert store.read_info() is None
+    store.create(about)
     content = ['content'] if kind in WITH_CONTENT else []
     assert sorted(client.list_indexes(name)) == [*content, 'vector']
-    assert open_store(url).read_about() == about
+    assert open_store(url).read_info() == about
 
 
 def test_a_collection_of_somebody_else_stays_as_it_is(server, about):
     client = pymilvus.MilvusClient(server)
     client.create_collection('theirs_videos', dimension=8)
     with pytest.raises(SetupError, match=r'theirs_videos already.*\b8\b'):
-        open_store(f'{server}/theirs').write_about(about)
+        open_store(f'{server}/theirs').create(about)
     assert client.has_collection('theirs_videos')
 
 
@@ -145,10 +145,10 @@ def test_a_token_need_not_stand_in_the_address(noting, monkeypatch):
 
 def test_no_more_hits_are_asked_for_than_a_server_gives(noting, monkeypatch):
     store, client = noting('http://db.example.org/clips')
-    store._about = dict(parts=4)
+    store._info = dict(parts=4)
     store.nearest(np.zeros(8, np.float32), 10_000)
     ((_, _, options),) = client.calls
-    assert options['limit'] == MOST_HITS
+    assert options['limit'] == MAX_HITS
 
 
 def test_each_vector_gets_the_index_that_it_needs(noting):
@@ -196,18 +196,18 @@ class IndexNotes(list):
 )
 def test_an_address_that_is_none_is_told_without_its_secrets(url, match):
     with pytest.raises(SetupError, match=match) as caught:
-        take_apart(url)
+        parse_address(url)
     assert 'secret' not in str(caught.value)
 
 
 def test_secrets_are_left_out_of_what_is_shown():
     url = 'https://ann:secret@db.example.org/clips?token=secret'
-    assert without_secrets(url) == 'https://db.example.org/clips'
+    assert hide_secrets(url) == 'https://db.example.org/clips'
     for password in ('pa/ss', 'pa?ss', 'pa#ss', 'pa[ss', 'pa\N{ACCOUNT OF}ss'):
         url = f'https://ann:{password}@db.example.org/clips'
-        assert without_secrets(url) == 'https://...'
+        assert hide_secrets(url) == 'https://...'
         with pytest.raises(SetupError) as caught:
             open_store(f'ftp{url}')
         assert 'ss@' not in str(caught.value)
-    assert without_secrets('s3://bucket/a@b') == 's3://bucket/a@b'
-    assert without_secrets('folder/of?token=1') == 'folder/of?token=1'
+    assert hide_secrets('s3://bucket/a@b') == 's3://bucket/a@b'
+    assert hide_secrets('folder/of?token=1') == 'folder/of?token=1'

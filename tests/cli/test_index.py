@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mmtvr.apis.evaluate import evaluate_file, parse_args
+from mmtvr.apis import evaluate
 from mmtvr.cli.index import WHEN_STOPPED
 from mmtvr.cli.main import main
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
@@ -63,7 +63,7 @@ def test_reports_and_results_are_json_also_in_8_bits(
         assert status == 0
         assert (report['videos'], report['encoded']) == (VIDEOS, VIDEOS)
         assert report['unreadable'] == {}
-        assert open_store(into).read_about()['precision'] == precision
+        assert open_store(into).read_info()['precision'] == precision
         status, (answer,) = command('search', into, 'a red circle rising')
         assert status == 0
         assert answer['query'] == 'a red circle rising'
@@ -116,12 +116,8 @@ def test_an_export_with_captions_is_searched_and_evaluated_as_the_index_is(
         scores = [[r['score'] for r in a['results']] for a in (one, other)]
         assert scores[0] == pytest.approx(scores[1], abs=4e-3)
         hits += other['results'][0]['path'] == owner
-    text = evaluate_file(parse_args([str(file), '--out', str(tmp_path)]))
-    assert 'text to video' in text
-    (row,) = json.loads((tmp_path / 'report.json').read_text())['rows']
-    assert row['t2v']['measures']['R1'] == pytest.approx(
-        100 * hits / len(texts)
-    )
+    (row,) = evaluate(file).rows
+    assert row.t2v.measures['R1'] == pytest.approx(100 * hits / len(texts))
 
 
 def test_captions_of_videos_that_are_not_indexed_are_not_left_out(
