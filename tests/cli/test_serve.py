@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from mmtvr.apis import searcher as open_searcher
 from mmtvr.cli import serve as serve_command
 from mmtvr.cli.main import main
 from mmtvr.cli.serve import find_cache, is_loopback, listen
@@ -31,8 +30,7 @@ def served(monkeypatch, tmp_path):
         return searcher
 
     monkeypatch.setattr(
-        open_searcher,
-        'open_searcher',
+        'mmtvr.apis.open_searcher',
         lambda *arguments: SimpleNamespace(store=store, asked=arguments),
     )
     monkeypatch.setattr(
@@ -113,7 +111,8 @@ def test_a_missing_package_is_named_with_its_extra(
     monkeypatch.setitem(sys.modules, package, None)
     assert main(['serve', 'shapes']) == 1
     assert capsys.readouterr().err == (
-        f"error: {package} is not installed: pip install 'mmtvr[serve]'\n"
+        f'error: `mmtvr serve` needs {package}, which is not installed: '
+        "pip install 'mmtvr[serve]'\n"
     )
 
 
