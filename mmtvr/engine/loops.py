@@ -18,6 +18,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from mmtvr.distributed.gather import gather_rows
+from mmtvr.distributed.phase import LONG, phase
 from mmtvr.engine.features import (
     FeatureStore,
     Gallery,
@@ -26,7 +27,6 @@ from mmtvr.engine.features import (
     score_in_blocks,
 )
 from mmtvr.errors import SetupError
-from mmtvr.processes import LONG, activity
 from mmtvr.registry import LOOPS
 
 
@@ -131,7 +131,7 @@ class Progress:
             count: How many more are done.
         """
         self.done += count
-        activity.note(f'at {self.done} of {self.total} {self.what}', LONG)
+        phase.enter(f'at {self.done} of {self.total} {self.what}', LONG)
         now = time.monotonic()
         if now - self.last < self.interval or self.done >= self.total:
             return
@@ -207,9 +207,9 @@ class RetrievalMixin:
         self.store = FeatureStore()
         for index, batch in enumerate(self.dataloader):
             self.run_iter(index, batch)
-        activity.note('comparing all texts with all videos', LONG)
+        phase.enter('comparing all texts with all videos', LONG)
         self.sizes = self.score()
-        activity.note('computing metrics', LONG)
+        phase.enter('computing metrics', LONG)
         self.store = FeatureStore()
         metrics = self.evaluator.evaluate(self.sizes[0])
         runner.call_hook(f'after_{stage}_epoch', metrics=metrics)

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mmtvr.checkpoints import read_checkpoint
+from mmtvr.distributed.exit_with_parent import ExitWithParent
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation, find_piece_names
-from mmtvr.processes import EndWithParent
 from mmtvr.registry import TRANSFORMS
 from mmtvr.search.identity import describe_model
 from mmtvr.search.video_dataset import ReadVideo, VideosToRead
@@ -362,7 +362,7 @@ class RetrievalEncoder:
             self.batch_size,
             num_workers=workers,
             collate_fn=list,
-            worker_init_fn=EndWithParent(),
+            worker_init_fn=ExitWithParent(),
             # LanceDB has threads, which a fork does not survive safely.
             multiprocessing_context=START_METHOD if workers else None,
         )

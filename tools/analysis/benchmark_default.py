@@ -23,7 +23,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
 from random_batch import draw_batch
 
-from mmtvr.apis.launch import leave_cores_to_workers
+from mmtvr.distributed.launch import leave_cores_to_workers
 from mmtvr.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[2]
