@@ -231,6 +231,9 @@ class Monitor:
                 if self.store.check([FAILURE]) and not is_last:
                     exit_rank(self.store.get(FAILURE).decode())
                 texts = self.store.multi_get(self.keys)
+            except dist.DistNetworkError:
+                # It is closed for good, and each request would log a stack.
+                return
             except RuntimeError:
                 pass
             else:

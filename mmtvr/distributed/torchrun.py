@@ -57,7 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status = 128 + int(error.sigval)
         except DistError as error:
             first_line = next(iter(str(error).splitlines()), '')
-            message, status = f'error: the hosts do not meet: {first_line}', 1
+            status = 1
+            message = (
+                f'error: the hosts do not meet: {first_line} Each needs the '
+                'same NNODES, MASTER_ADDR and PORT, and its own NODE_RANK'
+            )
     print(message, file=sys.stderr)
     return status
 
