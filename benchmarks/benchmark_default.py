@@ -23,7 +23,7 @@ from mmengine.registry import init_default_scope
 
 from benchmarks.measuring import ratio, report, time_in_turn
 from benchmarks.synthetic import draw_batch
-from mmtvr.apis.launch import leave_cores_to_workers
+from mmtvr.distributed.launch import leave_cores_to_workers
 from mmtvr.registry import MODELS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,21 +17,25 @@ class Fault(NamedTuple):
     waits: bool = False
 
 
-NAMED = r'process 1 \(machine \S+, pid \d+\) '
+NAMED = r'rank 1 \(host \S+, pid \d+\) '
+IN_STEP = ' in the training step of iteration 3'
+HUNG = (
+    NAMED + r'(gave no sign of life|made no progress) for \d+ s\n  rank 1 was'
+)
 FAULTS = (
-    Fault('kill', NAMED + 'gave no sign of life'),
-    Fault('exit', NAMED + 'gave no sign of life'),
-    Fault('exception', r'process 1 \(.*\) failed .*ValueError: a made-up'),
-    Fault('term', 'process 1 was stopped by SIGTERM'),
-    Fault('stop', NAMED + 'gave no sign of life', waits=True),
-    Fault('loop', NAMED + 'made no progress', waits=True),
-    Fault('sleep', NAMED + 'made no progress', waits=True),
-    Fault('locked-loop', NAMED + 'gave no sign of life', waits=True),
-    Fault('blocked-loader', NAMED + 'made no progress', waits=True),
-    Fault('killed-loader', r'process 1 \(.*\) failed .*RuntimeError'),
-    Fault('val-kill', NAMED + 'gave no sign of life'),
-    Fault('val-stop', NAMED + 'gave no sign of life', waits=True),
+    Fault('kill', NAMED + 'was killed by SIGKILL' + IN_STEP),
+    Fault('exit', NAMED + 'ended with status 3' + IN_STEP),
+    Fault('exception', NAMED + f'failed{IN_STEP}: ValueError: a made-up'),
+    Fault('term', NAMED + 'was killed by SIGTERM' + IN_STEP),
+    Fault('stop', HUNG + IN_STEP, waits=True),
+    Fault('loop', HUNG + IN_STEP, waits=True),
+    Fault('sleep', HUNG + IN_STEP, waits=True),
+    Fault('locked-loop', HUNG + IN_STEP, waits=True),
+    Fault('blocked-loader', HUNG + ' behind iteration', waits=True),
+    Fault('killed-loader', NAMED + 'failed .*RuntimeError'),
+    Fault('val-kill', NAMED + 'was killed by SIGKILL .* of a validation'),
+    Fault('val-stop', HUNG + '.* of a validation', waits=True),
     Fault('launcher-INT', 'stopped by SIGINT'),
     Fault('launcher-TERM', 'stopped by SIGTERM'),
-    Fault('launcher-KILL', 'the launcher of the processes has died'),
+    Fault('launcher-KILL', 'the launcher has died'),
 )

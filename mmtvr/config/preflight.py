@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler, pseudo_collate
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -13,6 +13,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmtvr.checkpoints import read_checkpoint
+from mmtvr.config.rank_consistency import check_rank_consistency
 from mmtvr.errors import SetupError
 from mmtvr.randomness import same_random_state
 
@@ -21,8 +22,11 @@ def build_runner(cfg: Config) -> Runner:
     """Build the runner that a config asks for, with its model.
 
     Raises:
-        SetupError: A component lacks its weights, files or package.
+        SetupError: A component lacks its weights, files or package, or the
+            ranks start from different things.
     """
+    if get_world_size() > 1:
+        check_rank_consistency(cfg)
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)

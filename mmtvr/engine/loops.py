@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from mmtvr.distributed.gather import gather_rows
+from mmtvr.distributed.phase import LONG, phase
 from mmtvr.engine.features import (
     FeatureStore,
     Gallery,
@@ -32,7 +33,6 @@ from mmtvr.engine.features import (
     write_features,
 )
 from mmtvr.errors import SetupError
-from mmtvr.processes import LONG, activity
 from mmtvr.randomness import place_seed, seed_generators
 from mmtvr.registry import LOOPS
 
@@ -296,7 +296,7 @@ class Progress:
     def advance(self, count: int) -> None:
         """Count so many more as done."""
         self.done += count
-        activity.note(f'at {self.done} of {self.total} {self.what}', LONG)
+        phase.enter(f'at {self.done} of {self.total} {self.what}', LONG)
         now = time.monotonic()
         if now - self.last < self.interval or self.done >= self.total:
             return
@@ -371,9 +371,9 @@ class RetrievalMixin:
         self.store = FeatureStore()
         for index, batch in enumerate(self.dataloader):
             self.run_iter(index, batch)
-        activity.note('comparing all texts with all videos', LONG)
+        phase.enter('comparing all texts with all videos', LONG)
         self.sizes = self.score()
-        activity.note('computing metrics', LONG)
+        phase.enter('computing metrics', LONG)
         self.store = FeatureStore()
         metrics = self.evaluator.evaluate(self.sizes[0])
         runner.call_hook(f'after_{stage}_epoch', metrics=metrics)

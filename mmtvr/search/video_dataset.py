@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from mmcv.transforms import Compose
 from torch.utils.data import DataLoader, Dataset
 
+from mmtvr.distributed.exit_with_parent import ExitWithParent
 from mmtvr.errors import SetupError
 from mmtvr.files import hash_file
-from mmtvr.processes import EndWithParent
 from mmtvr.search.stores.base import KEY_BYTES
 from mmtvr.search.video_files import FoundVideo
 from mmtvr.video import AutoReader, UnreadableVideoError
@@ -99,7 +99,7 @@ def load_batches(
         batch_size,
         num_workers=workers,
         collate_fn=list,
-        worker_init_fn=EndWithParent(),
+        worker_init_fn=ExitWithParent(),
         # LanceDB has threads, which a fork does not survive safely.
         multiprocessing_context=START_METHOD if workers else None,
     )

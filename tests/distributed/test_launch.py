@@ -1,11 +1,9 @@
 import pytest
 import torch
 from mmengine.config import Config
-from torch.utils.data import DataLoader, Dataset
 
-from mmtvr.apis import launch
-from mmtvr.apis.launch import launched_rank, prepare_launch
-from mmtvr.cli import command
+from mmtvr.distributed import VARIABLES, launch, launched_rank
+from mmtvr.distributed.launch import prepare_launch
 from mmtvr.errors import SetupError
 
 GPU_CONFIG = dict(env_cfg=dict(dist_cfg=dict(backend='nccl')))
@@ -13,7 +11,7 @@ GPU_CONFIG = dict(env_cfg=dict(dist_cfg=dict(backend='nccl')))
 
 @pytest.fixture
 def no_launcher(monkeypatch):
-    for names in launch.VARIABLES.values():
+    for names in VARIABLES.values():
         for name in names:
             monkeypatch.delenv(name, raising=False)
     return monkeypatch
@@ -28,7 +26,6 @@ def opened(no_launcher):
         backends.append((backend, timeout))
 
     no_launcher.setattr(launch, 'open_process_group', open_process_group)
-    no_launcher.setattr(launch, 'check_same_start', lambda *arguments: None)
     no_launcher.setattr(torch.cuda, 'is_available', lambda: False)
     no_launcher.setenv('MASTER_ADDR', 'first')
     no_launcher.setenv('MASTER_PORT', '29999')
@@ -39,12 +36,10 @@ def opened(no_launcher):
 def test_cpu_processes_of_every_launcher_meet_by_gloo(
     opened, monkeypatch, launcher
 ):
-    for name, value in zip(
-        launch.VARIABLES[launcher], ('3', '4', '1'), strict=True
-    ):
+    for name, value in zip(VARIABLES[launcher], ('3', '4', '1'), strict=True):
         monkeypatch.setenv(name, value)
     assert launched_rank() == 3
-    for name in launch.VARIABLES['pytorch']:
+    for name in VARIABLES['pytorch']:
         monkeypatch.setenv(name, '3')
     if launcher == 'pytorch':
         monkeypatch.setenv('WORLD_SIZE', '4')
@@ -91,7 +86,7 @@ def test_a_number_of_threads_that_the_user_set_is_kept(opened, monkeypatch):
 
 
 def test_a_wrapper_of_the_user_keeps_its_settings(opened, monkeypatch):
-    for name in launch.VARIABLES['pytorch']:
+    for name in VARIABLES['pytorch']:
         monkeypatch.setenv(name, '0')
     cfg = Config(GPU_CONFIG)
     cfg.model_wrapper_cfg = dict(find_unused_parameters=True, device_ids=[0])
@@ -107,7 +102,7 @@ def test_a_launcher_that_did_not_start_us_is_an_error(no_launcher):
 
 @pytest.mark.parametrize('timeout', [0, -1, '1h', True, None])
 def test_a_timeout_that_is_none_is_an_error(opened, monkeypatch, timeout):
-    for name in launch.VARIABLES['pytorch']:
+    for name in VARIABLES['pytorch']:
         monkeypatch.setenv(name, '0')
     cfg = Config(dict(env_cfg=dict(dist_cfg=dict(timeout=timeout))))
     with pytest.raises(SetupError, match='env_cfg.dist_cfg.timeout'):
@@ -118,55 +113,3 @@ def test_more_processes_than_gpus_is_an_error(no_launcher):
     no_launcher.setattr(torch.cuda, 'device_count', lambda: 1)
     with pytest.raises(SetupError, match='only 1'):
         launch.check_gpus(local_rank=1)
-
-
-def fail():
-    raise SetupError('no videos')
-
-
-def stop():
-    raise KeyboardInterrupt
-
-
-def test_a_setup_error_is_one_message_and_status_one(no_launcher, capsys):
-    assert command.run_command(fail) == 1
-    assert capsys.readouterr() == ('', 'error: no videos\n')
-
-
-def test_a_setup_error_of_a_loader_worker_is_one_message_too(
-    no_launcher, capsys
-):
-    class Broken(Dataset):
-        def __len__(self):
-            return 1
-
-        def __getitem__(self, index):
-            raise SetupError('unreadable video x.mp4')
-
-    def load():
-        list(DataLoader(Broken(), num_workers=1))
-
-    assert command.run_command(load) == 1
-    assert capsys.readouterr().err == 'error: unreadable video x.mp4\n'
-
-
-def test_other_processes_wait_for_the_message_of_the_first(
-    no_launcher, capsys
-):
-    waited = []
-    no_launcher.setattr('time.sleep', waited.append)
-    no_launcher.setenv('RANK', '2')
-    assert command.run_command(fail) == 1
-    assert waited == [command.SECONDS_FOR_LAUNCHER]
-    assert capsys.readouterr().err == 'error (process 2): no videos\n'
-
-
-def test_stopping_says_how_to_go_on(no_launcher, capsys):
-    assert command.run_command(stop) == 130
-    assert '--resume' in capsys.readouterr().err
-
-
-def test_success_is_status_zero_and_other_errors_come_through():
-    assert command.run_command(lambda: None) == 0
-    with pytest.raises(ZeroDivisionError):
-        command.run_command(lambda: 1 / 0)

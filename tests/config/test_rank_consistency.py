@@ -1,15 +1,14 @@
-"""Processes that start from different things are told so."""
+"""Ranks that start from different things are refused."""
 
 import json
-import threading
 
 import pytest
 from mmengine.config import Config
 from torch import distributed as dist
 
-from mmtvr.apis import same_start
-from mmtvr.apis.same_start import (
-    check_same_start,
+from mmtvr.config import rank_consistency
+from mmtvr.config.rank_consistency import (
+    check_rank_consistency,
     digest_file,
     find_differences,
     gather_facts,
@@ -60,7 +59,9 @@ def test_another_setting_is_named_with_its_place(data):
 
 def test_another_version_is_named(data, monkeypatch):
     one = gather_facts(config(data / 'a'))
-    monkeypatch.setattr(same_start.metadata, 'version', lambda name: '0.0')
+    monkeypatch.setattr(
+        rank_consistency.metadata, 'version', lambda name: '0.0'
+    )
     two = gather_facts(config(data / 'a'))
     assert 'the version of torch' in find_differences([one, two])
 
@@ -75,26 +76,16 @@ def test_weights_are_told_apart_by_their_ends(tmp_path):
     assert sample_weights('/nowhere') == 'none here'
 
 
-def test_every_process_names_what_differs_and_where(data, monkeypatch):
-    monkeypatch.setattr(dist, 'get_world_size', lambda: 3)
-    ranks = threading.local()
-    monkeypatch.setattr(dist, 'get_rank', lambda: ranks.mine)
-    store = dist.HashStore()
-    messages = [None] * 3
-
-    def start(rank):
-        ranks.mine = rank
-        cfg = config(data / 'a', randomness=dict(seed=int(rank == 1)))
+def test_every_rank_names_what_differs_and_where(data, in_processes):
+    def start():
+        seed = int(dist.get_rank() == 1)
+        cfg = config(data / 'a', randomness=dict(seed=seed))
         try:
-            check_same_start(cfg, store, 60)
+            check_rank_consistency(cfg)
         except SetupError as error:
-            messages[rank] = str(error)
+            return str(error)
 
-    threads = [threading.Thread(target=start, args=(r,)) for r in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
+    messages = in_processes(3, start)
     assert messages[0] == messages[1] == messages[2]
-    assert 'randomness.seed: 0 on process 0, 2' in messages[0]
-    assert '; 1 on process 1' in messages[0]
+    assert 'randomness.seed: 0 on rank 0, 2' in messages[0]
+    assert '; 1 on rank 1' in messages[0]

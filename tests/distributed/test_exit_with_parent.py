@@ -6,7 +6,7 @@ import psutil
 import pytest
 from torch.utils.data import DataLoader
 
-from mmtvr.processes import EndWithParent
+from mmtvr.distributed.exit_with_parent import ExitWithParent
 
 SECONDS = 4
 
@@ -28,7 +28,7 @@ def kill_myself_while_a_worker_loads(path):
         Samples(range(9)),
         num_workers=1,
         collate_fn=list,
-        worker_init_fn=EndWithParent(functools.partial(note, path)),
+        worker_init_fn=ExitWithParent(functools.partial(note, path)),
     )
     # Its iterator must live on, or else it ends the workers in order.
     batches = iter(loader)
@@ -37,7 +37,7 @@ def kill_myself_while_a_worker_loads(path):
 
 
 @pytest.mark.skipif(os.name != 'posix', reason='needs SIGKILL')
-def test_workers_end_with_a_killed_parent(fork, tmp_path):
+def test_workers_exit_with_a_killed_parent(fork, tmp_path):
     path = tmp_path / 'worker'
     parent = fork(functools.partial(kill_myself_while_a_worker_loads, path))
     assert parent.finish(check=False).returncode == -9

@@ -2,7 +2,7 @@ import gc
 
 import pytest
 
-from mmtvr.cli.command import garbage_kept
+from mmtvr.cli.command import gc_disabled
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_collection_rests_and_is_as_before_after_an_error(collection, on):
     rested = []
 
     def fail():
-        with garbage_kept():
+        with gc_disabled():
             rested.append(not gc.isenabled())
             raise KeyError
 

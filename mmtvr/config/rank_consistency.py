@@ -1,20 +1,18 @@
-"""Check that all processes start from the same: versions, config and data."""
+"""Check that all ranks start from the same: versions, config and data."""
 
 import hashlib
-import json
 import os
 import platform
 import socket
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
 from mmengine.config import Config
-from torch import distributed as dist
+from mmengine.dist import all_gather_object
 
 import mmtvr
 from mmtvr.config import walk
@@ -50,39 +48,24 @@ SHOWN = 8
 Facts = Mapping[str, str]
 
 
-def check_same_start(cfg: Config, store: dist.Store, timeout: float) -> None:
-    """Compare what this process starts from with what the others do.
+def check_rank_consistency(cfg: Config) -> None:
+    """Compare what this rank starts from with what the others do.
 
     Otherwise they would train on as if nothing were wrong, and diverge or
-    wait for one another for ever.
-
-    Args:
-        cfg: The config with all options.
-        store: A store that all processes share.
-        timeout: Seconds to wait for the others.
+    wait for one another forever.
 
     Raises:
-        SetupError: Something differs; names what, and on which processes.
+        SetupError: On every rank, if something differs; names what, and on
+            which ranks.
     """
-    rank, world_size = dist.get_rank(), dist.get_world_size()
-    store = dist.PrefixStore('start', store)
-    store.set_timeout(timedelta(seconds=timeout))
-    own = dict(machine=socket.gethostname(), facts=gather_facts(cfg))
-    store.set(str(rank), json.dumps(own))
-    everyone = [
-        json.loads(store.get(str(number))) for number in range(world_size)
-    ]
-    found = find_differences([each['facts'] for each in everyone])
+    ranks = all_gather_object((socket.gethostname(), gather_facts(cfg)))
+    found = find_differences([facts for _, facts in ranks])
     if found:
-        machines = [each['machine'] for each in everyone]
-        raise SetupError(describe(found, machines))
+        raise SetupError(_describe(found, [host for host, _ in ranks]))
 
 
 def gather_facts(cfg: Config) -> dict[str, str]:
-    """What must be the same on every process.
-
-    Args:
-        cfg: The config.
+    """Collect what must be the same on every rank.
 
     Returns:
         Versions, values of the config, and digests of the annotation files
@@ -112,14 +95,7 @@ def gather_facts(cfg: Config) -> dict[str, str]:
 def find_differences(
     everyone: Sequence[Facts],
 ) -> dict[str, dict[str, list[int]]]:
-    """Compare facts.
-
-    Args:
-        everyone: The facts of each process, by rank.
-
-    Returns:
-        For each fact that is not the same everywhere, the ranks by value.
-    """
+    """Return the ranks by value of each fact that is not the same on all."""
     names = dict.fromkeys(name for facts in everyone for name in facts)
     found = {}
     for name in names:
@@ -131,23 +107,14 @@ def find_differences(
     return found
 
 
-def describe(
-    found: Mapping[str, Mapping[str, Sequence[int]]], machines: Sequence[str]
+def _describe(
+    found: Mapping[str, Mapping[str, Sequence[int]]], hosts: Sequence[str]
 ) -> str:
-    """Say what differs where.
-
-    Args:
-        found: From :func:`find_differences`.
-        machines: Name of the machine of each process.
-
-    Returns:
-        The message.
-    """
-    lines = ['the processes do not start from the same:']
+    lines = ['the ranks do not start from the same:']
     for name, ranks in list(found.items())[:SHOWN]:
         values = '; '.join(
-            f'{value} on process {", ".join(map(str, those))} '
-            f'({", ".join(sorted({machines[rank] for rank in those}))})'
+            f'{value} on rank {", ".join(map(str, those))} '
+            f'({", ".join(sorted({hosts[rank] for rank in those}))})'
             for value, those in ranks.items()
         )
         lines.append(f'  {name}: {values}')
@@ -157,14 +124,7 @@ def describe(
 
 
 def digest_code(folder: Path) -> str:
-    """Digest of the Python files of a folder.
-
-    Args:
-        folder: The folder.
-
-    Returns:
-        Twelve hexadecimal digits.
-    """
+    """Digest of the Python files of a folder."""
     total = hashlib.sha256()
     for path in sorted(folder.rglob('*.py')):
         total.update(path.relative_to(folder).as_posix().encode())
@@ -173,14 +133,7 @@ def digest_code(folder: Path) -> str:
 
 
 def digest_file(path: Path) -> str:
-    """Digest of a whole file.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its size and twelve hexadecimal digits, or ``no file``.
-    """
+    """Size and digest of a whole file, or ``no file``."""
     if not path.is_file():
         return 'no file'
     return f'{path.stat().st_size:,} bytes {hash_file(path, 6)}'
@@ -189,15 +142,12 @@ def digest_file(path: Path) -> str:
 def sample_weights(name: str) -> str:
     """Digest of the sizes, the beginnings and the ends of weight files.
 
-    A whole file would take seconds per gigabyte on every process; processes
-    with other weights than the first get its weights from it anyhow.
+    A whole file would take seconds per gigabyte on every rank; ranks with
+    other weights than the first get its weights from it anyhow.
 
     Args:
         name: A file, a folder in the layout of Hugging Face, or a repository
             of its hub, of which the cached file is looked at.
-
-    Returns:
-        Twelve hexadecimal digits, or ``none here``.
     """
     location = Path(resolve_pretrained(name))
     files = [location] if location.is_file() else _cached(name)
