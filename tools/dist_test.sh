@@ -2,7 +2,7 @@
 # Test with N processes:
 #   tools/dist_test.sh CONFIG CHECKPOINT N [flags of tools/test.py]
 #
-# See dist_train.sh for several machines and for the CPU.
+# See dist_train.sh for several hosts and for the CPU.
 set -euo pipefail
 
 if [[ $# -lt 3 ]]; then

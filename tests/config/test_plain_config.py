@@ -33,7 +33,7 @@ def test_what_an_index_holds_of_our_configs_reads_back(path):
         'a.b = 1',
         'a = dict(type="subprocess.call", args="touch {marker}", shell=True)',
         'a = [dict(x=dict(type="os.system", command="touch {marker}"))]',
-        'a = dict(type="mmtvr.apis.launch.subprocess.call")',
+        'a = dict(type="mmtvr.distributed.launch.subprocess.call")',
         'a = dict(type=3)',
         '[' * 5000,
         'a = ' + '-' * 100_000 + '1',

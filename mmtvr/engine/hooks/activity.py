@@ -1,4 +1,4 @@
-"""Hooks that report progress to the watchdog and end loading workers."""
+"""Hooks that report what a rank does and end loading workers."""
 
 from typing import Any
 
