@@ -50,7 +50,7 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, kind, is_zip):
 def test_a_bare_pickle_is_refused_and_not_run(tmp_path):
     path, marker = tmp_path / 'evil.pth', tmp_path / 'marker'
     path.write_bytes(pickle.dumps(hostile('shell', marker)))
-    with pytest.raises(SetupError, match='evil.pth'):
+    with pytest.raises(SetupError, match=r'evil.pth'):
         read_checkpoint(path)
     assert not marker.exists()
 

@@ -113,10 +113,10 @@ def compare(
     for kind, numbers in files:
         path = folder / kind.file
         row = [path.suffix.removeprefix('.'), kind.name]
-        for open_reader in readers.values():
-            row.append(
-                judge(open_reader, path, numbers, kind.turn, kind.mirrored)
-            )
+        row += [
+            judge(open_reader, path, numbers, kind.turn, kind.mirrored)
+            for open_reader in readers.values()
+        ]
         rows.append(row)
     return rows
 

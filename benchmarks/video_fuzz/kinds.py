@@ -581,8 +581,16 @@ def _run(options: list[str]) -> None:
     source = ['-f', 'rawvideo', '-pix_fmt', 'rgb24', '-r', str(RATE)]
     source += ['-s', f'{WIDTH}x{HEIGHT}', '-i', '-']
     subprocess.run(
-        [PROGRAM, '-v', 'error', '-y', *source, '-pix_fmt', 'yuv420p']
-        + options,
+        [
+            PROGRAM,
+            '-v',
+            'error',
+            '-y',
+            *source,
+            '-pix_fmt',
+            'yuv420p',
+            *options,
+        ],
         input=pictures,
         check=True,
     )

@@ -351,8 +351,11 @@ def read_vatex_captions(content: Any, where: str) -> dict[str, list[str]]:
     """English captions by video id, from any of the three layouts."""
     if isinstance(content, list):
         rows = [
-            (take(row, 'videoID', str, place := f'row {i} of {where}'), row)
-            + (place,)
+            (
+                take(row, 'videoID', str, (place := f'row {i} of {where}')),
+                row,
+                place,
+            )
             for i, row in enumerate(content)
         ]
     else:

@@ -5,7 +5,7 @@ interpreter only, never on a GPU. Importing this module needs Triton.
 """
 
 # A kernel has pointers and constants for arguments.
-# ruff: noqa: ANN001, ANN201, ANN202, D103, N803
+# ruff: noqa: N803
 
 from typing import Any, NamedTuple
 

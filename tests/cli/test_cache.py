@@ -97,14 +97,14 @@ def test_too_small_a_disk_is_refused_before_anything_is_written(
     run, monkeypatch, tmp_path
 ):
     monkeypatch.setattr(fill_cache, 'free_bytes', lambda folder: 1000)
-    with pytest.raises(SetupError, match="Free some space.*coding='jpeg'"):
+    with pytest.raises(SetupError, match=r"Free some space.*coding='jpeg'"):
         run()
     assert not list((tmp_path / 'cache').glob('??/*'))
 
 
 def test_limit_of_the_cache_counts(run):
     limit = 'train_dataloader.dataset.dataset.pipeline.0.cache.limit_gb=1e-6'
-    with pytest.raises(SetupError, match='0.0 MB may be used'):
+    with pytest.raises(SetupError, match=r'0.0 MB may be used'):
         run('--cfg-options', limit)
 
 
@@ -113,7 +113,7 @@ def test_unreadable_videos_are_counted_and_listed(run, data, tmp_path):
     with pytest.raises(SetupError, match='1 videos cannot be read'):
         run()
     with (tmp_path / 'cache' / 'unreadable.csv').open() as file:
-        header, (path, problem) = csv.reader(file)
+        _header, (path, problem) = csv.reader(file)
     assert path.endswith('video1.mp4')
     assert problem
     (data / 'videos' / 'video1.mp4').unlink()

@@ -231,11 +231,22 @@ def test_two_processes_share_the_encoding_of_one_index(
     alone, shared = tmp_path / 'alone', tmp_path / 'shared'
     index(alone)
     # LanceDB, which this process has used, may hang in a fork.
-    launcher = (
-        [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-        + ['--nproc_per_node', '2', '-m', 'mmtvr']
-        + ['index', CONFIG, shapes, '--checkpoint', 'none', '--json']
-    )
+    launcher = [
+        sys.executable,
+        '-m',
+        'torch.distributed.run',
+        '--standalone',
+        '--nproc_per_node',
+        '2',
+        '-m',
+        'mmtvr',
+        'index',
+        CONFIG,
+        shapes,
+        '--checkpoint',
+        'none',
+        '--json',
+    ]
     done = subprocess.run(
         [*launcher, '--into', shared],
         env=ENVIRONMENT,

@@ -242,5 +242,5 @@ def test_the_old_name_of_refresh_is_taken_with_a_warning(folder):
 
 def test_a_config_without_our_data_sets_is_one_message(folder):
     (folder / 'config.py').write_text('default_scope = "mmtvr"')
-    with pytest.raises(SetupError, match='no data set .* none at all'):
+    with pytest.raises(SetupError, match=r'no data set .* none at all'):
         verify(folder)

@@ -92,7 +92,7 @@ def test_lists_of_transforms_are_searched_and_all_faults_are_reported():
 
 
 def test_a_bare_name_counts_as_ours_only_under_our_scope():
-    with pytest.raises(SetupError, match='there is no mmtvr.Retreiver'):
+    with pytest.raises(SetupError, match=r'there is no mmtvr.Retreiver'):
         check(model=dict(type='Retreiver'))
     with pytest.raises(SetupError, match='no argument `x`'):
         check(model=dict(type='Head', x=1))

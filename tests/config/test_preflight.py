@@ -79,7 +79,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path):
     torch.save(model.state_dict() | dict(more=torch.ones(1)), path)
     check_weights(model, path)
     torch.save(dict(state_dict={'layer.weight': torch.zeros(3, 3)}), path)
-    with pytest.raises(SetupError, match='2 weights .* layer.weight'):
+    with pytest.raises(SetupError, match=r'2 weights .* layer.weight'):
         check_weights(model, path)
 
 

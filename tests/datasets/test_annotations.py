@@ -84,7 +84,7 @@ def test_missing_file_names_path_and_command(tmp_path):
 )
 def test_faulty_file_is_named_with_the_place(tmp_path, content, finding):
     path = write(tmp_path, content)
-    with pytest.raises(SetupError, match='train.json') as error:
+    with pytest.raises(SetupError, match=r'train.json') as error:
         read_annotations(path)
     assert finding in str(error.value)
 

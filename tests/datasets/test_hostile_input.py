@@ -140,7 +140,7 @@ def test_times_that_are_no_seconds_are_refused_by_name(tmp_path, value):
     path.write_text(
         f'{{"videos": [{{"file": "a", "captions": ["b"], "end": {value}}}]}}'
     )
-    with pytest.raises(SetupError, match='train.json'):
+    with pytest.raises(SetupError, match=r'train.json'):
         read_annotations(path)
 
 
@@ -158,7 +158,7 @@ def test_a_byte_order_mark_is_left_out_and_utf16_named(tmp_path):
     path.write_bytes(b'\xef\xbb\xbf{"a.mp4": ["b"]}')
     assert read_annotations(path) == [VideoCaptions('a.mp4', ('b',))]
     path.write_bytes('{"a.mp4": ["b"]}'.encode('utf-16'))
-    with pytest.raises(SetupError, match='a.json is in UTF-16'):
+    with pytest.raises(SetupError, match=r'a.json is in UTF-16'):
         read_annotations(path)
 
 

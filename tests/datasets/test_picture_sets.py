@@ -211,7 +211,7 @@ def test_captions_are_the_name_and_the_tags_it_lacks(folders):
     assert captions['1f600'] == 'grin: happy'
     assert captions['1f926'] == 'person facepalming: again'
     assert captions['1f926-1f3fe'].startswith('person: dark')
-    with pytest.raises(SetupError, match='xx/data.json'):
+    with pytest.raises(SetupError, match=r'xx/data.json'):
         read_captions(folders[1], 'xx')
 
 

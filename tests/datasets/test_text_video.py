@@ -85,7 +85,7 @@ def test_time_spans_enter_the_pipeline(tiny_videos, tmp_path):
 
 
 def test_missing_videos_folder_is_named_with_the_way_out(tiny_videos):
-    with pytest.raises(SetupError, match='no folder of videos .*elsewhere'):
+    with pytest.raises(SetupError, match=r'no folder of videos .*elsewhere'):
         build(tiny_videos, data_prefix=dict(video='elsewhere'))
 
 
@@ -98,7 +98,7 @@ def test_missing_files_are_counted_and_listed(
     path = tmp_path / 'more.json'
     path.write_text(json.dumps(content))
     options = dict(ann_file=str(path), test_mode=test_mode)
-    with pytest.raises(SetupError, match='7 of 12 videos.*gone0.mp4') as info:
+    with pytest.raises(SetupError, match=r'7 of 12 videos.*gone0.mp4') as info:
         build(tiny_videos, **options)
     assert 'gone5.mp4' not in str(info.value)
     dataset = build(tiny_videos, skip_missing=True, **options)
@@ -160,7 +160,7 @@ def test_a_test_set_with_unreadable_videos_is_refused(
     )
     assert 'left_out' not in build(root, **options).metainfo
     (root / 'videos' / 'video1.mp4').write_bytes(b'no video at all')
-    with pytest.raises(SetupError, match='1 of 5 videos.*\n.*video1.mp4:'):
+    with pytest.raises(SetupError, match=r'1 of 5 videos.*\n.*video1.mp4:'):
         build(root, **options)
     dataset = build(root, skip_unreadable=True, **options)
     assert [dataset[i]['video_id'] for i in range(4)] == [0, 2, 3, 4]

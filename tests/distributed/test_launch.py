@@ -96,7 +96,7 @@ def test_a_wrapper_of_the_user_keeps_its_settings(opened, monkeypatch):
 
 
 def test_a_launcher_that_did_not_start_us_is_an_error(no_launcher):
-    with pytest.raises(SetupError, match='RANK.*dist_train.sh'):
+    with pytest.raises(SetupError, match=r'RANK.*dist_train.sh'):
         prepare_launch(Config(GPU_CONFIG), 'pytorch')
 
 
@@ -105,7 +105,7 @@ def test_a_timeout_that_is_none_is_an_error(opened, monkeypatch, timeout):
     for name in VARIABLES['pytorch']:
         monkeypatch.setenv(name, '0')
     cfg = Config(dict(env_cfg=dict(dist_cfg=dict(timeout=timeout))))
-    with pytest.raises(SetupError, match='env_cfg.dist_cfg.timeout'):
+    with pytest.raises(SetupError, match=r'env_cfg.dist_cfg.timeout'):
         prepare_launch(cfg, 'pytorch')
 
 

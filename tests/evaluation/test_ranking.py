@@ -18,13 +18,11 @@ from mmtvr.evaluation.ranking import (
 
 def brute_force_ranks(row, match):
     """Ranks of the first match in every order that the scores allow."""
-    found = []
-    for order in itertools.permutations(range(len(row))):
-        if all(row[a] >= row[b] for a, b in itertools.pairwise(order)):
-            found.append(
-                1 + next(i for i, item in enumerate(order) if match[item])
-            )
-    return found
+    return [
+        1 + next(i for i, item in enumerate(order) if match[item])
+        for order in itertools.permutations(range(len(row)))
+        if all(row[a] >= row[b] for a, b in itertools.pairwise(order))
+    ]
 
 
 @st.composite

@@ -90,5 +90,5 @@ def test_clip_that_does_not_fit_is_named(tiny_clip, arguments, message):
 
 
 def test_too_many_frames_name_the_setting():
-    with pytest.raises(SetupError, match='5 frames.*max_frames=4'):
+    with pytest.raises(SetupError, match=r'5 frames.*max_frames=4'):
         FrameTransformer(32, 1, max_frames=4).double()(video_features())

@@ -10,8 +10,8 @@ from mmtvr.serve.app import create_app
 
 pytest.importorskip('selenium')
 
-from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 pytestmark = [pytest.mark.browser, pytest.mark.shared]
 CONFIG = Path(__file__).parents[2] / 'configs/clip4clip_moving_shapes.py'

@@ -345,7 +345,7 @@ def test_videos_without_a_copy_are_listed(run, folder, tmp_path):
     with pytest.raises(SetupError, match='1 of 3 videos have no copy'):
         run()
     with (tmp_path / 'out' / 'not_compressed.csv').open() as file:
-        header, (name, problem) = csv.reader(file)
+        _header, (name, problem) = csv.reader(file)
     assert name == 'broken.mp4'
     assert problem.startswith('unreadable: ')
     with pytest.raises(SetupError, match='failed the check'):

@@ -348,7 +348,7 @@ def test_limit_lets_the_longest_unused_entries_make_room(
     first = entries()
     for tag in range(1, 6):
         store(make_cache(), frames, tag=tag)
-    for age, path in enumerate(first + [*{*entries()} - {*first}]):
+    for age, path in enumerate([*first, *({*entries()} - {*first})]):
         # Of the first, the last use is the longest ago.
         os.utime(path, (age + 1, age + 1))
     cache = make_cache(limit_gb=6.5 * size / 1e9)

@@ -1,5 +1,6 @@
 """From captions to word pieces."""
 
+import itertools
 import re
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -151,7 +152,7 @@ class TokenizeText(BaseTransform):
         names = []
         for row in self._break(caption, self._encode(caption)):
             names.append('[start]')
-            for before, piece in zip(row, row[1:-1], strict=False):
+            for before, piece in itertools.pairwise(row[:-1]):
                 known = piece[1] == before[1]
                 name = '' if known else caption[slice(*piece[1])]
                 continues = known or self._continues_word(before, piece)
@@ -199,7 +200,7 @@ class TokenizeText(BaseTransform):
         borders = [0, *np.searchsorted(places, ends).tolist(), len(words)]
         return [
             words[first : min(first + self.max_words - 2, last)]
-            for begin, last in zip(borders, borders[1:], strict=False)
+            for begin, last in itertools.pairwise(borders)
             for first in range(begin, last, self.max_words - 2)
         ]
 

@@ -54,7 +54,7 @@ def test_cut_keeps_the_end_token_and_counts(build, reference):
     caption = 'a dog runs ' * 4
     whole = reference(caption)['input_ids']
     results = build(max_words=8)(dict(text=[caption, 'a dog']))
-    expected = whole[:7] + [reference.eos_token_id]
+    expected = [*whole[:7], reference.eos_token_id]
     assert results['tokens'][0].tolist() == expected
     assert results['token_mask'][0].all()
     assert results['cut_pieces'].tolist() == [len(whole) - 8, 0]
@@ -62,7 +62,7 @@ def test_cut_keeps_the_end_token_and_counts(build, reference):
 
 def test_more_words_than_positions_are_refused(build):
     assert build(max_words=77).max_words == 77
-    with pytest.raises(SetupError, match='max_words=78.* 77 positions'):
+    with pytest.raises(SetupError, match=r'max_words=78.* 77 positions'):
         build(max_words=78)
     with pytest.raises(ValueError, match='SOT and EOT'):
         build(max_words=1)

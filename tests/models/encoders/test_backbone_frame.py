@@ -36,7 +36,7 @@ def test_misfits_name_the_setting():
         encoder(frames, MASK)
     encoder = BackboneFrameEncoder(nn.Conv2d(3, 5, 3), 5)
     encoder.backbone.num_segments = 8
-    with pytest.raises(SetupError, match='num_segments=8.*4 frames'):
+    with pytest.raises(SetupError, match=r'num_segments=8.*4 frames'):
         encoder(frames, MASK)
     with pytest.raises(ValueError, match='input_format'):
         BackboneFrameEncoder(nn.Conv2d(3, 5, 3), 5, input_format='NTCHW')

@@ -97,7 +97,7 @@ def test_frozen_layers_leave_the_upper_ones_trainable(tiny_clip, encoder):
     assert not any('layers.1.' in name for name in frozen)
     assert not any('projection' in name for name in frozen)
     assert all(p.requires_grad for p in encoder(str(tiny_clip)).parameters())
-    with pytest.raises(SetupError, match='frozen_layers=3.*2 layers'):
+    with pytest.raises(SetupError, match=r'frozen_layers=3.*2 layers'):
         encoder(str(tiny_clip), frozen_layers=3)
 
 
@@ -117,10 +117,10 @@ def test_gradient_checkpointing_changes_no_gradient(tiny_clip, captions):
 
 def test_misfits_name_the_setting(tiny_clip):
     text = CLIPTextEncoder(str(tiny_clip))
-    with pytest.raises(SetupError, match='78 word pieces.*77.*max_words'):
+    with pytest.raises(SetupError, match=r'78 word pieces.*77.*max_words'):
         text(torch.zeros(1, 78).long(), torch.ones(1, 78).bool())
     frame = CLIPFrameEncoder(str(tiny_clip))
-    with pytest.raises(SetupError, match='40x48.*32x32.*crop_size=32'):
+    with pytest.raises(SetupError, match=r'40x48.*32x32.*crop_size=32'):
         frame(torch.zeros(1, 2, 3, 48, 40), torch.ones(1, 2).bool())
 
 
