@@ -39,7 +39,7 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
         return import_module(module)
     except ModuleNotFoundError as error:
         package = module.partition('.')[0]
-        if error.name != package:
+        if (error.name or '').partition('.')[0] != package:
             raise
         raise SetupError(
             f'{purpose} needs {package}, which is not installed: '

@@ -169,7 +169,7 @@ def wait_to_begin(process: Any, work: Path, seen: int) -> None:
 
 def wait_to_write(process: Any, work: Path, which: int) -> None:
     """Wait until a checkpoint is half written, or the training has ended."""
-    pattern = f'*.pth{files.PARTIAL}'
+    pattern = f'*.pth.*{files.PARTIAL}'
     for number in range(which + 1):
         while number and process.poll() is None and any(work.glob(pattern)):
             time.sleep(0.001)
