@@ -114,7 +114,7 @@ def fill(store: LanceStore, made: SyntheticVideos) -> float:
         pooled = unit(parts.mean(axis=1))
         store.add_videos(StoredVideos(contents, pooled, list(parts), times))
     start = time.perf_counter()
-    store.tidy()
+    store.compact()
     return time.perf_counter() - start
 
 

@@ -94,7 +94,7 @@ def fill(store: LanceStore, videos: int, precision: str) -> dict[str, float]:
         writing += time.perf_counter() - start
     start = time.perf_counter()
     store.compact()
-    return dict(write=writing, tidy=time.perf_counter() - start)
+    return dict(write=writing, compact=time.perf_counter() - start)
 
 
 @torch.no_grad()
@@ -152,7 +152,7 @@ def measure(videos: int, args: argparse.Namespace) -> dict[str, Any]:
         'head, ms': part['head'],
         'bytes/video': round(used / videos),
         'writing, s': filled['write'],
-        'indexing, s': filled['tidy'],
+        'indexing, s': filled['compact'],
     }
 
 

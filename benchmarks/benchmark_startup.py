@@ -53,7 +53,7 @@ def own_megabytes() -> float:
 
 
 def read_all(dataset: TextVideoDataset, answers: object) -> None:
-    """Read every sample, as a worker does, and tell what it took."""
+    """Read every sample, as a worker does, and report its memory."""
     before = own_megabytes()
     for number in range(len(dataset)):
         dataset.get_data_info(number)

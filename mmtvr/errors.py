@@ -10,7 +10,7 @@ class SetupError(Exception):
     """Something that the user must provide or correct before work can start.
 
     The message names what is missing or wrong, where it was looked for, and
-    the command or the setting that mends it. ``tools/*.py`` print it alone and
+    the command or the setting that fixes it. ``tools/*.py`` print it alone and
     exit with status 1.
     """
 

@@ -8,7 +8,7 @@ from mmtvr.video import AutoReader
 
 
 class FailingReader(AutoReader):
-    """Reads well, but hangs and dies at files with a telling name.
+    """Reads well, but hangs and dies at files with certain names.
 
     Args:
         path: A video file. ``hangs`` in its name: the reader holds the

@@ -1,4 +1,4 @@
-"""Ways to break one of two processes, and what must then be told."""
+"""Ways to break one of two processes, and what must be reported then."""
 
 from typing import NamedTuple
 

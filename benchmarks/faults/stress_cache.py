@@ -25,7 +25,7 @@ from mmtvr.video.cache import DamagedEntryError, FrameCache
 
 ROWS = np.arange(3)
 VIDEO = 'video.mp4'
-MOST_OF_ONE = 10**6
+MAX_PER_WRITER = 10**6
 PAUSE = 0.005
 
 
@@ -86,7 +86,7 @@ def start_writer(folder: Path, number: int) -> Writer:
     Returns:
         It.
     """
-    start = number * MOST_OF_ONE
+    start = number * MAX_PER_WRITER
     # Windows has no such context.
     context = multiprocessing.get_context('fork')
     last = context.Value('q', start - 1)

@@ -209,7 +209,7 @@ def _progress(
 ) -> Iterator[tqdm]:
     """Work on all jobs; gives a progress bar over positions and results.
 
-    Threads are enough: a video is decoded by the helper process of its
+    Threads are enough: a video is decoded by the decoder process of its
     thread.
     """
     with closing(thread_map(work, jobs, workers)) as results:

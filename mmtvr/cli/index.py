@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # In place of a checkpoint: the encoders as they were pretrained.
 PRETRAINED = 'none'
 WHEN_STOPPED = 'what is indexed can be searched, and the same command goes on'
-NOTHING_EXPORTED = 'nothing was written; the same command begins anew'
+NOTHING_EXPORTED = 'nothing was written; the same command starts again'
 # Unreadable videos that are listed.
 SHOWN = 10
 # A process may wait long for one that has longer videos.

@@ -88,7 +88,7 @@ def _exit_now(status: int) -> NoReturn:
 
 
 def _is_reader_gone() -> bool:
-    """Tell a broken output from a broken pipe to another process."""
+    """Distinguish a broken output from a pipe to another process."""
     try:
         # Without a buffer, nothing is left of what could not be written.
         print(flush=True)

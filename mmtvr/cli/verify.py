@@ -95,7 +95,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--workers',
         type=int,
-        help='helper processes (default: one for each core)',
+        help='decoder processes (default: one for each core)',
     )
     parser.add_argument(
         '--time-limit',

@@ -1,4 +1,4 @@
-"""Configs: read, checked, and tried out before a run (``preflight``)."""
+"""Configs: read, checked, and a dry run before the run (``preflight``)."""
 
 from mmtvr.config.reading import (
     check_config,

@@ -233,7 +233,7 @@ def verify(
 
     Args:
         videos: What is to be read.
-        workers: Number of helper processes. Defaults to one for each core.
+        workers: Number of decoder processes. Defaults to one for each core.
         time_limit: Seconds for each look at a file.
         journal: Results that are known; each new one is added as soon as it
             is there. The caller closes it.
@@ -328,7 +328,7 @@ def examine_file(
     inspect: bool = True,
     time_limit: float = TIME_LIMIT,
 ) -> dict:
-    """Look at one file in the helper process of this thread.
+    """Look at one file in the decoder process of this thread.
 
     Args:
         path: The video file.
@@ -397,7 +397,7 @@ def _result(
 
 def find_suspicious(facts: Inspection) -> list[str]:
     """Sentences on what is unusual about a video."""
-    reported, held = facts.frames_told, facts.frames_held
+    reported, held = facts.frames_reported, facts.frames_held
     seconds, fps = facts.seconds, facts.fps
     sizes = ', '.join(f'{width}x{height}' for height, width in facts.sizes)
     sides = [min(size) for size in facts.sizes]

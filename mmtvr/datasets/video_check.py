@@ -20,12 +20,12 @@ from mmtvr.video.decoder_process import kill_decoder_processes
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 
-# Fewer files than this are done before another helper has started.
+# Fewer files than this are done before another process has started.
 FILES_PER_WORKER = 20
 
 
 def count_workers(files: int) -> int:
-    """Number of helpers worth starting: at most one for each usable core."""
+    """Decoder processes worth starting: at most one for each usable core."""
     if hasattr(os, 'sched_getaffinity'):
         cores = len(os.sched_getaffinity(0))
     else:
@@ -38,10 +38,10 @@ def thread_map(
     items: Sequence[Item],
     workers: int | None = None,
 ) -> Iterator[tuple[int, Result]]:
-    """Map over items in threads that wait for their helper processes.
+    """Map over items in threads that wait for their decoder processes.
 
     Unlike :func:`concurrent.futures.ThreadPoolExecutor.map` it yields in the
-    order of completion, and an interruption kills the helpers.
+    order of completion, and an interruption kills the processes.
 
     Args:
         work: What to do with an item; reads through a supervised reader.
@@ -160,7 +160,7 @@ def find_unreadable(
 ) -> dict[int, str]:
     """Find the samples that a test could not read.
 
-    Each is read as the test will read it, in parallel, in helper processes.
+    Each is read as the test will read it, in parallel, in decoder processes.
     That a sample could be read is remembered beside the annotation file (in
     the user's cache folder if that is read-only) until its file changes; that
     it could not, for ten minutes. Of several processes one reads, the others

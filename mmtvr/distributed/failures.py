@@ -182,7 +182,7 @@ class Monitor:
             thread.start()
 
     def finish(self) -> None:
-        """Tell the others that this rank has ended, and watch no more."""
+        """Report to the others that this rank has ended, and stop watching."""
         self.ended.set()
         self.threads[0].join(SILENCE)
 

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 1 if a rank failed; 128 and the number of the signal that stopped
         the run.
     """
-    # Seconds for a rank that was told to end; then it is killed.
+    # Seconds for a rank to end after SIGTERM; then it is killed.
     os.environ.setdefault('TORCH_ELASTIC_SHUTDOWN_TIMEOUT', '5')
     os.environ[LAUNCHER] = '1'
     # Each logger of torch.distributed.elastic has a level of its own.

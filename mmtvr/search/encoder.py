@@ -482,7 +482,7 @@ def check_model(found: dict[str, Any], ours: dict[str, Any], url: str) -> None:
     if found.get('format') != FORMAT:
         raise SetupError(
             f'the index {url} has format {found.get("format")}, this version '
-            f'of mmtvr reads {FORMAT}: index the videos anew'
+            f'of mmtvr reads {FORMAT}: index the videos again'
         )
     differ = [fact for fact in HASHED if found.get(fact) != ours[fact]]
     if differ:

@@ -200,7 +200,7 @@ def search_similar(
 
 
 def without(results: Sequence[SearchResult], path: str) -> list[SearchResult]:
-    """Leave one file out of results, and rank the others anew."""
+    """Leave one file out of results, and renumber the ranks of the others."""
     others = [result for result in results if result.path != path]
     return [
         replace(result, rank=rank)

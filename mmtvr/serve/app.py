@@ -173,7 +173,7 @@ def create_app(
 
 
 def _reader_of(searcher: Any) -> Any:
-    """The reader of the model's own pipeline, in a helper process."""
+    """The reader of the model's own pipeline, in a decoder process."""
     kind = 'auto'
     for transform in searcher.encoder.pipelines.video.transforms:
         kind = getattr(transform, 'reader', kind)

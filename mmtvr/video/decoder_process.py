@@ -44,7 +44,7 @@ ONE_THREAD = dict.fromkeys(
     ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'OPENCV_FOR_THREADS_NUM'), '1'
 )
 # The frames of each file are as large as those of the one before: glibc is to
-# keep the memory (MALLOC_* of mallopt(3)) rather than to fault it in anew.
+# keep the memory (MALLOC_* of mallopt(3)) rather than to fault it in again.
 KEEP_MEMORY = dict(
     MALLOC_MMAP_THRESHOLD_=str(2**25),
     MALLOC_TRIM_THRESHOLD_=str(2**27),

@@ -10,7 +10,7 @@ import numpy as np
 from mmtvr.video.reader import reduced_size, resize_frame
 
 # FFmpeg's scaler filters with every pixel that it leaves out, so that it is
-# dearer than OpenCV's for a small reduction and cheaper for a large one.
+# costlier than OpenCV's for a small reduction and cheaper for a large one.
 SCALE_WHILE_CONVERTING = 2 / 3
 # Scaled so, frames take half the time of packed RGB, and each pixel gets a
 # colour of its own rather than one for two. The planes are green, blue, red.

@@ -18,7 +18,8 @@ class Inspection(NamedTuple):
         codec: FFmpeg's name of the format; '' if unknown.
         seconds: Length by the header; 0 where it does not say.
         fps: Frames per second on average; 0 where the file does not say.
-        frames_told: Number of frames by the header; 0 where it does not say.
+        frames_reported: Number of frames by the header; 0 where it does not
+            say.
         frames_held: Number of frames that are there.
         sizes: Each height and width that was met.
         brightness: Smallest and largest mean of a keyframe, 0 to 255.
@@ -29,7 +30,7 @@ class Inspection(NamedTuple):
     codec: str
     seconds: float
     fps: float
-    frames_told: int
+    frames_reported: int
     frames_held: int
     sizes: list[tuple[int, int]]
     brightness: tuple[float, float]
@@ -73,7 +74,7 @@ def _inspect(container: Any, stream: Any) -> Inspection:
         codec=stream.codec_context.name,
         seconds=seconds,
         fps=float(stream.average_rate or 0),
-        frames_told=stream.frames,
+        frames_reported=stream.frames,
         frames_held=count,
         sizes=sorted(sampler.sizes),
         brightness=(

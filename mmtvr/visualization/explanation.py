@@ -47,7 +47,7 @@ def draw_explanation(
     """Draw why a caption and a video have their score.
 
     Frames that TPM-CL would mask are crossed out, words and bars hatched:
-    nothing is told by colour alone.
+    nothing is shown by colour alone.
 
     Args:
         text: The caption.

@@ -99,7 +99,7 @@ def test_an_export_that_is_stopped_says_that_it_begins_anew(
 
     monkeypatch.setattr('mmtvr.cli.index.run', stop)
     assert main(['index', '--into', 'index', '--export', 'out.npz']) == 130
-    assert 'the same command begins anew' in capsys.readouterr().err
+    assert 'the same command starts again' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ FACTS = dict(
     codec='h264',
     seconds=10.0,
     fps=25.0,
-    frames_told=250,
+    frames_reported=250,
     frames_held=250,
     sizes=[(240, 320)],
     brightness=(80.0, 90.0),
@@ -24,10 +24,10 @@ FACTS = dict(
     ('changes', 'expected'),
     [
         (dict(), []),
-        (dict(frames_told=0), []),
+        (dict(frames_reported=0), []),
         (dict(frames_held=248), ['its header reports 250 frames, not 248']),
         (
-            dict(frames_told=0, frames_held=0, sizes=[]),
+            dict(frames_reported=0, frames_held=0, sizes=[]),
             ['it holds no frame'],
         ),
         (dict(seconds=9000.0), ['it lasts 2.5 hours']),

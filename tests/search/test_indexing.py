@@ -87,7 +87,7 @@ def test_unreadable_files_are_listed_and_not_tried_until_they_change(
     report, encoded, _ = index_folder([videos], place, retry=True)
     assert encoded == [str(bad)]
     assert report.unreadable == {str(bad): 'broken'}
-    bad.write_bytes(b'mended')
+    bad.write_bytes(b'fixed')
     report, encoded, _ = index_folder([videos], place)
     assert report.unreadable == {}
     assert encoded == [str(bad)]

@@ -144,8 +144,8 @@ def test_judging_finds_wrong_frames(tools, tmp_path):
     kinds, compare, *_ = tools
     path = tmp_path / 'h264.mp4'
     numbers = kinds[path.name].make(path)
-    verdict = compare.judge(AutoReader, path, numbers[::-1])
-    assert verdict.endswith('of 30 frames')
+    answer = compare.judge(AutoReader, path, numbers[::-1])
+    assert answer.endswith('of 30 frames')
     assert compare.judge(AutoReader, path, numbers[:-1]) != 'right'
 
 

@@ -269,7 +269,7 @@ def compress_folder(
             return f'failed the check: {error}'
         return None
 
-    # Threads: decoding has helper processes, encoding does not hold the GIL.
+    # Threads: decoding has decoder processes, encoding does not hold the GIL.
     with closing(thread_map(work, files, workers)) as results:
         bar = tqdm(results, 'compressing', len(files), unit='video')
         problems |= {files[at]: problem for at, problem in bar if problem}

@@ -13,7 +13,7 @@ max_words = 32
 image_size = 224
 
 # Decoding at the short side that the resize wants is cheaper than decoding the
-# whole picture; the resize still enlarges what is smaller.
+# whole frame; the resize still enlarges what is smaller.
 frames_to_tensor = [
     dict(
         type='mmaction.Resize',

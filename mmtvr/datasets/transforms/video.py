@@ -144,7 +144,7 @@ def describe_loading(
 
     Args:
         transform: Loads the frames. All arguments of its class count but
-            those that only tell where and how long; each is an attribute.
+            those that only say where and how long; each is an attribute.
         results: The sample, for its time span.
 
     Returns:

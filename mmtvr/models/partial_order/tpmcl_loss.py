@@ -36,7 +36,7 @@ class Selection(NamedTuple):
 
 
 class PartialPairs(NamedTuple):
-    """B matched pairs. A prime is a version without its telling tokens.
+    """B matched pairs. A prime is a version without its most important tokens.
 
     Attributes:
         sentence: t, shape (B, D), unit vectors.

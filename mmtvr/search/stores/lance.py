@@ -39,7 +39,7 @@ ROWS_FOR_VECTORS = 100_000
 ROWS_FOR_KEYS = 10_000
 # The codes of IVF_RQ are whole bytes.
 WIDTH_MULTIPLE = 8
-# Lists are made anew when there should be so many times as many.
+# Lists are rebuilt when there should be this many times as many.
 GROWTH = 4
 KMEANS_ITERATIONS = 10
 VECTORS_PER_LIST = 128
@@ -425,7 +425,7 @@ def _add_indices(table: Any) -> None:
 
 
 def _add_vector_index(table: Any, rows: int) -> None:
-    """Index vectors, and anew where the table has grown far beyond that."""
+    """Index vectors, and again where the table has grown far beyond that."""
     if table.schema.field('vector').type.list_size % WIDTH_MULTIPLE:
         return
     lists = count_lists(rows)
