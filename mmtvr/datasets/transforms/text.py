@@ -19,7 +19,7 @@ Piece = tuple[int, Span]
 
 @TRANSFORMS.register_module()
 class TokenizeText(BaseTransform):
-    """Cut captions into word pieces with the tokenizer of a CLIP folder.
+    """Cut captions into word pieces with the tokenizer of a model's folder.
 
     What is longer than ``max_words`` pieces is cut, its closing special token
     (EOT) kept, and counted. With ``long_text='sentences'`` such a caption is
@@ -104,6 +104,12 @@ class TokenizeText(BaseTransform):
                 f'has {self.tokenizer.model_max_length} positions: set '
                 'max_words to at most that in TokenizeText.'
             )
+        # CLIP has one special token at each end, SigLIP only at the end.
+        special = self.tokenizer('a', return_special_tokens_mask=True)
+        special = special['special_tokens_mask']
+        self._lead = special.index(0)
+        self._tail = special[::-1].index(0)
+        self._room = max_words - self._lead - self._tail
 
     def transform(self, results: dict) -> dict:
         """Tokenize the caption or captions of one sample.
@@ -124,11 +130,13 @@ class TokenizeText(BaseTransform):
         for number, caption in enumerate(captions):
             pieces = self._encode(caption)
             rows = self._break(caption, pieces)
-            cut[number] = len(pieces) - sum(len(row) - 2 for row in rows) - 2
-            for row, kept in enumerate(rows):
-                place = number, row, slice(len(kept))
-                tokens[place] = [index for index, _ in kept]
-                offsets[place] = [span for _, span in kept]
+            special = self._lead + self._tail
+            kept = sum(len(row) - special for row in rows)
+            cut[number] = len(pieces) - special - kept
+            for row, chosen in enumerate(rows):
+                place = number, row, slice(len(chosen))
+                tokens[place] = [index for index, _ in chosen]
+                offsets[place] = [span for _, span in chosen]
                 mask[place] = True
         added = dict(tokens=tokens, token_mask=mask)
         if 'keyword_spans' in results:
@@ -167,20 +175,29 @@ class TokenizeText(BaseTransform):
         """
         names = []
         for row in self._break(caption, self._encode(caption)):
-            names.append('[start]')
-            for before, piece in zip(row, row[1:-1], strict=False):
-                known = piece[1] == before[1]
-                name = '' if known else caption[slice(*piece[1])]
+            names += ['[start]'] * self._lead
+            before = None
+            for piece in row[self._lead : len(row) - self._tail]:
+                known = before is not None and piece[1] == before[1]
+                name = '' if known else caption[slice(*piece[1])].strip()
                 goes_on = known or self._goes_on(before, piece)
                 names.append(f'-{name}' if goes_on else name)
-            names.append('[end]')
+                before = piece
+            names += ['[end]'] * self._tail
         return names
 
-    def _goes_on(self, before: Piece, piece: Piece) -> bool:
+    def _goes_on(self, before: Piece | None, piece: Piece) -> bool:
         """Whether two pieces that follow each other are of one word."""
-        (index, (start, end)), (_, (place, _)) = before, piece
-        token = self.tokenizer.convert_ids_to_tokens(index)
-        return start < end == place and not token.endswith('</w>')
+        if before is None:
+            return False
+        (index, (start, end)), (other, (place, _)) = before, piece
+        token, following = self.tokenizer.convert_ids_to_tokens([index, other])
+        return (
+            start < end == place
+            and not token.endswith('</w>')
+            # SentencePiece and GPT-2 mark the space in front of a word.
+            and not following.startswith(('▁', 'Ġ'))
+        )
 
     def _encode(self, caption: str) -> list[Piece]:
         pieces = self.tokenizer(
@@ -198,13 +215,16 @@ class TokenizeText(BaseTransform):
         """Break a caption into rows of at most L pieces with SOT and EOT."""
         if len(pieces) <= self.max_words:
             return [pieces]
-        start, *words, end = pieces
+        last = len(pieces) - self._tail
+        start, end = pieces[: self._lead], pieces[last:]
+        words = pieces[self._lead : last]
         if self.long_text == 'truncate':
-            sentences = [words[: self.max_words - 2]]
+            sentences = [words[: self._room]]
         else:
             sentences = self._split_sentences(caption, words)
         return [
-            [start, *sentence, end] for sentence in sentences[: self.max_rows]
+            [*start, *sentence, *end]
+            for sentence in sentences[: self.max_rows]
         ]
 
     def _split_sentences(
@@ -215,9 +235,9 @@ class TokenizeText(BaseTransform):
         places = [span[0] for _, span in words]
         borders = [0, *np.searchsorted(places, ends).tolist(), len(words)]
         return [
-            words[first : min(first + self.max_words - 2, last)]
+            words[first : min(first + self._room, last)]
             for begin, last in zip(borders, borders[1:], strict=False)
-            for first in range(begin, last, self.max_words - 2)
+            for first in range(begin, last, self._room)
         ]
 
     def _weigh(
