@@ -30,8 +30,8 @@ def load_config(
         The config, with ``work_dir``.
 
     Raises:
-        SetupError: The file or one of its bases is not there, or a key is
-            unknown.
+        SetupError: The file or one of its bases is not there, a key is
+            unknown, or ``model.encoder`` cannot be read.
     """
     if not Path(path).is_file():
         raise SetupError(
@@ -50,8 +50,21 @@ def load_config(
         or str(Path('work_dirs', Path(path).stem))
     )
     init_default_scope(cfg.get('default_scope') or 'mmtvr')
+    expand_encoder(cfg)
     check_config(cfg)
     return cfg
+
+
+def expand_encoder(cfg: Config) -> None:
+    """Replace ``model.encoder``, if there is one, by what it stands for.
+
+    See :func:`mmtvr.config.encoder.apply_encoder`.
+    """
+    if 'encoder' in (cfg.get('model') or {}):
+        # It loads transformers, which a config without the key does not need.
+        from mmtvr.config.encoder import apply_encoder
+
+        apply_encoder(cfg)
 
 
 # A registered name, alone or with the library whose registry has it.

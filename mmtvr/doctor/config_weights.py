@@ -36,10 +36,12 @@ def check_weights(path: str) -> list[Finding]:
         return []
     found: dict[tuple[str, str], None] = {}
     for _, node in walk(cfg.to_dict()):
-        for key in ('clip', 'tokenizer'):
+        for key in ('clip', 'encoder', 'tokenizer'):
             if 'type' in node and isinstance(node.get(key), str):
                 found[key, node[key]] = None
-    examine = {'clip': check_model, 'tokenizer': check_tokenizer}
+    examine = dict(
+        clip=check_model, encoder=check_model, tokenizer=check_tokenizer
+    )
     findings = [examine[key](name) for key, name in found]
     if cfg.get('load_from'):
         findings.append(check_checkpoint(cfg.load_from))

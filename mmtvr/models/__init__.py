@@ -4,6 +4,8 @@ from mmtvr.models.encoders import (
     BackboneFrameEncoder,
     CLIPFrameEncoder,
     CLIPTextEncoder,
+    DualFrameEncoder,
+    DualTextEncoder,
 )
 from mmtvr.models.heads import (
     CosineHead,
@@ -23,6 +25,8 @@ __all__ = [
     'CLIPTextEncoder',
     'CosineHead',
     'DMAEHead',
+    'DualFrameEncoder',
+    'DualTextEncoder',
     'FrameTransformer',
     'TPMCLLoss',
     'TextVideoPreprocessor',

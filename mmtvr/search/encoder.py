@@ -104,7 +104,11 @@ def _keep_meta(transform: dict[str, Any]) -> dict[str, Any]:
 
 PARTIAL = 'partial_loss.'
 ONLY_TRAINING = ('contrastive_loss.', 'logit_scale.', PARTIAL)
-PRETRAINED = ('frame_encoder.clip.', 'text_encoder.clip.', *ONLY_TRAINING)
+PRETRAINED = (
+    *('frame_encoder.clip.', 'text_encoder.clip.'),
+    *('frame_encoder.model.', 'text_encoder.model.'),
+    *ONLY_TRAINING,
+)
 
 
 def load_model(cfg: Config, checkpoint: Path | None) -> nn.Module:

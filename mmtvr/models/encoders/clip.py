@@ -1,5 +1,7 @@
 """CLIP's towers as caption and frame encoders."""
 
+from collections.abc import Callable
+
 from mmengine.model import BaseModule
 from torch import Tensor, arange, nn
 from transformers import (
@@ -30,7 +32,7 @@ def freeze_lower_layers(
     """
     if not 0 <= count <= len(layers):
         raise SetupError(
-            f'frozen_layers={count}, but this CLIP tower has {len(layers)} '
+            f'frozen_layers={count}, but this tower has {len(layers)} '
             'layers; give a number from 0 (nothing frozen) to that'
         )
     if count:
@@ -42,6 +44,42 @@ def checkpoint_layers(model: PreTrainedModel) -> None:
     """Recompute activations of the layers in backward to save memory."""
     # The reentrant form would need an input that requires a gradient.
     model.gradient_checkpointing_enable({'use_reentrant': False})
+
+
+def encode_rows(
+    encode: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    tokens: Tensor,
+    mask: Tensor,
+    weight: Tensor | None = None,
+) -> TokenFeatures:
+    """Encode captions, or paragraphs row by row.
+
+    Args:
+        encode: From N rows (N, L) of tokens and mask to unit words (N, L, D)
+            and sentences (N, D).
+        tokens: Shape (B, L), or (B, K, L) for paragraphs of K rows.
+        mask: Like ``tokens``; all False for a row that is not needed.
+        weight: Like ``tokens``, or None.
+
+    Returns:
+        Features of B captions. Words of a paragraph are those of all rows,
+        (B, K * L); its sentence is the mean of theirs as a unit vector.
+    """
+    if tokens.ndim == 2:
+        words, sentence = encode(tokens, mask)
+        return TokenFeatures(words, mask, sentence, weight)
+    used = mask.any(dim=-1)
+    rows, sentences = encode(tokens[used], mask[used])
+    words = rows.new_zeros(*tokens.shape, rows.shape[-1])
+    words = words.index_put((used,), rows)
+    total = sentences.new_zeros(*used.shape, sentences.shape[-1])
+    total = total.index_put((used,), sentences).sum(dim=1)
+    return TokenFeatures(
+        words.flatten(1, 2),
+        mask.flatten(1),
+        to_unit(total),
+        None if weight is None else weight.flatten(1),
+    )
 
 
 @MODELS.register_module()
@@ -119,21 +157,7 @@ class CLIPTextEncoder(BaseModule):
                 f'has {positions} positions; set max_words of '
                 f'mmtvr.TokenizeText to {positions} or less'
             )
-        if tokens.ndim == 2:
-            words, sentence = self._encode(tokens, mask)
-            return TokenFeatures(words, mask, sentence, weight)
-        used = mask.any(dim=-1)
-        rows, sentences = self._encode(tokens[used], mask[used])
-        words = rows.new_zeros(*tokens.shape, rows.shape[-1])
-        words = words.index_put((used,), rows)
-        total = sentences.new_zeros(*used.shape, sentences.shape[-1])
-        total = total.index_put((used,), sentences).sum(dim=1)
-        return TokenFeatures(
-            words.flatten(1, 2),
-            mask.flatten(1),
-            to_unit(total),
-            None if weight is None else weight.flatten(1),
-        )
+        return encode_rows(self._encode, tokens, mask, weight)
 
     def _encode(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode N rows to words (N, L, D) and sentences (N, D)."""
