@@ -96,6 +96,8 @@ def apply_encoder(cfg: Config) -> None:
     for _, node in walk(root):
         if _kind(node) == 'TokenizeText':
             node['tokenizer'] = encoder
+            if facts.model_type == 'siglip':
+                node['lowercase'] = True
             # Its default, which may be more than a short tower has.
             node.setdefault('max_words', 32)
         if 'type' in node and 'max_words' in node:

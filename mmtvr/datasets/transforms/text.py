@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from tokenizers import normalizers
 from transformers import AutoTokenizer
 
 from mmtvr.datasets.keywords import Span
@@ -52,6 +53,9 @@ class TokenizeText(BaseTransform):
         long_text (str): What becomes of captions of more than L pieces:
             ``'truncate'`` or ``'sentences'``.
         max_sentences (int): K, only for ``'sentences'``.
+        lowercase (bool): Whether to put captions in lower case, where the
+            tokenizer does not: SigLIP 2 was trained so, but its files name
+            Gemma's tokenizer.
 
     Raises:
         SetupError: If the tokenizer cannot be loaded, or takes fewer than
@@ -68,6 +72,7 @@ class TokenizeText(BaseTransform):
         keyword_weight: float = 2.0,
         long_text: Literal['truncate', 'sentences'] = 'truncate',
         max_sentences: int = 8,
+        lowercase: bool = False,
     ) -> None:
         if max_words < 3:
             raise ValueError(
@@ -103,6 +108,13 @@ class TokenizeText(BaseTransform):
                 f'max_words={max_words}, but the text encoder of {tokenizer} '
                 f'has {self.tokenizer.model_max_length} positions: set '
                 'max_words to at most that in TokenizeText.'
+            )
+        if lowercase:
+            # Unlike str.lower it keeps offsets into the caption as written.
+            backend = self.tokenizer.backend_tokenizer
+            steps = [normalizers.Lowercase(), backend.normalizer]
+            backend.normalizer = normalizers.Sequence(
+                [step for step in steps if step is not None]
             )
         # CLIP has one special token at each end, SigLIP only at the end.
         special = self.tokenizer('a', return_special_tokens_mask=True)

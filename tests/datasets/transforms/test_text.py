@@ -297,3 +297,17 @@ def test_captions_without_a_start_token(dual_model, family, lead, tail):
     assert sample['token_mask'].sum() == 11 + tail * (
         sample['token_mask'].any(-1).sum()
     )
+
+
+def test_lowercase_keeps_the_caption_in_names(dual_model):
+    folder = str(dual_model('siglip'))
+    as_written = text.TokenizeText(folder, max_words=8)
+    lower = text.TokenizeText(folder, max_words=8, lowercase=True)
+    # The first letter becomes two.
+    caption = '\u0130 A Red CIRCLE'
+    expected = as_written(dict(text=caption.lower()))['tokens']
+    assert lower(dict(text=caption))['tokens'].tolist() == expected.tolist()
+    assert as_written(dict(text=caption))['tokens'].tolist() != (
+        expected.tolist()
+    )
+    assert lower.name_pieces(caption)[-4:] == ['A', 'Red', 'CIRCLE', '[end]']

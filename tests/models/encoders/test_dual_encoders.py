@@ -386,6 +386,8 @@ def test_one_name_sets_towers_and_pipelines(family, recipe, dual_model):
         steps = {step['type'].rpartition('.')[2]: step for step in pipeline}
         assert steps['TokenizeText'].tokenizer == folder
         assert steps['TokenizeText'].max_words == POSITIONS
+        lower = steps['TokenizeText'].get('lowercase', False)
+        assert lower == (family == 'siglip')
         assert steps['Resize'].scale == (-1, facts.image_size)
         assert steps['CenterCrop'].crop_size == facts.image_size
         frames = FRAMES if family in VIDEO_FAMILIES else 8
