@@ -457,6 +457,26 @@ def test_index_and_search_with_another_encoder(
     assert [each.path for each in found] == [each.path for each in again]
 
 
+def run_tool(tool, *arguments, options):
+    command = [sys.executable, f'tools/{tool}', *map(str, arguments)]
+    done = subprocess.run(
+        [*command, '--cfg-options', *options],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            'OMP_NUM_THREADS': '1',
+            'CUDA_VISIBLE_DEVICES': '',
+            'HF_HUB_OFFLINE': '1',
+            'PYTHONPATH': str(ROOT),
+        },
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize('family', ['siglip', 'xclip', 'metaclip_2'])
 def test_one_option_trains_another_encoder(family, dual_model, tmp_path):
@@ -475,24 +495,11 @@ def test_one_option_trains_another_encoder(family, dual_model, tmp_path):
             f'{loader}_dataloader.num_workers=0',
             f'{loader}_dataloader.persistent_workers=False',
         ]
-    done = subprocess.run(
-        [
-            *(sys.executable, 'tools/train.py'),
-            'configs/tpmcl_moving_shapes.py',
-            f'--work-dir={tmp_path}/run',
-            *('--cfg-options', *options),
-        ],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            'OMP_NUM_THREADS': '1',
-            'CUDA_VISIBLE_DEVICES': '',
-            'HF_HUB_OFFLINE': '1',
-            'PYTHONPATH': str(ROOT),
-        },
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert list((tmp_path / 'run').glob('best_*R1*.pth'))
+    config = 'configs/tpmcl_moving_shapes.py'
+    work_dir = tmp_path / 'run'
+    where = f'--work-dir={work_dir}'
+    run_tool('train.py', config, where, options=options)
+    (best,) = work_dir.glob('best_*R1*.pth')
+    if family == 'siglip':
+        shown = run_tool('test.py', config, best, where, options=options)
+        assert 'retrieval/R1' in shown
