@@ -32,6 +32,8 @@ INSTALL_REQUIRES = [
     'matplotlib',
     # Locks that a fork does not share.
     'filelock>=4.1',
+    # Packages whose names are imported when they are first used.
+    'lazy-loader>=0.5',
     'packaging',
     'platformdirs',
     'psutil',
@@ -46,13 +48,15 @@ EXTRAS_REQUIRE = {
     # `mmtvr serve`. Older starlettes read ranges in quadratic time.
     'serve': ['mmtvr[search]', 'starlette>=1.0', 'uvicorn>=0.30', 'jinja2'],
     # Recipes with key words: TagKeyWords, DropUnimportantWords.
-    'keywords': ['HanTa>=1.1', 'scikit-learn>=1.5'],
+    'keywords': ['HanTa>=1.1'],
     'spacy': ['spacy>=3.8'],
     # An index in a Milvus cluster.
     'milvus': ['pymilvus>=3.0,<4'],
+    # Small picture collections in leak-free folds.
+    'demo': ['ImageHash>=4.3', 'scikit-learn>=1.5'],
     'all': ['mmtvr[keywords,search,serve]'],
     'tests': [
-        'mmtvr[all]',
+        'mmtvr[all,demo]',
         'pytest>=8',
         'pytest-xdist>=3.8',
         'hypothesis',
@@ -124,7 +128,12 @@ setup(
     ],
     packages=find_packages(include=['mmtvr', 'mmtvr.*']),
     package_data={
-        'mmtvr': ['assets/**/*', 'serve/static/*', 'serve/templates/*']
+        'mmtvr': [
+            'assets/**/*',
+            'serve/static/*',
+            'serve/templates/*',
+            'visualization/*.j2',
+        ]
     },
     python_requires='>=3.10,<3.14',
     install_requires=INSTALL_REQUIRES,

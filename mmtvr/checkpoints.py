@@ -17,6 +17,10 @@ from torch import serialization
 from mmtvr.errors import SetupError
 
 SAFETENSORS = '.safetensors'
+LAST = 'last_checkpoint'
+BEST = 'best_*.pth'
+# In place of a checkpoint: the encoders as they were pretrained.
+PRETRAINED = 'none'
 TRUST_HELP = (
     'load a checkpoint that is more than weights. This runs code that the '
     'file contains, with all your rights: only for files whose origin you '
@@ -24,66 +28,13 @@ TRUST_HELP = (
 )
 
 
-class _Inert:
-    """What stands for a class or a function that is not called.
-
-    mmengine's log history names ``getattr`` to find its own methods again.
-    """
-
-    def __new__(cls, *_: object) -> '_Inert':
-        return super().__new__(cls)
-
-    def __setstate__(self, state: object) -> None:
-        """Keep nothing."""
-
-
-class _History:
-    """A ``HistoryBuffer`` before it is rebuilt from its numbers."""
-
-    def __setstate__(self, state: dict) -> None:
-        self.numbers = [
-            np.asarray(state.get(name, ()), dtype=float).reshape(-1)
-            for name in ('_log_history', '_count_history')
-        ]
-
-
-def _harmless() -> list[Any]:
-    """What mmengine's checkpoints hold beside tensors, by its full name."""
-    core = 'numpy._core.multiarray', 'numpy.core.multiarray'
-    rebuild = np.empty(0).__reduce__()[0]
-    scalar = np.float64(0).__reduce__()[0]
-    kinds = 'bBhHiIlLqQefd'
-    return [
-        *((rebuild, f'{module}._reconstruct') for module in core),
-        *((scalar, f'{module}.scalar') for module in core),
-        *{type(np.dtype(kind)) for kind in kinds},
-        np.ndarray,
-        np.dtype,
-        (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
-        (_Inert, 'builtins.getattr'),
-        (_Inert, '__builtin__.getattr'),
-    ]
-
-
-_decision = {'trust': False}
+_trust = False
 
 
 def set_trust(trust: bool) -> None:
-    """Decide for this process whether checkpoints may run code.
-
-    Args:
-        trust: What ``--trust-checkpoint`` says.
-    """
-    _decision['trust'] = trust
-
-
-def is_trusting() -> bool:
-    """Whether checkpoints may run code in this process.
-
-    Returns:
-        What :func:`set_trust` decided; False before it.
-    """
-    return _decision['trust']
+    """Decide for this process whether checkpoints may run code."""
+    global _trust
+    _trust = trust
 
 
 def read_checkpoint(
@@ -101,13 +52,13 @@ def read_checkpoint(
 
     Returns:
         A dict with at least ``state_dict``; all that a training run needs to
-        go on if the file has it.
+        resume if the file has it.
 
     Raises:
         SetupError: There is no such file, it is damaged or no checkpoint, or
             it is more than weights and not trusted.
     """
-    trust = is_trusting() if trust is None else trust
+    trust = _trust if trust is None else trust
     path = Path(path).expanduser()
     if not path.is_file():
         raise SetupError(
@@ -124,6 +75,96 @@ def read_checkpoint(
     if 'state_dict' not in content:
         content = {'state_dict': content}
     return content if trust else _without_code(content, path)
+
+
+def find_checkpoint(path: str | Path) -> Path:
+    """Find the checkpoint of a run.
+
+    Args:
+        path: A checkpoint, or the work folder of a run, of which the best
+            checkpoint is taken, else the last one.
+
+    Raises:
+        SetupError: There is no checkpoint.
+    """
+    path = Path(path)
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise SetupError(
+            f'there is no checkpoint or work folder {path} (looked from '
+            f'{Path.cwd()})'
+        )
+    best = sorted(path.glob(BEST), key=lambda p: p.stat().st_mtime)
+    if best:
+        return best[-1]
+    note = path / LAST
+    if note.is_file():
+        # The run may have been moved since: what counts is its name.
+        name = Path(note.read_text().strip()).name
+        if (path / name).is_file():
+            return path / name
+    raise SetupError(
+        f'{path} holds no checkpoint (neither {BEST} nor {LAST}): train '
+        'first, `python tools/train.py CONFIG`'
+    )
+
+
+def guard_loading(trust: bool | None = None) -> None:
+    """Make mmengine read every checkpoint by :func:`read_checkpoint`.
+
+    ``load_from``, ``resume``, ``init_cfg`` and ``load_checkpoint`` follow.
+    Files at http(s) addresses are downloaded first; other addresses of
+    mmengine, whose loaders unpickle, are refused.
+
+    Args:
+        trust: Whether checkpoints may run code, in this process and from now
+            on; None leaves it as it is. See :func:`read_checkpoint`.
+    """
+    if trust is not None:
+        set_trust(trust)
+
+    def load_from_file(path: str, map_location: Any = 'cpu') -> dict:
+        return read_checkpoint(path, map_location)
+
+    def load_from_web(address: str, map_location: Any = 'cpu') -> dict:
+        return read_checkpoint(download(address), map_location)
+
+    def refuse(address: str, map_location: Any = None) -> dict:
+        raise SetupError(
+            f'{address}: only files and http(s) addresses are loaded, the '
+            'others without a look at what they run. Fetch the file and give '
+            'its path.'
+        )
+
+    loaders: dict[str, Callable] = dict.fromkeys(
+        CheckpointLoader._schemes, refuse
+    )
+    loaders |= dict.fromkeys(('http://', 'https://'), load_from_web)
+    loaders[''] = load_from_file
+    for prefix, loader in loaders.items():
+        CheckpointLoader.register_scheme(prefix, loader, force=True)
+
+
+def download(address: str) -> Path:
+    """Fetch an http(s) address once per machine, to PyTorch's cache folder.
+
+    Raises:
+        SetupError: It cannot be fetched.
+    """
+    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
+    name = Path(address.partition('?')[0]).name
+    path = Path(torch.hub.get_dir(), 'checkpoints', f'{digest}-{name}')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f'{path}.lock'):
+        if not path.is_file():
+            try:
+                torch.hub.download_url_to_file(address, str(path))
+            except OSError as error:
+                raise SetupError(
+                    f'{address} cannot be fetched: {error}'
+                ) from error
+    return path
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
@@ -197,107 +238,42 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-LAST = 'last_checkpoint'
-BEST = 'best_*.pth'
-# In place of a checkpoint: the encoders as they were pretrained.
-PRETRAINED = 'none'
+class _Inert:
+    """What stands for a class or a function that is not called.
 
-
-def find_checkpoint(path: str | Path) -> Path:
-    """Find the checkpoint of a run.
-
-    Args:
-        path: A checkpoint, or the work folder of a run, of which the best
-            checkpoint is taken, else the last one.
-
-    Returns:
-        The file.
-
-    Raises:
-        SetupError: There is no checkpoint.
+    mmengine's log history names ``getattr`` to find its own methods again.
     """
-    path = Path(path)
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise SetupError(
-            f'there is no checkpoint or work folder {path} (looked from '
-            f'{Path.cwd()})'
-        )
-    best = sorted(path.glob(BEST), key=lambda p: p.stat().st_mtime)
-    if best:
-        return best[-1]
-    note = path / LAST
-    if note.is_file():
-        # The run may have been moved since: what counts is its name.
-        name = Path(note.read_text().strip()).name
-        if (path / name).is_file():
-            return path / name
-    raise SetupError(
-        f'{path} holds no checkpoint (neither {BEST} nor {LAST}): train '
-        'first, `python tools/train.py CONFIG`'
-    )
+
+    def __new__(cls, *_: object) -> '_Inert':
+        return super().__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Keep nothing."""
 
 
-def guard_loading(trust: bool | None = None) -> None:
-    """Make mmengine read every checkpoint by :func:`read_checkpoint`.
+class _History:
+    """A ``HistoryBuffer`` before it is rebuilt from its numbers."""
 
-    ``load_from``, ``resume``, ``init_cfg`` and ``load_checkpoint`` follow.
-    Files at http(s) addresses are downloaded first; other addresses of
-    mmengine, whose loaders unpickle, are refused.
-
-    Args:
-        trust: Whether checkpoints may run code, in this process and from now
-            on; None leaves it as it is. See :func:`read_checkpoint`.
-    """
-    if trust is not None:
-        set_trust(trust)
-
-    def load_from_file(path: str, map_location: Any = 'cpu') -> dict:
-        return read_checkpoint(path, map_location)
-
-    def load_from_web(address: str, map_location: Any = 'cpu') -> dict:
-        return read_checkpoint(download(address), map_location)
-
-    def load_from_elsewhere(address: str, map_location: Any = None) -> dict:
-        del map_location
-        raise SetupError(
-            f'{address}: only files and http(s) addresses are loaded, the '
-            'others without a look at what they run. Fetch the file and give '
-            'its path.'
-        )
-
-    loaders: dict[str, Callable] = dict.fromkeys(
-        CheckpointLoader._schemes, load_from_elsewhere
-    )
-    loaders |= dict.fromkeys(('http://', 'https://'), load_from_web)
-    loaders[''] = load_from_file
-    for prefix, loader in loaders.items():
-        CheckpointLoader.register_scheme(prefix, loader, force=True)
+    def __setstate__(self, state: dict) -> None:
+        self.numbers = [
+            np.asarray(state.get(name, ()), dtype=float).reshape(-1)
+            for name in ('_log_history', '_count_history')
+        ]
 
 
-def download(address: str) -> Path:
-    """Fetch a file once per machine.
-
-    Args:
-        address: An http(s) address.
-
-    Returns:
-        The file in PyTorch's cache folder.
-
-    Raises:
-        SetupError: It cannot be fetched.
-    """
-    digest = hashlib.sha256(address.encode()).hexdigest()[:16]
-    name = Path(address.partition('?')[0]).name
-    path = Path(torch.hub.get_dir(), 'checkpoints', f'{digest}-{name}')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f'{path}.lock'):
-        if not path.is_file():
-            try:
-                torch.hub.download_url_to_file(address, str(path))
-            except OSError as error:
-                raise SetupError(
-                    f'{address} cannot be fetched: {error}'
-                ) from error
-    return path
+def _harmless() -> list[Any]:
+    """What mmengine's checkpoints hold beside tensors, by its full name."""
+    core = 'numpy._core.multiarray', 'numpy.core.multiarray'
+    rebuild = np.empty(0).__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = 'bBhHiIlLqQefd'
+    return [
+        *((rebuild, f'{module}._reconstruct') for module in core),
+        *((scalar, f'{module}.scalar') for module in core),
+        *{type(np.dtype(kind)) for kind in kinds},
+        np.ndarray,
+        np.dtype,
+        (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
+        (_Inert, 'builtins.getattr'),
+        (_Inert, '__builtin__.getattr'),
+    ]

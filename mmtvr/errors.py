@@ -23,15 +23,13 @@ class NonFiniteError(Exception):
     """
 
 
-def import_extra(module: str, extra: str) -> ModuleType:
+def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
     """Import an optional dependency where it is needed.
 
     Args:
         module: Dotted name of the module.
         extra: The extra of mmtvr that installs it.
-
-    Returns:
-        The module.
+        purpose: What needs it, as the subject of a sentence.
 
     Raises:
         SetupError: Its package is not installed. A package that is installed
@@ -44,7 +42,8 @@ def import_extra(module: str, extra: str) -> ModuleType:
         if error.name != package:
             raise
         raise SetupError(
-            f"{package} is not installed: pip install 'mmtvr[{extra}]'"
+            f'{purpose} needs {package}, which is not installed: '
+            f"pip install 'mmtvr[{extra}]'"
         ) from error
 
 

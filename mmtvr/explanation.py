@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from mmengine.dataset import pseudo_collate
+from torch import Tensor, nn
 
 from mmtvr.errors import SetupError
 from mmtvr.ops import autocast_off, full_precision
@@ -15,7 +16,7 @@ from mmtvr.structures import TokenFeatures
 
 @dataclass(frozen=True)
 class Scene:
-    """A video as a picture shows it.
+    """A video as a plot shows it.
 
     Attributes:
         name: What it is called.
@@ -31,7 +32,7 @@ class Scene:
 
 
 class Masking(NamedTuple):
-    """What TPM-CL thinks of S tokens of one side, and which it would mask.
+    """How TPM-CL rates S tokens of one side, and which it would mask.
 
     Attributes:
         importance: Shape (S,), not negative, sum 1.
@@ -118,7 +119,7 @@ def explain_pair(
     video: TokenFeatures,
     words: Sequence[str],
 ) -> Explanation:
-    """Take apart the similarity of a caption and a video.
+    """Decompose the similarity of a caption and a video.
 
     Args:
         model: Has ``head``, and ``partial_loss`` with TPM-CL's ``select`` or
@@ -143,7 +144,12 @@ def explain_pair(
         score = model.head(text, video)
         tokens = text.tokens[0][real_words]
         frames = video.tokens[0][real_frames]
-        selections = _select(model.partial_loss, text, video)
+        parts = {'similarity': score}
+        if hasattr(model.head, 'parts'):
+            parts = model.head.parts(text, video)
+        selections = {}
+        if hasattr(model.partial_loss, 'select'):
+            selections = model.partial_loss.select(text, video)
         weight = text.weight
         return Explanation(
             words=tuple(words),
@@ -155,26 +161,51 @@ def explain_pair(
             cosines=_array(tokens @ frames.T),
             sentence=_array(frames @ text.pooled[0]),
             score=score.item(),
-            parts=_parts(model.head, text, video, score),
+            parts={name: part.item() for name, part in parts.items()},
             word_masking=_masking(selections.get('words'), real_words),
             frame_masking=_masking(selections.get('frames'), real_frames),
         )
 
 
-def _parts(
-    head: Any, text: TokenFeatures, video: TokenFeatures, score: Tensor
-) -> dict[str, float]:
-    if not hasattr(head, 'parts'):
-        return {'similarity': score.item()}
-    return {
-        name: part.item() for name, part in head.parts(text, video).items()
-    }
+class ExplainedSample(NamedTuple):
+    """A caption, a video, and why they have their score."""
+
+    text: str
+    scene: Scene
+    explanation: Explanation
 
 
-def _select(
-    loss: Any, text: TokenFeatures, video: TokenFeatures
-) -> dict[str, tuple[Tensor, Tensor]]:
-    return loss.select(text, video) if hasattr(loss, 'select') else {}
+@torch.no_grad()
+def explain_sample(
+    model: nn.Module, sample: dict, name_pieces: PieceNames, caption: int = 0
+) -> ExplainedSample:
+    """Encode a sample and explain its score.
+
+    Args:
+        model: The retriever, not wrapped, in evaluation mode.
+        sample: What a pipeline that ends in ``PackTextVideo`` returns.
+        name_pieces: See :func:`find_piece_names`.
+        caption: Which caption of the sample.
+
+    Returns:
+        What :mod:`mmtvr.visualization.explanation` plots.
+    """
+    facts = sample['data_samples']
+    batch = model.data_preprocessor(pseudo_collate([sample]), False)
+    text, video = model(**batch, mode='tensor')
+    row = torch.tensor([caption], device=text.mask.device)
+    words = facts.text[caption]
+    found = model.explain(text.select(row), video, name_pieces(words))
+    count = found.cosines.shape[1]
+    frames = sample['inputs']['frames'][:count].numpy().transpose(0, 2, 3, 1)
+    times = facts.get('frame_times')
+    scene = Scene(
+        name=str(facts.get('filename', '')).rpartition('/')[2],
+        frames=frames,
+        times=() if times is None else tuple(times[:count]),
+        score=found.score,
+    )
+    return ExplainedSample(words, scene, found)
 
 
 def _masking(
@@ -188,6 +219,3 @@ def _masking(
 
 def _array(values: Tensor) -> Any:
     return values.cpu().numpy()
-
-
-__all__ = ['Explanation', 'Masking', 'PieceNames', 'Scene', 'find_piece_names']

@@ -28,11 +28,8 @@ def resolve_pretrained(name: str) -> str:
     """Turn a name into what ``from_pretrained`` understands.
 
     Args:
-        name: ``mmtvr://<asset>``, a local folder, or a hub repository such as
-            ``openai/clip-vit-base-patch32``.
-
-    Returns:
-        The folder of the asset, or the name as it is.
+        name: ``mmtvr://<asset>``, whose folder is returned; a local folder,
+            or a hub repository such as ``openai/clip-vit-base-patch32``.
 
     Raises:
         SetupError: If there is no such asset.
@@ -65,82 +62,66 @@ def load_pretrained(loader: type[Loaded], name: str, **kwargs: Any) -> Loaded:
         name: See :func:`resolve_pretrained`.
         **kwargs: Passed to ``from_pretrained``.
 
-    Returns:
-        What ``from_pretrained`` returns.
-
     Raises:
         SetupError: If the folder is not there or lacks a file, or the
             repository is neither cached nor can be fetched.
     """
     location = resolve_pretrained(name)
-    load = _QuietLoader(loader)
-    if Path(location).is_dir():
-        try:
-            return load(location, local_files_only=True, **kwargs)
-        except pickle.UnpicklingError as error:
-            raise _code_in_weights(location) from error
-        except (OSError, ValueError) as error:
+    try:
+        return _load(loader, location, **kwargs)
+    except pickle.UnpicklingError as error:
+        raise SetupError(
+            f'The weights in {location} are damaged, or a pickle that is more '
+            'than weights and would run code that it contains. Use a folder '
+            'with model.safetensors, which holds no code.'
+        ) from error
+
+
+def _load(loader: type[Loaded], location: str, **kwargs: Any) -> Loaded:
+    try:
+        return _load_quietly(loader, location, local_files_only=True, **kwargs)
+    except (OSError, ValueError) as error:
+        if Path(location).is_dir():
             raise SetupError(
                 f'{location} is a folder, but {loader.__name__} cannot be '
                 f'loaded from it: {_first_line(error)}'
             ) from error
-    try:
-        return load(location, local_files_only=True, **kwargs)
-    except pickle.UnpicklingError as error:
-        raise _code_in_weights(location) from error
-    except (OSError, ValueError):
-        pass
-    if _is_path(location):
+    if location.startswith(('.', '/', '~')) or location.count('/') != 1:
         raise SetupError(
             f'There is no folder {Path(location).absolute()} with pretrained '
-            f'weights. Give a folder in the layout of Hugging Face, or the '
+            'weights. Give a folder in the layout of Hugging Face, or the '
             'name of a repository of its hub.'
         )
     _require_hub(location)
     try:
-        return load(location, **kwargs)
-    except pickle.UnpicklingError as error:
-        raise _code_in_weights(location) from error
+        return _load_quietly(loader, location, **kwargs)
     except (OSError, ValueError) as error:
         raise SetupError(
-            f'{_not_there(location)} The hub answers: {_first_line(error)}'
+            f'{_missing(location)} The hub answers: {_first_line(error)}'
         ) from error
 
 
-def _code_in_weights(location: str) -> SetupError:
-    return SetupError(
-        f'The weights in {location} are damaged, or a pickle that is more '
-        'than weights and would run code that it contains. Use a folder with '
-        'model.safetensors, which holds no code.'
-    )
-
-
-class _QuietLoader:
+def _load_quietly(loader: Any, location: str, **kwargs: Any) -> Any:
     """``from_pretrained`` without the report on the other tower's weights."""
-
-    def __init__(self, loader: type) -> None:
-        self.loader = loader
-
-    def __call__(self, location: str, **kwargs: Any) -> Any:
-        level = transformers_logging.get_verbosity()
-        bar = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
-        try:
-            # None would ask at a terminal whether to run a folder's code.
-            return self.loader.from_pretrained(
-                location, trust_remote_code=False, **kwargs
-            )
-        finally:
-            transformers_logging.set_verbosity(level)
-            if bar:
-                transformers_logging.enable_progress_bar()
+    level = transformers_logging.get_verbosity()
+    bar = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        # None would ask at a terminal whether to run a folder's code.
+        return loader.from_pretrained(
+            location, trust_remote_code=False, **kwargs
+        )
+    finally:
+        transformers_logging.set_verbosity(level)
+        if bar:
+            transformers_logging.enable_progress_bar()
 
 
 def _require_hub(name: str) -> None:
     """Fail within seconds where the library would retry for a minute."""
     if constants.HF_HUB_OFFLINE:
-        raise SetupError(f'{_not_there(name)} HF_HUB_OFFLINE is set.')
+        raise SetupError(f'{_missing(name)} HF_HUB_OFFLINE is set.')
     endpoint = urlsplit(constants.ENDPOINT)
     if endpoint.scheme in urllib.request.getproxies():
         return
@@ -151,22 +132,18 @@ def _require_hub(name: str) -> None:
             return
     except OSError as error:
         raise SetupError(
-            f'{_not_there(name)} {constants.ENDPOINT} cannot be reached '
+            f'{_missing(name)} {constants.ENDPOINT} cannot be reached '
             f'({error}).'
         ) from error
 
 
-def _not_there(name: str) -> str:
+def _missing(name: str) -> str:
     return (
         f'The pretrained weights or tokenizer {name} are not on this machine: '
         f'not a folder of {Path.cwd()}, not in the cache '
         f'{constants.HF_HUB_CACHE}. Fetch them with `hf download {name}` '
         'where there is a network, and give the folder (or copy the cache).'
     )
-
-
-def _is_path(name: str) -> bool:
-    return name.startswith(('.', '/', '~')) or name.count('/') != 1
 
 
 def _first_line(error: Exception) -> str:

@@ -3,7 +3,7 @@
 A stream of random numbers that runs through a whole training has a position,
 which a restart would have to restore in every process and in every loading
 worker, and which depends on how many workers there are and how far they read
-ahead. Here the generators are set anew from (seed, epoch, position of the
+ahead. Here the generators are seeded from (seed, epoch, position of the
 sample) before each sample, and from (seed, iteration) before each step. There
 is then no position to restore.
 """
@@ -17,15 +17,14 @@ import torch
 
 
 def place_seed(*place: int) -> int:
-    """A seed for a place in a training run.
+    """A seed of 64 bits for a place in a training run.
+
+    It is the same in every process and on every machine.
 
     Args:
         *place: Non-negative numbers that name the place: the seed of the run,
             then epoch, position and so on. Places that differ in any number
             or in their length get unrelated seeds.
-
-    Returns:
-        A number of 64 bits, the same in every process and on every machine.
 
     Example:
         >>> place_seed(0, 1, 2) == place_seed(0, 1, 2)
@@ -40,12 +39,7 @@ def place_seed(*place: int) -> int:
 
 
 def seed_generators(seed: int, gpus: bool = True) -> None:
-    """Set the global generators of Python, numpy and torch.
-
-    Args:
-        seed: 64 bits, see :func:`place_seed`.
-        gpus: Set those of the GPUs too.
-    """
+    """Seed the generators of Python, numpy and torch, ``gpus`` included."""
     random.seed(seed)
     np.random.seed(seed & 0xFFFFFFFF)
     torch.default_generator.manual_seed(seed)
@@ -55,7 +49,7 @@ def seed_generators(seed: int, gpus: bool = True) -> None:
 
 @contextlib.contextmanager
 def same_random_state() -> Iterator[None]:
-    """Put the global generators of the CPU back at the end."""
+    """Restore the global generators of the CPU at the end."""
     python, numpy = random.getstate(), np.random.get_state()
     torch_state = torch.default_generator.get_state()
     try:

@@ -2,9 +2,10 @@
 
 ``mmengine`` swallows an ``ImportError`` raised while it imports this module
 and then reports every ``mmtvr.X`` as unknown, so nothing here may fail: only
-``mmengine`` itself is imported. The modules named in ``locations`` are
-imported at the first look-up.
+``mmengine`` itself is imported.
 """
+
+from importlib import import_module
 
 from mmengine import registry as root
 from mmengine.registry import Registry
@@ -12,41 +13,83 @@ from mmengine.registry import Registry
 SCOPE = 'mmtvr'
 
 
-def _child(parent: Registry, *locations: str) -> Registry:
-    return Registry(
-        parent.name, parent=parent, scope=SCOPE, locations=list(locations)
-    )
+class LazyRegistry(Registry):
+    """A node that imports no more modules than it takes to find a type.
+
+    A look-up imports ``locations`` one after the other until one of them has
+    registered the type, so those that every command needs come first.
+
+    Args:
+        parent: Node of mmengine.
+        *locations: Modules that register types.
+    """
+
+    def __init__(self, parent: Registry, *locations: str) -> None:
+        super().__init__(
+            parent.name, parent=parent, scope=SCOPE, locations=list(locations)
+        )
+
+    def get(self, key: str) -> type | None:
+        """Find a type; see :meth:`mmengine.registry.Registry.get`."""
+        scope, name = self.split_scope_key(key)
+        if scope in (None, SCOPE):
+            for location in self._locations:
+                if name not in self.module_dict:
+                    import_module(location)
+            if name in self.module_dict:
+                return self.module_dict[name]
+        return super().get(key)
 
 
-DATASETS = _child(root.DATASETS, 'mmtvr.datasets')
-DATA_SAMPLERS = _child(root.DATA_SAMPLERS, 'mmtvr.datasets')
-FUNCTIONS = _child(root.FUNCTIONS, 'mmtvr.datasets')
-TRANSFORMS = _child(root.TRANSFORMS, 'mmtvr.datasets.transforms')
+DATASETS = LazyRegistry(
+    root.DATASETS,
+    'mmtvr.datasets.samplers',
+    'mmtvr.datasets.text_video',
+    'mmtvr.datasets.moving_shapes',
+)
+DATA_SAMPLERS = LazyRegistry(root.DATA_SAMPLERS, 'mmtvr.datasets.samplers')
+FUNCTIONS = LazyRegistry(root.FUNCTIONS, 'mmtvr.datasets.samplers')
+TRANSFORMS = LazyRegistry(
+    root.TRANSFORMS,
+    'mmtvr.datasets.transforms.packing',
+    'mmtvr.datasets.transforms.text',
+    'mmtvr.datasets.transforms.keywords',
+    'mmtvr.datasets.transforms.video',
+)
 # mmengine has no such kind: a root of its own.
 VIDEO_READERS = Registry(
     'video reader', scope=SCOPE, locations=['mmtvr.datasets.readers']
 )
-MODELS = _child(root.MODELS, 'mmtvr.models', 'mmtvr.losses')
-METRICS = _child(root.METRICS, 'mmtvr.evaluation')
-LOOPS = _child(root.LOOPS, 'mmtvr.engine')
-HOOKS = _child(root.HOOKS, 'mmtvr.engine')
-OPTIM_WRAPPER_CONSTRUCTORS = _child(
+MODELS = LazyRegistry(
+    root.MODELS,
+    'mmtvr.models.retriever',
+    'mmtvr.models.preprocessor',
+    'mmtvr.models.heads',
+    'mmtvr.models.encoders',
+    'mmtvr.models.temporal',
+    'mmtvr.models.partial_order',
+    'mmtvr.losses',
+)
+METRICS = LazyRegistry(root.METRICS, 'mmtvr.evaluation')
+LOOPS = LazyRegistry(root.LOOPS, 'mmtvr.engine')
+HOOKS = LazyRegistry(root.HOOKS, 'mmtvr.engine')
+OPTIM_WRAPPER_CONSTRUCTORS = LazyRegistry(
     root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmtvr.engine'
 )
 
 # Empty nodes for the other kinds that ``Runner`` builds: without them every
 # look-up under ``default_scope='mmtvr'`` warns that it found no such registry.
-RUNNERS = _child(root.RUNNERS)
-RUNNER_CONSTRUCTORS = _child(root.RUNNER_CONSTRUCTORS)
-MODEL_WRAPPERS = _child(root.MODEL_WRAPPERS)
-WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS)
-OPTIMIZERS = _child(root.OPTIMIZERS)
-OPTIM_WRAPPERS = _child(root.OPTIM_WRAPPERS)
-PARAM_SCHEDULERS = _child(root.PARAM_SCHEDULERS)
-EVALUATOR = _child(root.EVALUATOR)
-TASK_UTILS = _child(root.TASK_UTILS)
-VISUALIZERS = _child(root.VISUALIZERS)
-VISBACKENDS = _child(root.VISBACKENDS)
-LOG_PROCESSORS = _child(root.LOG_PROCESSORS)
-INFERENCERS = _child(root.INFERENCERS)
-STRATEGIES = _child(root.STRATEGIES)
+RUNNERS = LazyRegistry(root.RUNNERS)
+RUNNER_CONSTRUCTORS = LazyRegistry(root.RUNNER_CONSTRUCTORS)
+MODEL_WRAPPERS = LazyRegistry(root.MODEL_WRAPPERS)
+WEIGHT_INITIALIZERS = LazyRegistry(root.WEIGHT_INITIALIZERS)
+OPTIMIZERS = LazyRegistry(root.OPTIMIZERS)
+OPTIM_WRAPPERS = LazyRegistry(root.OPTIM_WRAPPERS)
+PARAM_SCHEDULERS = LazyRegistry(root.PARAM_SCHEDULERS)
+EVALUATOR = LazyRegistry(root.EVALUATOR)
+TASK_UTILS = LazyRegistry(root.TASK_UTILS)
+VISUALIZERS = LazyRegistry(root.VISUALIZERS)
+VISBACKENDS = LazyRegistry(root.VISBACKENDS)
+LOG_PROCESSORS = LazyRegistry(root.LOG_PROCESSORS)
+INFERENCERS = LazyRegistry(root.INFERENCERS)
+STRATEGIES = LazyRegistry(root.STRATEGIES)

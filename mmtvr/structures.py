@@ -1,8 +1,11 @@
 """The one structure that encoders, heads and losses exchange."""
 
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 class TokenFeatures(NamedTuple):
@@ -24,43 +27,54 @@ class TokenFeatures(NamedTuple):
     pooled: Tensor
     weight: Tensor | None = None
 
-    def select(self, index: Tensor) -> 'TokenFeatures':
-        """Take rows.
-
-        Args:
-            index: Shape (M,), int64 row numbers or an (N,) bool mask.
-
-        Returns:
-            The rows in the order of ``index``, in every field.
-        """
+    def map(self, function: Callable[[Tensor], Tensor]) -> 'TokenFeatures':
+        """Apply a function to every field but a missing weight."""
         return TokenFeatures(
-            *(None if field is None else field[index] for field in self)
+            *(None if field is None else function(field) for field in self)
         )
+
+    def select(self, index: Tensor | slice) -> 'TokenFeatures':
+        """Take rows by int64 numbers (M,), a bool mask (N,) or a slice."""
+        return self.map(lambda field: field[index])
 
     def detach(self) -> 'TokenFeatures':
-        """Leave the graph.
+        """Leave the graph."""
+        return self.map(Tensor.detach)
 
-        Returns:
-            The same features without a gradient.
-        """
-        return TokenFeatures(
-            *(None if field is None else field.detach() for field in self)
-        )
-
-    def to(self, *args: object, **kwargs: object) -> 'TokenFeatures':
+    def to(self, *args: Any, **kwargs: Any) -> 'TokenFeatures':
         """Move all fields, as ``Tensor.to(device)`` does.
 
-        Args:
-            *args: Passed to ``Tensor.to``. Give a device, not a dtype: the
-                mask is to stay boolean.
-            **kwargs: Passed to ``Tensor.to``.
-
-        Returns:
-            The same features on the target device.
+        Give a device, not a dtype: the mask is to stay boolean.
         """
-        return TokenFeatures(
-            *(
-                None if field is None else field.to(*args, **kwargs)
-                for field in self
-            )
-        )
+        return self.map(lambda field: field.to(*args, **kwargs))
+
+
+def pad_tokens(features: TokenFeatures, length: int) -> TokenFeatures:
+    """Append padding up to ``length`` tokens, at least as many as there are.
+
+    The features themselves if they are that long.
+    """
+    missing = length - features.mask.shape[1]
+    if not missing:
+        return features
+    weight = features.weight
+    return TokenFeatures(
+        pad(features.tokens, (0, 0, 0, missing)),
+        pad(features.mask, (0, missing)),
+        features.pooled,
+        None if weight is None else pad(weight, (0, missing)),
+    )
+
+
+def concatenate(parts: Sequence[TokenFeatures]) -> TokenFeatures:
+    """Concatenate the rows of features, padded to the longest.
+
+    Args:
+        parts: At least one; equal width, any number of rows and tokens. All
+            have a weight, or none.
+    """
+    length = max(part.mask.shape[1] for part in parts)
+    fields = zip(*(pad_tokens(part, length) for part in parts), strict=True)
+    return TokenFeatures(
+        *(None if field[0] is None else torch.cat(field) for field in fields)
+    )

@@ -6,17 +6,17 @@ from mmtvr.errors import SetupError, import_extra
 
 
 def test_an_installed_extra_is_imported():
-    assert import_extra('json', 'anything') is json
+    assert import_extra('json', 'anything', 'this test') is json
 
 
 def test_a_missing_extra_is_named_with_its_command():
     with pytest.raises(SetupError, match=r'mmtvr\[search\]') as caught:
-        import_extra('no_such_package.part', 'search')
-    assert 'no_such_package' in str(caught.value)
+        import_extra('no_such_package.part', 'search', 'this test')
+    assert 'this test needs no_such_package' in str(caught.value)
 
 
 def test_a_broken_extra_raises_its_own_error(tmp_path, monkeypatch):
     (tmp_path / 'broken_extra.py').write_text('import no_such_dependency')
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match='no_such_dependency'):
-        import_extra('broken_extra', 'search')
+        import_extra('broken_extra', 'search', 'this test')

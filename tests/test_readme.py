@@ -7,7 +7,7 @@ import mmaction
 import pytest
 from mmengine.config import Config
 
-from mmtvr.config.check import check_config
+from mmtvr.config import check_config
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(

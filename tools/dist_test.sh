@@ -2,7 +2,7 @@
 # Test with N processes:
 #   tools/dist_test.sh CONFIG CHECKPOINT N [flags of tools/test.py]
 #
-# See dist_train.sh for several machines and for the CPU.
+# See dist_train.sh for several hosts and for the CPU.
 set -euo pipefail
 
 if [[ $# -lt 3 ]]; then
@@ -18,7 +18,7 @@ CORES=$(getconf _NPROCESSORS_ONLN)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((CORES > N ? CORES / N : 1))}
 export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
 
-exec python -m mmtvr.apis.torchrun \
+exec python -m mmtvr.distributed.torchrun \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \

@@ -2,8 +2,12 @@
 # Train with N processes: tools/dist_train.sh CONFIG N [flags of tools/train.py]
 #
 # On GPUs one process takes one GPU; without a GPU the processes share the CPU.
-# Several machines: run it on each with NNODES, NODE_RANK (0, 1, ...) and
-# MASTER_ADDR (the first machine) set. PORT is the port on that machine.
+# Several hosts: run it on each with NNODES (how many), NODE_RANK (0, 1, ...),
+# MASTER_ADDR (an address of host 0 that the others reach) and PORT (free there)
+# set. Code, packages, annotations and weights must be the same on all. Set
+# GLOO_SOCKET_IFNAME (CPU) or NCCL_SOCKET_IFNAME (GPU) only where traffic is to
+# take another network interface than the one that leads to MASTER_ADDR.
+# docs/faults.md says what happens when a rank or a host is lost.
 set -euo pipefail
 
 if [[ $# -lt 2 ]]; then
@@ -19,7 +23,7 @@ CORES=$(getconf _NPROCESSORS_ONLN)
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((CORES > N ? CORES / N : 1))}
 export MKL_NUM_THREADS=${MKL_NUM_THREADS:-$OMP_NUM_THREADS}
 
-exec python -m mmtvr.apis.torchrun \
+exec python -m mmtvr.distributed.torchrun \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \

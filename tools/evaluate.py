@@ -2,14 +2,7 @@
 
 import sys
 
-from mmtvr.apis.evaluate import evaluate_file, parse_args
-from mmtvr.cli.command import run_command
-
-
-def main() -> None:
-    """Print the report."""
-    print(evaluate_file(parse_args()))
-
+from mmtvr.cli.evaluate import main
 
 if __name__ == '__main__':
-    sys.exit(run_command(main))
+    sys.exit(main())

@@ -99,26 +99,22 @@ def build_clip(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
 def draw_stills(
     count: int, seed: int
 ) -> tuple[np.ndarray, list[str], np.ndarray]:
-    """Draw pictures with their captions.
-
-    Args:
-        count: How many.
-        seed: Seed of all random numbers.
+    """Draw stills with their captions.
 
     Returns:
-        Pictures (count, 54, 54, 3), uint8; captions; and for each an integer
+        Stills (count, 54, 54, 3), uint8; captions; and for each an integer
         that is the same where colours and shapes are, since a still does not
-        tell how a shape moves.
+        show how a shape moves.
     """
     rng = np.random.default_rng(seed)
-    pictures = np.empty((count, SIZE, SIZE, 3), np.uint8)
+    images = np.empty((count, SIZE, SIZE, 3), np.uint8)
     captions, names = [], []
     for row in tqdm(range(count), desc='drawing stills'):
         shot = draw_still(rng)
-        pictures[row] = draw_shot(shot, rng)[0]
+        images[row] = draw_shot(shot, rng)[0]
         captions.append(write_caption([shot]))
         names.append(' '.join(sorted(f'{a[:2]}' for a in shot.actors)))
-    return pictures, captions, np.unique(names, return_inverse=True)[1]
+    return images, captions, np.unique(names, return_inverse=True)[1]
 
 
 def pretrain(
@@ -135,16 +131,16 @@ def pretrain(
     Args:
         clip: Changed in place.
         tokenizer: Its tokenizer.
-        stills: Number of pictures to draw.
+        stills: Number of stills to draw.
         epochs: Passes over them.
         batch_size: Pairs that are contrasted.
         lr: Highest learning rate, of a one-cycle schedule.
-        seed: Seed of pictures and order.
+        seed: Seed of stills and order.
 
     Returns:
         The mean loss of the last epoch.
     """
-    pictures, captions, names = draw_stills(stills, seed)
+    images, captions, names = draw_stills(stills, seed)
     tokens = tokenizer(captions, padding=True, return_tensors='pt').input_ids
     names = torch.from_numpy(names)
     steps = epochs * (stills // batch_size)
@@ -158,7 +154,7 @@ def pretrain(
         order = torch.randperm(stills)
         losses = []
         for batch in order.split(batch_size)[: stills // batch_size]:
-            pixels = torch.from_numpy(pictures[batch.numpy()]).float()
+            pixels = torch.from_numpy(images[batch.numpy()]).float()
             pixels = (pixels.permute(0, 3, 1, 2) - MEAN) / STD
             output = clip(input_ids=tokens[batch], pixel_values=pixels)
             sim = output.text_embeds @ output.image_embeds.T

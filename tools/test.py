@@ -7,16 +7,17 @@ import sys
 from mmengine.config import Config, DictAction
 from mmengine.model import is_model_wrapper
 
-from mmtvr.apis.launch import LAUNCHERS, prepare_launch
 from mmtvr.checkpoints import TRUST_HELP, guard_loading
-from mmtvr.cli.command import garbage_kept, run_command
+from mmtvr.cli.command import gc_disabled, run_command
+from mmtvr.config import load_config
 from mmtvr.config.preflight import (
     build_runner,
     check_file,
     check_runner,
     check_weights,
 )
-from mmtvr.config.reading import load_config
+from mmtvr.distributed import LAUNCHERS
+from mmtvr.distributed.launch import prepare_launch
 from mmtvr.errors import SetupError
 
 
@@ -81,7 +82,7 @@ def main() -> None:
     """Test as the command line and the config say."""
     args = parse_args()
     guard_loading(args.trust_checkpoint)
-    with garbage_kept():
+    with gc_disabled():
         cfg = load_config(args.config, args.cfg_options, args.work_dir)
         check_file(args.checkpoint, 'checkpoint')
         cfg.load_from = args.checkpoint

@@ -1,7 +1,7 @@
 """Write the weights of a checkpoint as safetensors, which hold no code.
 
 ``python tools/to_safetensors.py epoch_5.pth weights.safetensors`` makes a file
-to pass on: weights alone, without the state of the optimiser and without a
+to pass on: weights alone, without the state of the optimizer and without a
 pickle. ``tools/test.py`` and ``load_from`` take it.
 """
 

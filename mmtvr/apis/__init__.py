@@ -1,1 +1,35 @@
-"""What stands on all the parts: checks of a whole config before work."""
+"""The Python API: search videos by text, evaluate scores.
+
+Each name is imported when it is first used: importing this package costs
+nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+if TYPE_CHECKING:
+    from mmtvr.apis.evaluation import evaluate as evaluate
+    from mmtvr.apis.searcher import TextVideoSearcher as TextVideoSearcher
+    from mmtvr.apis.searcher import export_index as export_index
+    from mmtvr.apis.searcher import import_index as import_index
+    from mmtvr.apis.searcher import open_searcher as open_searcher
+    from mmtvr.apis.searcher import remove_from_index as remove_from_index
+    from mmtvr.apis.searcher import search_by_name as search_by_name
+    from mmtvr.apis.searcher import search_by_vectors as search_by_vectors
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        'evaluation': ['evaluate'],
+        'searcher': [
+            'TextVideoSearcher',
+            'export_index',
+            'import_index',
+            'open_searcher',
+            'remove_from_index',
+            'search_by_name',
+            'search_by_vectors',
+        ],
+    },
+)

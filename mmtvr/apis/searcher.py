@@ -9,62 +9,37 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmtvr.checkpoints import find_checkpoint, guard_loading
-from mmtvr.config.reading import (
-    expand_encoder,
-    load_config,
-    parse_plain_config,
-)
+from mmtvr.config import expand_encoder, load_config, parse_plain_config
 from mmtvr.errors import SetupError
-from mmtvr.search.encoder import RetrievalEncoder
-from mmtvr.search.identity import check_model
-from mmtvr.search.indexing import Indexer, prepare_index
+from mmtvr.search.encoder import RetrievalEncoder, check_model
 from mmtvr.search.query import (
     IndexReport,
     SearchResult,
     VideoExplanation,
+    search_by_name,
+    search_by_vectors,
     search_similar,
     search_texts,
     to_features,
     without,
 )
-from mmtvr.search.stores import open_store, require_index
+from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import (
-    DEFAULT_PRECISION,
+    PRECISIONS,
     StoredVideos,
     VideoStore,
     require_at_least,
-    without_secrets,
 )
-from mmtvr.search.video_files import FoundVideo, describe_file, find_videos
 
-
-def find_features(
-    store: VideoStore | None, encoder: RetrievalEncoder, path: str
-) -> StoredVideos:
-    """Take features from an index if the file is as it was, else encode it.
-
-    Args:
-        store: The index, if one is open.
-        encoder: The model that filled it.
-        path: The file.
-
-    Returns:
-        Features of one video.
-
-    Raises:
-        SetupError: The file cannot be read.
-    """
-    path = os.path.abspath(path)
-    if store is not None:
-        known = store.read_file(describe_file(FoundVideo(path)))
-        if known.contents:
-            return known
-    (encoded,) = encoder.encode_videos([FoundVideo(path)])
-    if encoded.error is not None:
-        raise SetupError(f'{path} cannot be read: {encoded.error}')
-    pooled, tokens, times = encoded.features
-    return StoredVideos([encoded.content], pooled[None], [tokens], [times])
-
+__all__ = [
+    'TextVideoSearcher',
+    'export_index',
+    'import_index',
+    'open_searcher',
+    'remove_from_index',
+    'search_by_name',
+    'search_by_vectors',
+]
 
 PathLike = str | os.PathLike[str]
 
@@ -81,9 +56,11 @@ class TextVideoSearcher:
             checkpoint, else its last. None for the pretrained encoders as
             they are, which CLIP with a head without parameters allows.
         device: Where to compute; None for a GPU if there is one.
+        text_only: Load what encodes videos when a video is encoded or
+            explained, not now.
 
     Raises:
-        SetupError: Something is missing; says what gets it.
+        SetupError: Something is missing; says how to get it.
 
     Examples:
         >>> searcher = TextVideoSearcher(config)
@@ -105,6 +82,7 @@ class TextVideoSearcher:
         config: PathLike | Config,
         checkpoint: PathLike | None = None,
         device: str | None = None,
+        text_only: bool = False,
     ) -> None:
         guard_loading()
         if not isinstance(config, Config):
@@ -113,7 +91,7 @@ class TextVideoSearcher:
         if checkpoint is not None:
             checkpoint = find_checkpoint(checkpoint)
         self.config = config
-        self.encoder = RetrievalEncoder(config, checkpoint, device)
+        self.encoder = RetrievalEncoder(config, checkpoint, device, text_only)
         self._store: VideoStore | None = None
 
     @property
@@ -166,37 +144,34 @@ class TextVideoSearcher:
             SetupError: A source is missing, a number is too small, or
                 another model filled the index or it has other settings.
         """
+        from mmtvr.search.indexing import Indexer, prepare_index
+        from mmtvr.search.video_files import find_videos
+
         one = isinstance(videos, str | os.PathLike)
         found = find_videos([videos] if one else videos, videos_folder)
         store = open_store(into)
-        facts = dict(
+        settings = dict(
             width=self.encoder.width,
-            precision=precision or DEFAULT_PRECISION,
+            precision=precision or PRECISIONS[0],
             parts=self.encoder.default_parts if parts is None else parts,
         )
         indexer = Indexer(store, self.encoder, workers, progress, retry)
         prepare_index(
             store,
-            {**self.encoder.about, **facts},
+            {**self.encoder.info, **settings},
             asked=dict(precision=precision, parts=parts),
         )
         self._store = store
         return indexer.run(found)
 
     def open(self, index: PathLike) -> 'TextVideoSearcher':
-        """Open an index.
-
-        Args:
-            index: The folder or the address of an index.
-
-        Returns:
-            This searcher.
+        """Open the index at a folder or an address, and return the searcher.
 
         Raises:
             SetupError: There is no index, or another model filled it.
         """
         store = open_store(index)
-        check_model(require_index(store), self.encoder.about, store.url)
+        check_model(store.require_info(), self.encoder.info, store.url)
         self._store = store
         return self
 
@@ -254,14 +229,7 @@ class TextVideoSearcher:
         return found[0] if isinstance(text, str) else found
 
     def score(self, text: str, video: PathLike) -> float:
-        """Compare a text with a video by the head of the model.
-
-        Args:
-            text: The text.
-            video: A video file, of the index or not.
-
-        Returns:
-            The similarity.
+        """Compare a text with a video, of the index or not, by the head.
 
         Raises:
             SetupError: The text is empty or the video cannot be read.
@@ -292,7 +260,19 @@ class TextVideoSearcher:
         )
 
     def _features_of(self, video: PathLike) -> StoredVideos:
-        return find_features(self._store, self.encoder, os.fspath(video))
+        """Features from the index if the file is as it was, else encode it."""
+        from mmtvr.search.video_files import FoundVideo, describe_file
+
+        found = FoundVideo(os.path.abspath(video))
+        if self._store is not None:
+            known = self._store.read_file(describe_file(found))
+            if known.contents:
+                return known
+        (encoded,) = self.encoder.encode_videos([found])
+        if encoded.error is not None:
+            raise SetupError(f'{found.path} cannot be read: {encoded.error}')
+        pooled, tokens, times = encoded.features
+        return StoredVideos([encoded.content], pooled[None], [tokens], [times])
 
 
 def open_searcher(
@@ -301,6 +281,8 @@ def open_searcher(
     device: str | None = None,
 ) -> TextVideoSearcher:
     """Open an index with the model that it names itself.
+
+    What encodes videos is loaded when a video is encoded or explained.
 
     Args:
         index: The folder or the address of an index.
@@ -314,29 +296,172 @@ def open_searcher(
         SetupError: There is no index, its model is not to be found, or its
             config might run code.
 
-    Examples:
+    Example:
         >>> open_searcher(where).search('a blue star', top_k=1)[0].rank
         1
     """
-    about = require_index(open_store(index))
-    shown = without_secrets(os.fspath(index))
-    if about.get('imported'):
+    store = open_store(index)
+    info = store.require_info()
+    if info.get('imported'):
         raise SetupError(
-            f'{shown} holds imported features ({about["name"]}), '
+            f'{store.url} holds imported features ({info["name"]}), '
             'whose model mmtvr does not have: search it with vectors of that '
             'model (--vectors) or by one of its videos (--video)'
         )
-    config = parse_plain_config(about['config'], f'the index {shown}')
+    config = parse_plain_config(info['config'], f'the index {store.url}')
     init_default_scope(config.get('default_scope') or 'mmtvr')
-    if about['checkpoint'] is None:
+    if info['checkpoint'] is None:
         checkpoint = None
     elif checkpoint is None:
-        checkpoint = about['checkpoint_path']
+        checkpoint = info['checkpoint_path']
         if not Path(checkpoint).is_file():
             raise SetupError(
-                f'the checkpoint of the index {shown} is no longer '
+                f'the checkpoint of the index {store.url} is no longer '
                 f'{checkpoint}: say where it is with --checkpoint PATH'
             )
-    searcher = TextVideoSearcher(config, checkpoint, device)
-    searcher.encoder.about['name'] = about['name']
-    return searcher.open(index)
+    searcher = TextVideoSearcher(config, checkpoint, device, text_only=True)
+    searcher.encoder.info['name'] = info['name']
+    check_model(info, searcher.encoder.info, store.url)
+    searcher._store = store
+    return searcher
+
+
+def export_index(
+    index: PathLike,
+    path: PathLike,
+    captions: PathLike | None = None,
+    *,
+    videos_folder: PathLike | None = None,
+    checkpoint: PathLike | None = None,
+    device: str | None = None,
+) -> dict[str, int]:
+    """Write the features of an index for other tools.
+
+    With captions, :func:`mmtvr.apis.evaluate` reads the file: it compares
+    pooled vectors by cosine, each caption with all videos of the index. That
+    is all there is to a head that compares pooled vectors, and the first
+    stage of others, which ``tools/test.py`` evaluates.
+
+    Args:
+        index: The folder or the address of an index.
+        path: Ends in ``.npz``; see
+            :func:`mmtvr.search.features.read_features`.
+        captions: An annotation file with captions of videos of the index.
+            The model of the index encodes them, and the file gets ``text``
+            (B, D) float32, ``texts`` (B,) strings and ``text_video_ids``
+            (B,) int64.
+        videos_folder: Where the videos of the annotation file are.
+        checkpoint: Where the checkpoint of the index is now, if it has moved.
+        device: Where to compute; None for a GPU if there is one.
+
+    Returns:
+        How many videos and captions were written.
+
+    Raises:
+        SetupError: The index is missing or empty, lacks one of the videos, or
+            changes while it is read, or its model is not to be found.
+
+    Example:
+        >>> export_index(where, f'{where}.npz')
+        {'exported': 6}
+    """
+    from mmtvr.files import write_arrays
+    from mmtvr.search import features
+    from mmtvr.search.video_files import read_captioned
+
+    path, store = Path(path), open_store(index)
+    info = store.require_info()
+    features.check_export_path(path)
+    entries = features.list_readable(store)
+    if captions is None:
+        write_arrays(path, features.read_features(store, entries))
+        return dict(exported=len(entries))
+    if info.get('imported'):
+        raise SetupError(
+            f'{store.url} holds imported features, whose model mmtvr does '
+            'not have: it cannot encode captions. Export without --captions, '
+            'and add their vectors of that model as text'
+        )
+    placed = features.place_captions(
+        read_captioned(captions, videos_folder),
+        entries,
+        [each for each in store.list_files() if each.error is not None],
+    )
+    # Before captions are encoded, which may take long: others may index.
+    content = features.read_features(store, entries)
+    encoder = open_searcher(index, checkpoint, device).encoder
+    text = features.encode_captions(encoder, placed['texts'].tolist())
+    write_arrays(path, dict(content, **placed, text=text))
+    return dict(exported=len(entries), captions=len(text))
+
+
+def import_index(
+    index: PathLike,
+    path: PathLike,
+    *,
+    precision: str | None = None,
+    parts: int = 1,
+) -> int:
+    """Fill a new index with features that any encoder made.
+
+    Where a process was killed in the middle, the same call goes on.
+
+    Args:
+        index: The folder or the address of a new index.
+        path: A ``.npz`` as :func:`export_index` writes it, of which
+            ``video`` and ``videos`` are needed.
+        precision: See :meth:`TextVideoSearcher.index`.
+        parts: Likewise, of a file with tokens.
+
+    Returns:
+        The number of videos.
+
+    Raises:
+        SetupError: The file is missing or of another format, or there is an
+            index of something else already. Nothing was written then.
+
+    Example:
+        >>> import_index(f'{where}_imported', f'{where}.npz')
+        6
+    """
+    from mmtvr.search.features import import_features
+
+    precision = precision or PRECISIONS[0]
+    return import_features(open_store(index), Path(path), precision, parts)
+
+
+def remove_from_index(
+    index: PathLike, paths: PathLike | Sequence[PathLike]
+) -> int:
+    """Take files out of an index; the files themselves stay.
+
+    Args:
+        index: The folder or the address of an index.
+        paths: Files, folders or annotation files, present or gone.
+
+    Returns:
+        How many files were removed.
+
+    Raises:
+        SetupError: There is no index, or nothing of that name in it.
+
+    Example:
+        >>> remove_from_index(where, folder)
+        6
+    """
+    from mmtvr.search.indexing import remove_files
+    from mmtvr.search.video_files import find_named
+
+    one = isinstance(paths, str | os.PathLike)
+    names = [os.fspath(path) for path in ([paths] if one else paths)]
+    store = open_store(index)
+    store.require_info()
+    with store.lock():
+        found = find_named(list(store.list_files()), names)
+        if not found:
+            raise SetupError(
+                f'none of {", ".join(map(repr, names))} is in {store.url}'
+            )
+        remove_files(store, found)
+        store.compact()
+    return len(found)

@@ -13,10 +13,9 @@ from typing import Any, NamedTuple
 from mmengine.config import Config, ConfigDict, DictAction
 from tqdm import tqdm
 
-from mmtvr.config.check import walk
-from mmtvr.config.reading import load_config
+from mmtvr.config import load_config, walk
 from mmtvr.datasets.transforms.video import LoadVideoFrames
-from mmtvr.datasets.video_check import work_side_by_side
+from mmtvr.datasets.video_check import thread_map
 from mmtvr.errors import SetupError
 from mmtvr.files import write_csv
 from mmtvr.registry import DATASETS, TRANSFORMS
@@ -213,7 +212,7 @@ def _progress(
     Threads are enough: a video is decoded by the helper process of its
     thread.
     """
-    with closing(work_side_by_side(work, jobs, workers)) as results:
+    with closing(thread_map(work, jobs, workers)) as results:
         yield tqdm(results, title, len(jobs), unit='video', mininterval=1)
 
 

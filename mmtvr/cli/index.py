@@ -1,12 +1,27 @@
 """``mmtvr index``: make, update, export or import an index of videos."""
 
 import argparse
+import json
+import os
 from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING
 
 from mmtvr.cli.command import add_device, at_least
 
+if TYPE_CHECKING:
+    from mmtvr.search.query import IndexReport
+
+# In place of a checkpoint: the encoders as they were pretrained.
+PRETRAINED = 'none'
 WHEN_STOPPED = 'what is indexed can be searched, and the same command goes on'
 NOTHING_EXPORTED = 'nothing was written; the same command begins anew'
+# Unreadable videos that are listed.
+SHOWN = 10
+# A process may wait long for one that has longer videos.
+TIMEOUT = timedelta(days=30)
 EXAMPLES = """
 examples:
   the test videos of moving shapes, with the model that the README trains:
@@ -36,14 +51,7 @@ docs/search.md.
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv: The arguments behind ``mmtvr index``.
-
-    Returns:
-        The arguments.
-    """
+    """Read the arguments behind ``mmtvr index``."""
     parser = argparse.ArgumentParser(
         'mmtvr index',
         usage='mmtvr index CONFIG VIDEOS... --into INDEX [options]',
@@ -51,31 +59,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_sources(parser)
-    add_encoding(parser)
-    add_settings(parser)
-    add_tasks(parser)
-    parser.add_argument(
-        '--json', action='store_true', help='print the report as JSON'
-    )
-    # A list may stand behind options too.
-    args = parser.parse_intermixed_args(argv)
-    without_model = args.remove or args.export or args.import_
-    if not without_model and not (args.config and args.videos):
-        parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
-    if args.captions and not args.export:
-        parser.error('--captions goes with --export')
-    if without_model and args.config:
-        parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
-    return args
-
-
-def add_sources(parser: argparse.ArgumentParser) -> None:
-    """Add what is indexed, and where the index is.
-
-    Args:
-        parser: Gets the arguments.
-    """
     parser.add_argument('config', nargs='?', help='config file of the model')
     parser.add_argument(
         'videos',
@@ -89,14 +72,6 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         help='the index: a folder, made if need be, or the address of an '
         'engine',
     )
-
-
-def add_encoding(parser: argparse.ArgumentParser) -> None:
-    """Add how videos are read and encoded.
-
-    Args:
-        parser: Gets the arguments.
-    """
     parser.add_argument(
         '--checkpoint',
         metavar='PATH',
@@ -123,14 +98,6 @@ def add_encoding(parser: argparse.ArgumentParser) -> None:
         help='try again what could not be read before, though it is as it was',
     )
     add_device(parser)
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add what is settled when an index is made.
-
-    Args:
-        parser: Gets the arguments.
-    """
     new = parser.add_argument_group('settings of a new index')
     new.add_argument(
         '--precision',
@@ -144,14 +111,6 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         'parts of it in time (default: 4, or 1 for a head that compares '
         'pooled vectors)',
     )
-
-
-def add_tasks(parser: argparse.ArgumentParser) -> None:
-    """Add what is done in place of indexing.
-
-    Args:
-        parser: Gets the arguments.
-    """
     tasks = parser.add_mutually_exclusive_group()
     tasks.add_argument(
         '--remove',
@@ -163,33 +122,151 @@ def add_tasks(parser: argparse.ArgumentParser) -> None:
     tasks.add_argument(
         '--export', metavar='NPZ', help='write the features of the index'
     )
-    parser.add_argument(
-        '--captions',
-        metavar='JSON',
-        help='with --export: an annotation file, whose captions the model of '
-        'the index encodes too',
-    )
     tasks.add_argument(
         '--import',
         dest='import_',
         metavar='NPZ',
         help='fill a new index with features that any encoder made',
     )
+    parser.add_argument(
+        '--captions',
+        metavar='JSON',
+        help='with --export: an annotation file, whose captions the model of '
+        'the index encodes too',
+    )
+    parser.add_argument(
+        '--json', action='store_true', help='print the report as JSON'
+    )
+    # A list may stand behind options too.
+    args = parser.parse_intermixed_args(argv)
+    without_model = args.remove or args.export or args.import_
+    if not without_model and not (args.config and args.videos):
+        parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
+    if args.captions and not args.export:
+        parser.error('--captions goes with --export')
+    if without_model and args.config:
+        parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
+    return args
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do what the command line says and print the report."""
+    from mmtvr import apis
+
+    if args.remove:
+        count = apis.remove_from_index(args.into, args.remove)
+        report = dict(removed=count)
+    elif args.export:
+        report = apis.export_index(
+            args.into,
+            args.export,
+            args.captions,
+            videos_folder=args.videos_folder,
+            checkpoint=args.checkpoint,
+            device=args.device,
+        )
+    elif args.import_:
+        parts = 1 if args.parts is None else args.parts
+        count = apis.import_index(
+            args.into, args.import_, precision=args.precision, parts=parts
+        )
+        report = dict(imported=count)
+    else:
+        _index(args)
+        return
+    if args.json:
+        print(json.dumps(report))
+    else:
+        what, *rest = report
+        print(
+            f'{report[what]} videos {what}'
+            + ''.join(f', with {report[each]} {each}' for each in rest)
+        )
+
+
+def _index(args: argparse.Namespace) -> None:
+    """Index videos, as one process or one of several."""
+    checkpoint = choose_checkpoint(args.config, args.checkpoint)
+    from mmtvr.apis import TextVideoSearcher
+    from mmtvr.search.stores import hide_secrets
+
+    rank, device = 0, args.device
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        import torch
+        from torch import distributed as dist
+
+        dist.init_process_group('gloo', timeout=TIMEOUT)
+        rank = dist.get_rank()
+        if device is None and torch.cuda.is_available():
+            count = torch.cuda.device_count()
+            device = f'cuda:{int(os.environ["LOCAL_RANK"]) % count}'
+    searcher = TextVideoSearcher(args.config, checkpoint, device)
+    report = searcher.index(
+        args.videos,
+        args.into,
+        videos_folder=args.videos_folder,
+        precision=args.precision,
+        parts=args.parts,
+        workers=args.workers,
+        progress=not args.json,
+        retry=args.retry,
+    )
+    if rank > 0:
+        return
+    if args.json:
+        print(json.dumps(report.to_dict()))
+    else:
+        print(describe(report, hide_secrets(args.into)))
+
+
+def choose_checkpoint(config: str, given: str | None) -> str | None:
+    """A checkpoint or a work folder; None for pretrained encoders."""
+    from mmtvr.errors import SetupError
+
+    if given is not None:
+        return None if given == PRETRAINED else given
+    folder = Path('work_dirs', Path(config).stem)
+    if folder.is_dir():
+        return str(folder)
+    raise SetupError(
+        f'{config} was not trained here: there is no {folder}. Train it '
+        f'(`python tools/train.py {config}`), give --checkpoint PATH, or '
+        '--checkpoint none for the encoders as they were pretrained'
+    )
+
+
+def describe(report: 'IndexReport', index: str) -> str:
+    """Put a report on an index into a few lines."""
+    lines = [
+        f'{report.videos} videos in {index}: {report.encoded} encoded, '
+        f'{report.reused} known by their content, {report.unchanged} '
+        f'unchanged, {report.removed} removed; {report.seconds:.1f} s'
+    ]
+    if report.unreadable:
+        skipped = ''
+        if report.skipped:
+            skipped = f' ({report.skipped} not tried again; --retry does)'
+        lines.append(f'{len(report.unreadable)} could not be read{skipped}:')
+        listed = list(report.unreadable.items())
+        lines += [f'  {path!r}: {why}' for path, why in listed[:SHOWN]]
+        if len(listed) > SHOWN:
+            more = len(listed) - SHOWN
+            lines.append(f'  and {more} more (--json names all)')
+    if report.videos:
+        lines.append(f'search it: mmtvr search {quote(index)} "a text"')
+    elif not report.unreadable:
+        lines.append(
+            'no video was found: in folders, files count that end like videos '
+            'do (.mp4, .mkv, ...); name other files themselves'
+        )
+    return '\n'.join(lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``mmtvr index``.
-
-    Args:
-        argv: The arguments behind it.
-
-    Returns:
-        The exit status.
-    """
+    """Run ``mmtvr index`` and return its exit status."""
     args = parse_args(argv)
-    # PyTorch takes seconds to import, which --help does not need.
+    # What is imported for it is not needed by --help.
     from mmtvr.cli.command import run_command
-    from mmtvr.cli.index_tasks import run_task
 
     when_stopped = NOTHING_EXPORTED if args.export else WHEN_STOPPED
-    return run_command(lambda: run_task(args), when_stopped)
+    return run_command(lambda: run(args), when_stopped)

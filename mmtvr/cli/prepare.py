@@ -1,86 +1,104 @@
-"""The command behind every ``tools/data/<dataset>/prepare.py``."""
+"""The commands behind ``tools/data/*/prepare.py`` and ``from_table.py``."""
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
+from mmtvr.datasets.annotations import clean_captions, write_annotation
 from mmtvr.datasets.preparation import (
-    VideoCaptions,
-    clean_captions,
-    write_annotation,
-)
-from mmtvr.datasets.preparation.known_counts import (
+    PARAGRAPHS,
+    READERS,
+    Splits,
     best_strict_recall,
-    compare_captions,
-    compare_videos,
+    compare_counts,
     count_shared_captions,
+    read_pairs,
 )
 from mmtvr.errors import SetupError
 from mmtvr.sanitize import for_terminal
 
 COLUMNS = (
-    'split',
-    'videos',
-    'captions',
-    'mended',
-    'empty',
-    'shared',
-    'best R@1',
+    *('split', 'videos', 'captions'),
+    *('normalized', 'empty', 'shared', 'best R@1'),
 )
 LEGEND = (
-    'ok: as many as published; mended: white space collapsed; empty: no word '
-    'left, dropped; shared: captions that stand at another video too; best '
+    'ok: as many as published; normalized: white space collapsed; empty: no '
+    'word left, dropped; shared: captions that another video has too; best '
     'R@1: what any system can reach from text to video without luck.'
 )
 
-Splits = Mapping[str, Sequence[VideoCaptions]]
 
+def main(dataset: str, arguments: Sequence[str] | None = None) -> int:
+    """Prepare a benchmark, a key of ``READERS``, from the command line.
 
-def main(
-    dataset: str,
-    read_splits: Callable[[Path], Splits],
-    paragraphs: bool = False,
-    arguments: Sequence[str] | None = None,
-) -> int:
-    """Prepare one data set from the command line.
-
-    Args:
-        dataset: Name of the data set, a key of ``KNOWN_COUNTS``.
-        read_splits: Reads the original files of a folder.
-        paragraphs: Whether ``--paragraph`` is offered.
-        arguments: Command line; ``sys.argv`` if None.
-
-    Returns:
-        The exit status, 1 when something is missing or unreadable.
+    The exit status is 1 when something is missing or unreadable.
     """
-    options = _parse(dataset, paragraphs, arguments)
-    try:
-        splits = read_splits(options.annotations)
-        prepare(
-            dataset,
-            splits,
-            options.output,
-            paragraph=paragraphs and options.paragraph,
+    parser = argparse.ArgumentParser(
+        description=f'Prepare {dataset} from its original annotation files.'
+    )
+    parser.add_argument(
+        'annotations', type=Path, help='folder with the original files'
+    )
+    parser.add_argument(
+        '--output',
+        type=Path,
+        default=Path('data/video_retrieval', dataset),
+        help='folder for the JSON files (default: %(default)s)',
+    )
+    if dataset in PARAGRAPHS:
+        parser.add_argument(
+            '--paragraph',
+            action='store_true',
+            help='join all captions of a video to one paragraph, as '
+            'paragraph retrieval does',
         )
+    options = parser.parse_args(arguments)
+    try:
+        splits = READERS[dataset](options.annotations)
+        paragraph = getattr(options, 'paragraph', False)
+        prepare(dataset, splits, options.output, paragraph=paragraph)
     except SetupError as error:
         print(f'error: {for_terminal(str(error))}', file=sys.stderr)
         return 1
     return 0
 
 
+def prepare_table(arguments: Sequence[str] | None = None) -> int:
+    """Prepare your own videos; the exit status is 1 for an unusable table."""
+    parser = argparse.ArgumentParser(
+        description='Prepare your own videos from a CSV or JSONL table of '
+        '(file, caption).'
+    )
+    parser.add_argument(
+        'table',
+        type=Path,
+        help='CSV with a header, or JSONL: file, caption, optionally start '
+        'and end in seconds',
+    )
+    parser.add_argument('output', type=Path, help='folder for the JSON file')
+    parser.add_argument(
+        '--split', help='name of the JSON file (default: name of the table)'
+    )
+    options = parser.parse_args(arguments)
+    try:
+        videos = read_pairs(options.table)
+        split = options.split or options.table.stem
+        prepare('custom', {split: videos}, options.output)
+    except (SetupError, OSError) as error:
+        print(f'error: {for_terminal(str(error))}', file=sys.stderr)
+        return 1
+    return 0
+
+
 def prepare(
-    dataset: str,
-    splits: Splits,
-    output: Path,
-    paragraph: bool = False,
-    console: Console | None = None,
+    dataset: str, splits: Splits, output: Path, paragraph: bool = False
 ) -> None:
-    """Clean and write every split and print what is in it.
+    """Clean and write every split and print a table of what it holds.
 
     Args:
         dataset: Name of the data set.
@@ -88,12 +106,10 @@ def prepare(
         output: Folder that receives ``<split>.json``, or
             ``<split>_paragraph.json``.
         paragraph: Join all captions of a video to one.
-        console: Where the table goes; standard output if None.
 
     Raises:
         SetupError: A split holds no caption.
     """
-    console = console or Console()
     table = Table(
         title=f'{dataset}, written to {output}',
         box=SIMPLE,
@@ -115,37 +131,12 @@ def prepare(
         write_annotation(output / f'{name}.json', cleaned, about)
         table.add_row(
             name,
-            compare_videos(dataset, split, len(cleaned)),
-            compare_captions(dataset, split, report.captions),
+            *compare_counts(dataset, split, len(cleaned), report.captions),
             f'{report.whitespace:,}',
             f'{report.empty:,}',
             f'{count_shared_captions(cleaned):,}',
             f'{best_strict_recall(cleaned):.2f} %',
         )
+    console = Console()
     console.print(table)
     console.print(LEGEND)
-
-
-def _parse(
-    dataset: str, paragraphs: bool, arguments: Sequence[str] | None
-) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=f'Prepare {dataset} from its original annotation files.'
-    )
-    parser.add_argument(
-        'annotations', type=Path, help='folder with the original files'
-    )
-    parser.add_argument(
-        '--output',
-        type=Path,
-        default=Path('data/video_retrieval', dataset),
-        help='folder for the JSON files (default: %(default)s)',
-    )
-    if paragraphs:
-        parser.add_argument(
-            '--paragraph',
-            action='store_true',
-            help='join all captions of a video to one paragraph, as '
-            'paragraph retrieval does',
-        )
-    return parser.parse_args(arguments)

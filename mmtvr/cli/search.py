@@ -2,7 +2,10 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Timer
 from typing import TYPE_CHECKING
 
 from mmtvr.cli.command import add_index, at_least
@@ -10,6 +13,8 @@ from mmtvr.cli.command import add_index, at_least
 if TYPE_CHECKING:
     from mmtvr.search.query import SearchResult
 
+# Until it is said what takes so long.
+SECONDS_UNTIL_NOTE = 1.0
 EXAMPLES = """
 examples:
   mmtvr search work_dirs/shapes_index "a red circle rising"
@@ -25,14 +30,7 @@ then compared word by word and frame by frame by the head of the model.
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv: The arguments behind ``mmtvr search``.
-
-    Returns:
-        The arguments.
-    """
+    """Read the arguments behind ``mmtvr search``."""
     parser = argparse.ArgumentParser(
         'mmtvr search',
         description='Find videos of an index.',
@@ -73,34 +71,14 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def search(args: argparse.Namespace) -> None:
-    """Search as the command line says and print the results.
+    """Search as the command line says and print the results."""
+    from mmtvr.search.stores import open_store
 
-    Args:
-        args: The arguments.
-    """
-    from mmtvr.apis.searcher import open_searcher
-    from mmtvr.search.vectors import (
-        is_imported,
-        read_queries,
-        search_by_name,
-        search_by_vectors,
-    )
-
-    options = (args.top_k, args.candidates)
-    if args.vectors:
-        vectors, queries = read_queries(args.vectors)
-        found = search_by_vectors(args.index, vectors, *options)
-    elif args.video and is_imported(args.index):
-        queries = [args.video]
-        found = [search_by_name(args.index, args.video, *options)]
-    else:
-        searcher = open_searcher(args.index, args.checkpoint, args.device)
-        queries = args.texts or [args.video]
-        options = dict(top_k=args.top_k, candidates=args.candidates)
-        if args.video:
-            found = [searcher.search(video=args.video, **options)]
-        else:
-            found = searcher.search(args.texts, **options)
+    # Before the model and what it needs are imported, which takes seconds.
+    store = open_store(args.index)
+    with _note_after_a_while(f'opening the index {store.url} ...'):
+        info = store.require_info()
+        queries, found = _find(args, bool(info.get('imported')))
     if args.json:
         answers = [
             dict(query=query, results=[each.to_dict() for each in results])
@@ -111,16 +89,45 @@ def search(args: argparse.Namespace) -> None:
         print('\n\n'.join(map(describe, queries, found)))
 
 
+def _find(
+    args: argparse.Namespace, is_imported: bool
+) -> tuple[Sequence[str], list[list['SearchResult']]]:
+    """The queries, and the results of each."""
+    from mmtvr import apis
+
+    options = dict(top_k=args.top_k, candidates=args.candidates)
+    if args.vectors:
+        from mmtvr.search.query import read_queries
+
+        vectors, queries = read_queries(args.vectors)
+        return queries, apis.search_by_vectors(args.index, vectors, **options)
+    if args.video and is_imported:
+        found = apis.search_by_name(args.index, args.video, **options)
+        return [args.video], [found]
+    searcher = apis.open_searcher(args.index, args.checkpoint, args.device)
+    if args.video:
+        return [args.video], [searcher.search(video=args.video, **options)]
+    return args.texts, searcher.search(args.texts, **options)
+
+
+@contextmanager
+def _note_after_a_while(text: str) -> Iterator[None]:
+    """Say on a terminal, once it has taken a second, what is going on."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    timer = Timer(SECONDS_UNTIL_NOTE, print, [text], dict(file=sys.stderr))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
 def describe(query: str, results: Sequence['SearchResult']) -> str:
-    """Put results into words.
-
-    Args:
-        query: What was asked.
-        results: What was found.
-
-    Returns:
-        A line for the query and one for each result.
-    """
+    """Put a query and its results into a line each."""
     # Those of a file, a path among them, are what others wrote.
     lines = [_one_line(query)]
     for result in results:
@@ -143,16 +150,9 @@ def _one_line(text: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``mmtvr search``.
-
-    Args:
-        argv: The arguments behind it.
-
-    Returns:
-        The exit status.
-    """
+    """Run ``mmtvr search`` and return its exit status."""
     args = parse_args(argv)
-    # PyTorch takes seconds to import, which --help does not need.
+    # What is imported for it is not needed by --help.
     from mmtvr.cli.command import run_command
 
     return run_command(lambda: search(args), 'nothing was changed')

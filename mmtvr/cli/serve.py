@@ -5,9 +5,12 @@ import json
 import socket
 import sys
 from collections.abc import Sequence
+from hashlib import blake2b
 from ipaddress import ip_address
+from pathlib import Path
 
 from mmtvr.cli.command import add_index
+from mmtvr.errors import SetupError, import_extra
 
 EXAMPLES = """
 examples:
@@ -23,14 +26,7 @@ can search and watch. Programs ask /api/search?q=TEXT.
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line.
-
-    Args:
-        argv: The arguments behind ``mmtvr serve``.
-
-    Returns:
-        The arguments.
-    """
+    """Read the arguments behind ``mmtvr serve``."""
     parser = argparse.ArgumentParser(
         'mmtvr serve',
         description='Search an index in the browser.',
@@ -64,19 +60,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def serve(args: argparse.Namespace) -> None:
     """Serve as the command line says, until it is stopped.
 
-    Args:
-        args: The arguments.
-
     Raises:
         SetupError: A package is missing, the port is taken, or there is no
             index.
     """
-    uvicorn = _uvicorn()
-    # Before the model is loaded, which takes its time.
+    for package in ('jinja2', 'starlette', 'uvicorn'):
+        import_extra(package, 'serve', '`mmtvr serve`')
+    import uvicorn
+
+    # Before the model and what it needs are imported, which takes seconds.
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]
-    from mmtvr.apis.searcher import TextVideoSearcher, open_searcher
-    from mmtvr.search.stores.base import without_secrets
+    from mmtvr.search.stores import hide_secrets, open_store
+
+    open_store(args.index).require_info()
+    from mmtvr.apis import TextVideoSearcher, open_searcher
     from mmtvr.serve.app import create_app
 
     if args.config:
@@ -84,7 +82,7 @@ def serve(args: argparse.Namespace) -> None:
         searcher.open(args.index)
     else:
         searcher = open_searcher(args.index, args.checkpoint, args.device)
-    index = without_secrets(args.index)
+    index = hide_secrets(args.index)
     app = create_app(
         searcher,
         title=index,
@@ -98,8 +96,12 @@ def serve(args: argparse.Namespace) -> None:
             'is no password: whoever reaches it can search and watch',
             file=sys.stderr,
         )
-    facts = dict(url=f'http://{shown}:{port}/', index=index)
-    announce(dict(facts, videos=searcher.store.count_videos()), args.json)
+    url, videos = f'http://{shown}:{port}/', searcher.store.count_videos()
+    if args.json:
+        facts = dict(url=url, index=index, videos=videos)
+        print(json.dumps(facts), flush=True)
+    else:
+        print(f'{videos} videos of {index} at {url}\nCtrl-C stops', flush=True)
     config = uvicorn.Config(
         app,
         log_level='warning',
@@ -110,35 +112,12 @@ def serve(args: argparse.Namespace) -> None:
     uvicorn.Server(config).run(sockets=[listening])
 
 
-def announce(facts: dict[str, str | int], as_json: bool) -> None:
-    """Say where the page is.
-
-    Args:
-        facts: ``url`` of the page, ``index`` and its number of ``videos``.
-        as_json: Whether a program asks.
-    """
-    if as_json:
-        print(json.dumps(facts), flush=True)
-    else:
-        print('{videos} videos of {index} at {url}'.format(**facts))
-        print('Ctrl-C stops', flush=True)
-
-
 def listen(host: str, port: int) -> socket.socket:
-    """Listen at an address.
-
-    Args:
-        host: Address or name.
-        port: Port; 0 for any that is free.
-
-    Returns:
-        The socket.
+    """Listen at an address; port 0 is any that is free.
 
     Raises:
         SetupError: Somebody listens there, or the address is not ours.
     """
-    from mmtvr.errors import SetupError
-
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)
@@ -151,30 +130,12 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address can be reached from this machine alone.
-
-    Args:
-        host: Address in figures.
-
-    Returns:
-        The answer.
-    """
+    """Whether an address in figures is reached from this machine alone."""
     return ip_address(host.partition('%')[0]).is_loopback
 
 
-def find_cache(folder: str | None, url: str) -> 'Path':  # noqa: F821
-    """Choose the folder of posters and previews.
-
-    Args:
-        folder: What was asked for, or None.
-        url: The index.
-
-    Returns:
-        That folder, or one of this index in the user's cache.
-    """
-    from hashlib import blake2b
-    from pathlib import Path
-
+def find_cache(folder: str | None, url: str) -> Path:
+    """The folder asked for, or one of this index in the user's cache."""
     from platformdirs import user_cache_path
 
     if folder:
@@ -183,31 +144,10 @@ def find_cache(folder: str | None, url: str) -> 'Path':  # noqa: F821
     return user_cache_path('mmtvr') / 'serve' / name.hexdigest()
 
 
-def _uvicorn() -> object:
-    from mmtvr.errors import SetupError
-
-    try:
-        import starlette  # noqa: F401
-        import uvicorn
-    except ImportError as error:
-        raise SetupError(
-            f'the page needs {error.name}, which is not installed: '
-            'pip install starlette uvicorn'
-        ) from error
-    return uvicorn
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``mmtvr serve``.
-
-    Args:
-        argv: The arguments behind it.
-
-    Returns:
-        The exit status: 130 when stopped from the keyboard.
-    """
+    """Run ``mmtvr serve``; its exit status is 130 after Ctrl-C."""
     args = parse_args(argv)
-    # PyTorch takes seconds to import, which --help does not need.
+    # What is imported for it is not needed by --help.
     from mmtvr.cli.command import run_command
 
     # uvicorn has ended what it was at, and passes Ctrl-C on.

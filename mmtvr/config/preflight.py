@@ -1,11 +1,11 @@
-"""Try a run out before it starts, so that what is missing shows at once."""
+"""Preflight of a run: what is missing shows before the first iteration."""
 
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler, pseudo_collate
-from mmengine.dist import all_gather_object
+from mmengine.dist import all_gather_object, get_world_size
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -13,22 +13,20 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from mmtvr.checkpoints import read_checkpoint
+from mmtvr.config.rank_consistency import check_rank_consistency
 from mmtvr.errors import SetupError
 from mmtvr.randomness import same_random_state
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build the runner that a config asks for.
-
-    Args:
-        cfg: The whole config.
-
-    Returns:
-        The runner, with its model.
+    """Build the runner that a config asks for, with its model.
 
     Raises:
-        SetupError: From a component that lacks its weights or files.
+        SetupError: A component lacks its weights, files or package, or the
+            ranks start from different things.
     """
+    if get_world_size() > 1:
+        check_rank_consistency(cfg)
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
     return Runner.from_cfg(cfg)
@@ -44,27 +42,25 @@ def check_runner(runner: Runner, *stages: str) -> None:
         *stages: Out of ``train``, ``val`` and ``test``.
 
     Raises:
-        SetupError: A dataset lacks its files, or a sample does not fit the
-            model.
+        SetupError: A dataset lacks its files, a transform its package, or a
+            sample does not fit the model.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else None
+    model = runner.model
+    model = model.module if is_model_wrapper(model) else model
     for stage in stages:
         loop = getattr(runner, f'{stage}_loop')
         if loop is not None:
             if stage == 'train':
                 check_batches(loop.dataloader)
-            try_sample(model or runner.model, loop.dataloader.dataset)
+            try_sample(model, loop.dataloader.dataset)
 
 
 def check_batches(loader: DataLoader) -> None:
     """Check that every process has batches to train on, and as many.
 
-    Args:
-        loader: The loader of the training set.
-
     Raises:
         SetupError: There is no batch, or processes have different numbers of
-            them, so that one would wait for ever.
+            them, so that one would wait forever.
     """
     if isinstance(loader.sampler, InfiniteSampler):
         return
@@ -79,22 +75,22 @@ def check_batches(loader: DataLoader) -> None:
     if min(counts) == 0:
         raise SetupError(
             f'process {counts.index(0)} has no training batch ({setting}): '
-            'take a smaller train_dataloader.batch_size, fewer processes, or '
+            'use a smaller train_dataloader.batch_size, fewer processes, or '
             'drop_last=False'
         )
     raise SetupError(
         f'processes have different numbers of training batches, {counts} '
-        f'({setting}): take a sampler that gives all as many, such as '
+        f'({setting}): use a sampler that gives all of them as many, such as '
         "dict(type='DefaultSampler', round_up=True)"
     )
 
 
 @torch.no_grad()
 def try_sample(model: nn.Module, dataset: Dataset) -> None:
-    """Send the first sample through the model without leaving a trace.
+    """Send the first sample through the model, leaving no trace.
 
-    What is no :class:`SetupError` is left to the run itself, which meets it
-    at once and with a traceback that belongs to it.
+    Any other error than :class:`SetupError` is left to the run itself, which
+    meets it at once and with a traceback that belongs to it.
 
     Args:
         model: The model, not wrapped.
@@ -122,10 +118,10 @@ def try_sample(model: nn.Module, dataset: Dataset) -> None:
 
 
 def check_file(path: str, what: str) -> None:
-    """Check that a file that the user named is there.
+    """Check that a file the user named exists; URLs are left to mmengine.
 
     Args:
-        path: A local path, or an address that is left to mmengine.
+        path: A local path or a URL.
         what: What it is, for the message.
 
     Raises:
@@ -144,7 +140,7 @@ def check_weights(model: nn.Module, path: str) -> None:
 
     Args:
         model: The model, not wrapped.
-        path: The checkpoint.
+        path: The checkpoint; a URL is not checked.
 
     Raises:
         SetupError: It cannot be read, or weights are missing or of another

@@ -1,31 +1,25 @@
 """Datasets and the transforms that prepare their samples."""
 
-from mmtvr.datasets.moving_shapes import MovingShapesDataset
-from mmtvr.datasets.readers import get_reader
-from mmtvr.datasets.samplers import (
-    ResumableBatchSampler,
-    SeededDataset,
-    stack_samples,
-)
-from mmtvr.datasets.text_video import TextVideoDataset
-from mmtvr.datasets.transforms import (
-    DropUnimportantWords,
-    LoadVideoFrames,
-    PackTextVideo,
-    TagKeyWords,
-    TokenizeText,
-)
+import lazy_loader
 
-__all__ = [
-    'DropUnimportantWords',
-    'LoadVideoFrames',
-    'MovingShapesDataset',
-    'PackTextVideo',
-    'ResumableBatchSampler',
-    'SeededDataset',
-    'TagKeyWords',
-    'TextVideoDataset',
-    'TokenizeText',
-    'get_reader',
-    'stack_samples',
-]
+# Captions are prepared without decoders, and a query without datasets.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        'moving_shapes': ['MovingShapesDataset'],
+        'readers': ['get_reader'],
+        'samplers': [
+            'ResumableBatchSampler',
+            'SeededDataset',
+            'stack_samples',
+        ],
+        'text_video': ['TextVideoDataset'],
+        'transforms': [
+            'DropUnimportantWords',
+            'LoadVideoFrames',
+            'PackTextVideo',
+            'TagKeyWords',
+            'TokenizeText',
+        ],
+    },
+)

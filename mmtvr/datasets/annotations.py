@@ -62,14 +62,7 @@ class CleaningReport:
 def clean_captions(
     videos: Iterable[VideoCaptions],
 ) -> tuple[list[VideoCaptions], CleaningReport]:
-    """Collapse white space and drop captions that hold no word.
-
-    Args:
-        videos: A split as published.
-
-    Returns:
-        The cleaned split in the same order, and what was changed.
-    """
+    """Collapse white space and drop captions that hold no word."""
     kept, dropped = [], []
     captions = whitespace = empty = 0
     for video in videos:
@@ -92,13 +85,12 @@ def write_annotation(
     videos: Iterable[VideoCaptions],
     about: Mapping[str, object],
 ) -> None:
-    """Write one split, whole or not at all.
+    """Write one split atomically.
 
     Args:
         path: The JSON file.
         videos: The split, in the order that gives each video its number.
-        about: What else the file tells of itself, such as ``dataset``,
-            ``split`` and ``protocol``.
+        about: Further keys of the file, such as ``dataset`` and ``split``.
     """
     rows = []
     for video in videos:
@@ -132,14 +124,11 @@ def read_annotations(path: str | Path) -> list[VideoCaptions]:
     may occur several times with different spans, and the one of mmaction2's
     preparation scripts, ``{file: [captions]}``.
 
-    Args:
-        path: A JSON file in UTF-8.
-
     Returns:
         One record per video or span, in the order of the file.
 
     Raises:
-        SetupError: If the file is missing, larger than the limit (see
+        SetupError: The file is missing, larger than the limit (see
             :func:`mmtvr.datasets.input_files.get_limit`), no JSON, holds no
             video or the same clip twice, or has another layout; the message
             names the file and the place in it.
@@ -219,19 +208,12 @@ def _layout_error(path: str | Path, finding: str) -> SetupError:
     )
 
 
-def find_way_out(folder: str | Path, file: str) -> str | None:
-    """How a file name of an annotation file leaves the folder of the videos.
+def find_path_escape(folder: str | Path, file: str) -> str | None:
+    """Describe how a file name leaves the folder; None if it is inside.
 
     The folder itself may be a link to another disk; what counts is where it
-    leads. Names are looked at as Windows reads them too, so that an
-    annotation file is as harmless there.
-
-    Args:
-        folder: The folder of the videos.
-        file: Name relative to the folder.
-
-    Returns:
-        What leads out, or None if the file is inside.
+    leads. Names are parsed as Windows does too, so that an annotation file is
+    as harmless there.
     """
     path = PureWindowsPath(file)
     if file.startswith(('/', '\\')) or path.drive:
@@ -244,45 +226,31 @@ def find_way_out(folder: str | Path, file: str) -> str | None:
         place = os.path.join(place, part)
         if os.path.islink(place):
             target = os.path.realpath(place)
-            if not is_inside(root, target):
+            if not _is_inside(root, target):
                 return f'a link to {target}'
     return None
 
 
-def refuse_ways_out(
+def refuse_path_escapes(
     folder: str | Path, files: Iterable[str], ann_file: str
 ) -> None:
-    """Refuse an annotation file that leads out of the folder of the videos.
-
-    Args:
-        folder: The folder of the videos.
-        files: What the annotation file names.
-        ann_file: The annotation file, for the message.
+    """Refuse files of an annotation file outside the folder of the videos.
 
     Raises:
         SetupError: One of the files is outside; names it and the setting that
             allows it.
     """
     for file in files:
-        way_out = find_way_out(folder, file)
-        if way_out:
+        escape = find_path_escape(folder, file)
+        if escape:
             raise SetupError(
                 f'{file!r} of {ann_file} leads out of the folder of the '
-                f'videos {folder}: {way_out}. If it should be read, set '
+                f'videos {folder}: {escape}. If it should be read, set '
                 'allow_outside=True in the dataset.'
             )
 
 
-def is_inside(root: str, target: str) -> bool:
-    """Whether a resolved path is in a resolved folder.
-
-    Args:
-        root: The folder, absolute and without links.
-        target: The path, absolute and without links.
-
-    Returns:
-        True if it is the folder or below it.
-    """
+def _is_inside(root: str, target: str) -> bool:
     try:
         return os.path.commonpath([root, target]) == root
     except ValueError:  # another drive
@@ -290,16 +258,7 @@ def is_inside(root: str, target: str) -> bool:
 
 
 def find_oddities(records: Sequence[VideoCaptions]) -> Iterator[str]:
-    """Count captions that stand twice or hold control characters.
-
-    They are kept as they are.
-
-    Args:
-        records: The videos of an annotation file.
-
-    Yields:
-        A sentence for each kind that occurs.
-    """
+    """Report captions that repeat or hold control characters, all kept."""
     twice = [
         (record.file, caption)
         for record in records

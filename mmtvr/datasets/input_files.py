@@ -1,11 +1,14 @@
-"""Text files of others, read within limits; each value checked and named."""
+"""Text, JSON and CSV files of unknown origin: bounded, checked, named."""
 
+import csv
+import io
 import json
 import math
 import os
 import re
 import stat
 import unicodedata
+import zipfile
 from collections import Counter
 from pathlib import Path
 from reprlib import Repr
@@ -28,23 +31,17 @@ KINDS = (
 
 
 def read_text(path: str | Path) -> str:
-    """Read a text file in UTF-8.
+    """Read a text file in UTF-8, without its byte order mark.
 
-    What is no regular file, such as a pipe, is not opened, and what is larger
-    than the limit is not read.
-
-    Args:
-        path: The file. A byte order mark at its beginning is left out.
-
-    Returns:
-        The text, line ends as they are.
+    A pipe or another special file is not opened, and a file larger than the
+    limit is not read.
 
     Raises:
-        SetupError: It is not there, no regular file, too large, not allowed
-            to be read, or no UTF-8; the message names the file and, for a
-            wrong byte, the line.
+        SetupError: It does not exist, is no regular file, too large, not
+            readable, or no UTF-8; the message names the file and, for a wrong
+            byte, the line.
     """
-    data = read_bytes(path)
+    data = _read_bytes(path)
     if data.startswith((b'\xff\xfe', b'\xfe\xff')):
         raise SetupError(f'{path} is in UTF-16; save it as UTF-8')
     try:
@@ -57,39 +54,27 @@ def read_text(path: str | Path) -> str:
         ) from error
 
 
-def read_bytes(path: str | Path) -> bytes:
-    """Read a regular file that is not larger than the limit.
-
-    Args:
-        path: The file.
-
-    Returns:
-        Its content.
-
-    Raises:
-        SetupError: See :func:`read_text`.
-    """
+def _read_bytes(path: str | Path) -> bytes:
     limit = get_limit()
     try:
         status = os.stat(path)
         for is_kind, kind in KINDS:
             if is_kind(status.st_mode):
                 raise SetupError(f'{path} is {kind}, expected a file')
-        check_size(str(path), status.st_size, limit)
+        _check_size(str(path), status.st_size, limit)
         with open(path, 'rb') as file:
             data = file.read(limit + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, 'strerror', None) or error
         raise SetupError(f'{path} cannot be read: {reason}') from error
-    check_size(str(path), len(data), limit)
+    _check_size(str(path), len(data), limit)
     return data
 
 
 def get_limit() -> int:
-    """Largest size of an annotation file.
+    """Largest size of an annotation file in bytes.
 
-    Returns:
-        Bytes: ``MMTVR_ANNOTATION_LIMIT`` in MiB, 512 MiB where it is not set.
+    It is ``MMTVR_ANNOTATION_LIMIT`` in MiB, 512 MiB where that is not set.
 
     Raises:
         SetupError: The variable is no positive number.
@@ -102,17 +87,7 @@ def get_limit() -> int:
     return int(value) * MEBIBYTE
 
 
-def check_size(name: str, size: int, limit: int) -> None:
-    """Refuse what is too large to be an annotation file.
-
-    Args:
-        name: What it is, for the message.
-        size: Bytes, announced or read.
-        limit: The most that is allowed.
-
-    Raises:
-        SetupError: It is larger.
-    """
+def _check_size(name: str, size: int, limit: int) -> None:
     if size > limit:
         raise SetupError(
             f'{name} has {size / MEBIBYTE:,.0f} MiB or more, annotation files '
@@ -122,32 +97,64 @@ def check_size(name: str, size: int, limit: int) -> None:
 
 
 def split_lines(text: str) -> list[str]:
-    """Split at line feeds alone.
+    """Split at LF and CR LF alone.
 
     ``str.splitlines`` also splits at characters that may stand in a caption,
     such as U+2028 and U+0085.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The lines without their ends, LF or CR LF.
     """
     return [line.removesuffix('\r') for line in text.split('\n')]
+
+
+def read_lines(path: Path) -> list[str]:
+    """Read the lines that are not blank, without white space around them."""
+    lines = split_lines(read_text(path))
+    return [line.strip() for line in lines if line.strip()]
+
+
+def read_json(path: Path) -> Any:
+    """Read a ``.json`` file, or the one JSON file inside a ``.zip``.
+
+    Raises:
+        SetupError: It cannot be read or is not JSON, or the zip does not hold
+            exactly one JSON file.
+    """
+    if path.suffix != '.zip':
+        return parse_json(read_text(path), str(path))
+    try:
+        text = _read_zipped(path)
+    except SetupError:
+        raise
+    except Exception as error:
+        # zipfile has an exception of its own for each way to be damaged.
+        raise SetupError(f'{path} cannot be read: {error}') from error
+    return parse_json(text, str(path))
+
+
+def _read_zipped(path: Path) -> str:
+    limit = get_limit()
+    with zipfile.ZipFile(io.BytesIO(_read_bytes(path))) as archive:
+        inside = [n for n in archive.namelist() if n.endswith('.json')]
+        if len(inside) != 1:
+            raise SetupError(
+                f'{path} holds {len(inside)} JSON files, expected 1'
+            )
+        size = archive.getinfo(inside[0]).file_size
+        _check_size(f'the file in {path}', size, limit)
+        with archive.open(inside[0]) as file:
+            data = file.read(limit + 1)
+    _check_size(f'the file in {path}', len(data), limit)
+    return data.decode('utf-8-sig')
 
 
 def parse_json(text: str, where: str) -> Any:
     """Parse JSON whose objects have each key once.
 
-    The standard library keeps the last of several equal keys and drops what
-    is under the others without a word.
+    The standard library keeps the last of several equal keys and silently
+    drops the others.
 
     Args:
         text: The text.
         where: File and perhaps line, for the message.
-
-    Returns:
-        The content.
 
     Raises:
         SetupError: It is no JSON, or nested too deeply.
@@ -166,6 +173,49 @@ def _refuse_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return content
 
 
+def read_table(path: Path, *columns: str) -> list[dict[str, str]]:
+    """Read a CSV file that has a header.
+
+    Args:
+        path: The CSV file.
+        *columns: Columns that must be there, with a value in each row.
+
+    Returns:
+        One dict per row.
+
+    Raises:
+        SetupError: The file cannot be read, its header lacks one of the
+            columns or names one twice, or a row has more or fewer fields;
+            the message names the line.
+    """
+    text = io.StringIO(read_text(path), newline='')
+    reader = csv.DictReader(text, strict=True)
+    try:
+        header = list(reader.fieldnames or ())
+        missing = sorted(set(columns) - set(header))
+        if missing:
+            raise SetupError(
+                f'{path} has no column {missing}; its header is '
+                f'{brief(header)}'
+            )
+        twice = [name for name in columns if header.count(name) > 1]
+        if twice:
+            raise SetupError(f'{path} has the column {twice[0]} twice')
+        rows = []
+        for row in reader:
+            if None in row or None in row.values():
+                raise SetupError(
+                    f'{path}, line {reader.line_num} has not as many fields '
+                    f'as the header: {brief(row)}'
+                )
+            rows.append(row)
+        return rows
+    except csv.Error as error:
+        raise SetupError(
+            f'{path} is no CSV after line {reader.line_num}: {error}'
+        ) from error
+
+
 # Half of a character that UTF-16 writes in two; no text holds it alone.
 SURROGATE = re.compile('[\ud800-\udfff]')
 # Control characters other than white space, and those that turn the direction
@@ -180,26 +230,14 @@ _repr.maxstring = _repr.maxother = 80
 
 
 def brief(value: object) -> str:
-    """Show any value in an error message: printable and not long.
-
-    Args:
-        value: What a file holds.
-
-    Returns:
-        Its ``repr``, cut in the middle.
-    """
+    """``repr`` for an error message: printable, cut in the middle."""
     return _repr.repr(value)
 
 
 def has_word(text: str) -> bool:
-    """Whether a text says anything.
+    """Whether a text holds a letter or digit of any script, or a pictograph.
 
-    Args:
-        text: Any text.
-
-    Returns:
-        True for a letter or digit of any script, or a pictograph; False for
-        punctuation, white space and control characters alone.
+    Punctuation, white space and control characters alone are no words.
     """
     return any(
         letter.isalnum() or unicodedata.category(letter) == 'So'
@@ -208,14 +246,7 @@ def has_word(text: str) -> bool:
 
 
 def find_caption_fault(caption: object) -> str | None:
-    """Why something is no caption.
-
-    Args:
-        caption: What stands in its place.
-
-    Returns:
-        What it is, or None for a caption.
-    """
+    """Describe what is no caption; None for a caption."""
     if not isinstance(caption, str):
         return brief(caption)
     if SURROGATE.search(caption):
@@ -226,14 +257,7 @@ def find_caption_fault(caption: object) -> str | None:
 
 
 def find_name_fault(name: object) -> str | None:
-    """Why something cannot be the name of a video file.
-
-    Args:
-        name: What stands in its place.
-
-    Returns:
-        What is wrong, or None for a name.
-    """
+    """Describe what cannot be the name of a video file; None for a name."""
     if not isinstance(name, str) or not name.strip():
         return f'{brief(name)} is not the name of a file'
     if SURROGATE.search(name):
@@ -243,24 +267,15 @@ def find_name_fault(name: object) -> str | None:
     return None
 
 
+# The checks below return the value, or raise a SetupError that begins with
+# ``where``: the file and the place in it.
+
 Kind = TypeVar('Kind')
 NAMES = {dict: 'an object', list: 'a list', str: 'a text', int: 'a number'}
 
 
 def expect(value: object, kind: type[Kind], where: str) -> Kind:
-    """Check the type of a parsed value.
-
-    Args:
-        value: What was parsed.
-        kind: ``dict``, ``list``, ``str`` or ``int``.
-        where: File and place, for the message.
-
-    Returns:
-        The value.
-
-    Raises:
-        SetupError: It is something else, or a text with half a character.
-    """
+    """Check the type of a parsed value: dict, list, str or int."""
     if not isinstance(value, kind) or isinstance(value, bool):
         raise SetupError(f'{where} is {brief(value)}, expected {NAMES[kind]}')
     if isinstance(value, str) and SURROGATE.search(value):
@@ -269,20 +284,7 @@ def expect(value: object, kind: type[Kind], where: str) -> Kind:
 
 
 def take(row: object, key: str, kind: type[Kind], where: str) -> Kind:
-    """Take one value out of a row.
-
-    Args:
-        row: An object, one hopes.
-        key: Its key.
-        kind: Type of the value, see :func:`expect`.
-        where: File and place of the row, for the message.
-
-    Returns:
-        The value.
-
-    Raises:
-        SetupError: There is none, or one of another type.
-    """
+    """Take a value of a type, see :func:`expect`, out of a JSON object."""
     row = expect(row, dict, where)
     if key not in row:
         raise SetupError(f'{where} has no key "{key}": {brief(row)}')
@@ -290,18 +292,7 @@ def take(row: object, key: str, kind: type[Kind], where: str) -> Kind:
 
 
 def take_texts(value: object, where: str) -> list[str]:
-    """Check a list of captions.
-
-    Args:
-        value: A list of texts, one hopes.
-        where: File and place, for the message.
-
-    Returns:
-        The list.
-
-    Raises:
-        SetupError: It is something else.
-    """
+    """Check a list of captions."""
     texts = expect(value, list, where)
     for number, text in enumerate(texts):
         expect(text, str, f'caption {number} of {where}')
@@ -309,18 +300,7 @@ def take_texts(value: object, where: str) -> list[str]:
 
 
 def take_name(value: object, where: str) -> str:
-    """Check the name of a video.
-
-    Args:
-        value: A text, one hopes.
-        where: File and place, for the message.
-
-    Returns:
-        The name.
-
-    Raises:
-        SetupError: It is no name of a file.
-    """
+    """Check the name of a video file."""
     fault = find_name_fault(value)
     if fault:
         raise SetupError(f'{where}: {fault}')
@@ -328,18 +308,7 @@ def take_name(value: object, where: str) -> str:
 
 
 def to_seconds(value: Any, where: str) -> float | None:
-    """Turn a time of a clip into seconds.
-
-    Args:
-        value: A number or its text; None or empty for none.
-        where: File, place and key, for the message.
-
-    Returns:
-        Seconds from 0, or None.
-
-    Raises:
-        SetupError: It is no finite number from 0.
-    """
+    """Convert a number or its text to seconds from 0; None or '' to None."""
     if value is None or value == '':
         return None
     try:
@@ -352,15 +321,6 @@ def to_seconds(value: Any, where: str) -> float | None:
 
 
 def check_span(start: float | None, end: float | None, where: str) -> None:
-    """Check that a clip ends behind its beginning.
-
-    Args:
-        start: Seconds, or None for the beginning.
-        end: Seconds, or None for the end.
-        where: File and place, for the message.
-
-    Raises:
-        SetupError: It does not.
-    """
+    """Check that a clip ends after its start; None is that of the file."""
     if end is not None and end <= (start or 0):
         raise SetupError(f'the span of {where} is from {start} to {end}')

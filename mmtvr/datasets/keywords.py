@@ -1,4 +1,4 @@
-"""Taggers that find nouns, adjectives and verbs in a caption."""
+"""Key words of captions: taggers that find them, tables that keep them."""
 
 import hashlib
 import re
@@ -10,21 +10,192 @@ from typing import Protocol
 
 import numpy as np
 
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, import_extra
 from mmtvr.files import write_arrays
 
+#: Start and end of a word in the characters of its caption.
 Span = tuple[int, int]
+
+# A word as HanTa's training corpus cuts it: "does|n't", "man|'s", "t-shirt".
+WORD = re.compile(
+    r"""[^\W\d_]+(?=n['’]t\b)|n['’]t\b|['’][^\W\d_]+
+    |[^\W\d_]+(?:-[^\W\d_]+)*|\d\w*|[^\w\s]""",
+    re.VERBOSE,
+)
+# Longer strings are no English words, and analysing them takes seconds.
+MAX_WORD_LENGTH = 40
+
+
+class WordTagger(Protocol):
+    """Finds the content words of captions.
+
+    Attributes:
+        name: Name and version; tags are cached under it.
+    """
+
+    name: str
+
+    def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
+        """Find nouns, adjectives and verbs, stop words among them.
+
+        Proper nouns, numerals, auxiliaries and adverbs do not count.
+
+        Args:
+            captions: Any number of captions.
+
+        Yields:
+            Per caption, the character spans of its content words, ascending.
+        """
+
+
+class HanTaTagger:
+    """Tag with HanTa (the Hanover Tagger) and its English model.
+
+    The model uses the tags of the British National Corpus: AJ* adjectives,
+    NN* common nouns, VV* verbs other than be, have, do and the modals.
+
+    Raises:
+        SetupError: If HanTa is not installed.
+    """
+
+    CONTENT = ('AJ', 'NN', 'VV')
+
+    def __init__(self) -> None:
+        purpose = "tagging key words with tagger='hanta'"
+        hanta = import_extra('HanTa.HanoverTagger', 'keywords', purpose)
+        self.name = f'hanta-{version("HanTa")}'
+        self._tagger = hanta.HanoverTagger('morphmodel_en.pgz')
+
+    def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
+        """See :class:`WordTagger`."""
+        for caption in captions:
+            words = [
+                word
+                for word in WORD.finditer(caption)
+                if len(word[0]) <= MAX_WORD_LENGTH
+            ]
+            tags = self._tagger.tag_sent(
+                [word[0] for word in words], taglevel=0
+            )
+            yield [
+                word.span()
+                for word, tag in zip(words, tags, strict=True)
+                if tag.startswith(self.CONTENT)
+            ]
+
+
+class SpacyTagger:
+    """Tag with an installed spaCy model, such as ``en_core_web_sm``.
+
+    Raises:
+        SetupError: If spaCy or the model is not installed.
+    """
+
+    CONTENT = ('NOUN', 'ADJ', 'VERB')
+
+    def __init__(self, model: str) -> None:
+        purpose = f"tagging key words with tagger='spacy:{model}'"
+        spacy = import_extra('spacy', 'spacy', purpose)
+        try:
+            self._nlp = spacy.load(model, exclude=['parser', 'ner'])
+        except (ImportError, OSError) as error:
+            raise SetupError(
+                f'{purpose} needs the spaCy model {model}, which is not '
+                f'installed: python -m spacy download {model}'
+            ) from error
+        meta = self._nlp.meta
+        self.name = f'spacy-{meta["lang"]}_{meta["name"]}-{meta["version"]}'
+
+    def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
+        """See :class:`WordTagger`."""
+        for document in self._nlp.pipe(captions):
+            yield [
+                (token.idx, token.idx + len(token.text))
+                for token in document
+                if token.pos_ in self.CONTENT
+            ]
+
+
+@lru_cache(maxsize=2)
+def load_tagger(name: str) -> WordTagger:
+    """Load a tagger, once per process.
+
+    Args:
+        name: ``'hanta'``, or ``'spacy:MODEL'``.
+
+    Raises:
+        ValueError: If the name is unknown.
+        SetupError: If the tagger is not installed.
+    """
+    kind, _, model = name.partition(':')
+    if kind == 'hanta' and not model:
+        return HanTaTagger()
+    if kind == 'spacy' and model:
+        return SpacyTagger(model)
+    raise ValueError(
+        f"tagger must be 'hanta' or 'spacy:MODEL', such as "
+        f"'spacy:en_core_web_sm', got {name!r}"
+    )
+
+
+STOP_WORD_LIST = """
+a about above across after afterwards again against all almost alone along
+already also although always am among amongst amoungst an and another any
+anyhow anyone anything anyway anywhere are around as at back be became
+because become becomes becoming been before beforehand behind being below
+beside besides between beyond both bottom but by can cannot cant co con
+could couldnt de do done down due during each eg eight either eleven else
+elsewhere enough etc even ever every everyone everything everywhere except
+few fifteen fifty find first five for former formerly forty found four from
+front further get give go had has hasnt have he hence her here hereafter
+hereby herein hereupon hers herself him himself his how however hundred i
+ie if in inc indeed into is it its itself keep last latter latterly least
+less ltd made many may me meanwhile might mine more moreover most mostly
+much must my myself namely neither never nevertheless next nine no nobody
+none noone nor not nothing now nowhere of off often on once one only onto
+or other others otherwise our ours ourselves out over own per perhaps
+please put rather re same see seem seemed seeming seems several she should
+side since six sixty so some somehow someone something sometime sometimes
+somewhere still such take ten than that the their them themselves then
+thence there thereafter thereby therefore therein thereupon these they
+third this those though three through throughout thru thus to together too
+top toward towards twelve twenty two un under until up upon us very via was
+we well were what whatever when whence whenever where whereafter whereas
+whereby wherein whereupon wherever whether which while whither who whoever
+whole whom whose why will with within without would yet you your yours
+yourself yourselves
+"""
+#: Scikit-learn's English stop words, less those that name what a video shows.
+#: Importing them from there takes a second, and tags would change with it.
+STOP_WORDS = frozenset(STOP_WORD_LIST.split())
+
+
+def find_keywords(
+    captions: Sequence[str], tagger: WordTagger, stop_words: frozenset[str]
+) -> Iterator[list[Span]]:
+    """Find content words that are no stop words.
+
+    Args:
+        captions: Any number of captions.
+        tagger: See :func:`load_tagger`.
+        stop_words: Words in lower case.
+
+    Yields:
+        Per caption, the character spans of its key words.
+    """
+    for caption, spans in zip(captions, tagger(captions), strict=True):
+        yield [
+            (start, end)
+            for start, end in spans
+            if caption[start:end].lower() not in stop_words
+        ]
 
 
 def hash_caption(caption: str) -> int:
-    """Hash a caption, the same in every process and run.
+    """Hash a caption to 64 bits, the same in every process and run.
 
-    Args:
-        caption: Any text.
-
-    Returns:
-        64 bits. Among a million captions two differing ones collide with a
-        probability of 3e-8.
+    Among a million captions two differing ones collide with a probability of
+    3e-8.
     """
     data = caption.encode('utf-8', 'surrogatepass')
     digest = hashlib.blake2b(data, digest_size=8).digest()
@@ -55,15 +226,7 @@ class SpanTable:
     def build(
         cls, captions: Sequence[str], spans: Iterable[list[Span]]
     ) -> 'SpanTable':
-        """Make a table.
-
-        Args:
-            captions: Distinct captions.
-            spans: The spans of each.
-
-        Returns:
-            The table.
-        """
+        """Make a table of distinct captions and the spans of each."""
         spans = list(spans)
         keys = np.array([hash_caption(text) for text in captions], np.uint64)
         order = np.argsort(keys)
@@ -80,14 +243,7 @@ class SpanTable:
         return len(self.keys)
 
     def get(self, caption: str) -> list[Span] | None:
-        """Look a caption up.
-
-        Args:
-            caption: Any text.
-
-        Returns:
-            Its spans, or None if the table does not know it.
-        """
+        """Spans of a caption; None if the table does not know it."""
         key = np.uint64(hash_caption(caption))
         row = int(np.searchsorted(self.keys, key))
         if row == len(self.keys) or self.keys[row] != key:
@@ -96,23 +252,13 @@ class SpanTable:
         return [(start, end) for start, end in rows.tolist()]
 
     def save(self, path: Path) -> None:
-        """Write the table; a reader sees the whole file or none.
-
-        Args:
-            path: An .npz file.
-        """
+        """Write an .npz file; a reader sees the whole file or none."""
         arrays = dict(keys=self.keys, bounds=self.bounds, spans=self.spans)
         write_arrays(path, arrays, compress=True)
 
     @classmethod
     def load(cls, path: Path) -> 'SpanTable':
-        """Read a table.
-
-        Args:
-            path: What :meth:`save` wrote.
-
-        Returns:
-            The table.
+        """Read what :meth:`save` wrote.
 
         Raises:
             ValueError: If the file holds no table.
@@ -127,177 +273,5 @@ class SpanTable:
             raise ValueError(f'{path} holds no span table') from error
         sizes = len(table.keys) + 1, (int(table.bounds[-1]), 2)
         if (len(table.bounds), table.spans.shape) != sizes:
-            raise ValueError(f'{path} holds a span table that is not whole')
+            raise ValueError(f'{path} holds a truncated span table')
         return table
-
-
-# A word as HanTa's training corpus cuts it: "does|n't", "man|'s", "t-shirt".
-WORD = re.compile(
-    r"""[^\W\d_]+(?=n['’]t\b)|n['’]t\b|['’][^\W\d_]+
-    |[^\W\d_]+(?:-[^\W\d_]+)*|\d\w*|[^\w\s]""",
-    re.VERBOSE,
-)
-# Longer strings are no English words, and analysing them takes seconds.
-LONGEST_WORD = 40
-
-
-class WordTagger(Protocol):
-    """What finds the content words of captions.
-
-    Attributes:
-        name: Tells taggers apart, with their version: tags are cached by it.
-    """
-
-    name: str
-
-    def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
-        """Find nouns, adjectives and verbs, stop words among them.
-
-        Proper nouns, numerals, auxiliaries and adverbs do not count.
-
-        Args:
-            captions: Any number of captions.
-
-        Yields:
-            Per caption, the character spans (start, end) of its content
-            words, ascending.
-        """
-
-
-class HanTaTagger:
-    """Tag with HanTa (the Hanover Tagger) and its English model.
-
-    The model uses the tags of the British National Corpus: AJ* adjectives,
-    NN* common nouns, VV* verbs other than be, have, do and the modals.
-
-    Raises:
-        SetupError: If HanTa is not installed.
-    """
-
-    CONTENT = ('AJ', 'NN', 'VV')
-
-    def __init__(self) -> None:
-        try:
-            from HanTa.HanoverTagger import HanoverTagger
-        except ImportError as error:
-            raise SetupError(
-                'Key words need HanTa, which is not installed: '
-                'pip install HanTa'
-            ) from error
-        self.name = f'hanta-{version("HanTa")}'
-        self._tagger = HanoverTagger('morphmodel_en.pgz')
-
-    def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
-        """See :class:`WordTagger`."""
-        for caption in captions:
-            words = [
-                word
-                for word in WORD.finditer(caption)
-                if len(word[0]) <= LONGEST_WORD
-            ]
-            tags = self._tagger.tag_sent(
-                [word[0] for word in words], taglevel=0
-            )
-            yield [
-                word.span()
-                for word, tag in zip(words, tags, strict=True)
-                if tag.startswith(self.CONTENT)
-            ]
-
-
-class SpacyTagger:
-    """Tag with an installed spaCy model, such as ``en_core_web_sm``.
-
-    Args:
-        model: Name of the model's package.
-
-    Raises:
-        SetupError: If spaCy or the model is not installed.
-    """
-
-    CONTENT = ('NOUN', 'ADJ', 'VERB')
-
-    def __init__(self, model: str) -> None:
-        try:
-            import spacy
-
-            self._nlp = spacy.load(model, exclude=['parser', 'ner'])
-        except (ImportError, OSError) as error:
-            raise SetupError(
-                f'The spaCy model {model} for key words is not installed: '
-                f'pip install spacy && python -m spacy download {model}'
-            ) from error
-        meta = self._nlp.meta
-        self.name = f'spacy-{meta["lang"]}_{meta["name"]}-{meta["version"]}'
-
-    def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
-        """See :class:`WordTagger`."""
-        for document in self._nlp.pipe(captions):
-            yield [
-                (token.idx, token.idx + len(token.text))
-                for token in document
-                if token.pos_ in self.CONTENT
-            ]
-
-
-@lru_cache(maxsize=1)
-def get_stop_words() -> frozenset[str]:
-    """Give the English stop words of scikit-learn.
-
-    Returns:
-        The list without its words that name what a video shows.
-    """
-    # Imported late: it takes a second in each spawned worker.
-    from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
-
-    return ENGLISH_STOP_WORDS - {
-        *('amount', 'bill', 'call', 'cry', 'describe', 'detail', 'empty'),
-        *('fill', 'fire', 'full', 'interest', 'mill', 'move', 'name', 'part'),
-        *('serious', 'show', 'sincere', 'system', 'thick', 'thin'),
-    }
-
-
-@lru_cache(maxsize=2)
-def load_tagger(name: str) -> WordTagger:
-    """Load a tagger, once per process.
-
-    Args:
-        name: ``'hanta'``, or ``'spacy:MODEL'``.
-
-    Returns:
-        The tagger.
-
-    Raises:
-        ValueError: If the name is unknown.
-        SetupError: If the tagger is not installed.
-    """
-    kind, _, model = name.partition(':')
-    if kind == 'hanta' and not model:
-        return HanTaTagger()
-    if kind == 'spacy' and model:
-        return SpacyTagger(model)
-    raise ValueError(
-        f"tagger must be 'hanta' or 'spacy:MODEL', such as "
-        f"'spacy:en_core_web_sm', got {name!r}"
-    )
-
-
-def find_key_words(
-    captions: Sequence[str], tagger: WordTagger, stop_words: frozenset[str]
-) -> Iterator[list[Span]]:
-    """Find content words that are no stop words.
-
-    Args:
-        captions: Any number of captions.
-        tagger: See :func:`load_tagger`.
-        stop_words: Words in lower case.
-
-    Yields:
-        Per caption, the character spans (start, end) of its key words.
-    """
-    for caption, spans in zip(captions, tagger(captions), strict=True):
-        yield [
-            (start, end)
-            for start, end in spans
-            if caption[start:end].lower() not in stop_words
-        ]

@@ -13,11 +13,7 @@ from mmtvr.registry import DATA_SAMPLERS, DATASETS, FUNCTIONS
 
 
 class SeededIndex(int):
-    """Number of a sample, with the seed of its random draws.
-
-    Attributes:
-        seed: 64 bits, see :func:`mmtvr.randomness.place_seed`.
-    """
+    """Number of a sample, with the seed of its random draws (64 bits)."""
 
     seed: int
 
@@ -37,9 +33,9 @@ class SeededDataset(Dataset):
     """A dataset whose samples draw from generators set for each of them.
 
     What a sample draws, frames, captions, dropped words, augmentations and
-    the sample that takes the place of an unreadable one, then depends neither
-    on the worker that loads it nor on what that worker loaded before. All
-    else is that of the dataset within.
+    the sample that replaces an unreadable one, then depends neither on the
+    worker that loads it nor on what that worker loaded before. All else is
+    that of the inner dataset.
 
     Args:
         dataset (dict | Dataset): Any map-style dataset, or its config. Its
@@ -64,12 +60,8 @@ class SeededDataset(Dataset):
     def __getitem__(self, index: int) -> Any:
         """Load one sample.
 
-        Args:
-            index: Its number. A :class:`SeededIndex` decides what it draws
-                and leaves the generators of this process as they were.
-
-        Returns:
-            What the dataset gives.
+        A :class:`SeededIndex` decides what it draws and leaves the generators
+        of this process as they were.
         """
         if not isinstance(index, SeededIndex):
             return self.dataset[index]
@@ -128,12 +120,7 @@ class ResumableBatchSampler(Sampler[list[SeededIndex]]):
         self.first_batch = 0
 
     def set_place(self, epoch: int, first_batch: int) -> None:
-        """Choose what the next iteration yields.
-
-        Args:
-            epoch: Epoch, from 0.
-            first_batch: Batches of the epoch to leave out.
-        """
+        """Start the next iteration at a batch of an epoch, both from 0."""
         self.epoch = epoch
         self.first_batch = first_batch
 

@@ -14,7 +14,7 @@ from mmtvr.datasets.annotations import (
     VideoCaptions,
     find_oddities,
     read_annotations,
-    refuse_ways_out,
+    refuse_path_escapes,
 )
 from mmtvr.datasets.unreadable_videos import ReplacedSamples, name_some
 from mmtvr.datasets.video_check import find_unreadable
@@ -45,23 +45,23 @@ class TextVideoDataset(BaseDataset):
       so that each video is read and encoded once.
 
     A transform of the pipeline that has a method ``fit_captions(captions,
-    ann_file)`` is shown all captions of the annotation file once, before the
+    ann_file)`` is passed all captions of the annotation file once, before the
     first sample, in the main process: see :class:`TagKeyWords` and
     :class:`DropUnimportantWords`.
 
     In training, another sample takes the place of one whose pipeline returns
-    None. What a transform tells of the reasons (``take_unreadable``, see
-    :class:`LoadVideoFrames`) travels with the next whole sample, as
+    None. The reasons (``take_unreadable`` of a transform, see
+    :class:`LoadVideoFrames`) travel with the next whole sample, as
     ``unreadable_videos`` in the meta information of its ``data_samples``,
-    where :class:`UnreadableVideosHook` collects it.
+    where :class:`UnreadableVideosHook` collects them.
 
     Args:
         ann_file (str): Annotation file, see :func:`read_annotations`.
         captions (str): What a training sample is. ``'all'``: each caption
             with its video. ``'random'``: each video with one of its captions,
-            drawn anew at each access. Ignored in test mode.
-        skip_missing (bool): Leave out videos whose file is not there, with a
-            warning that counts them, instead of refusing to start.
+            drawn at each access. Ignored in test mode.
+        skip_missing (bool): Leave out videos whose file does not exist, with
+            a warning that counts them, instead of refusing to start.
         skip_unreadable (bool): In test mode, leave out videos that cannot be
             read, with a warning, instead of refusing to start; see
             :func:`mmtvr.datasets.video_check.find_unreadable`. The report
@@ -105,12 +105,9 @@ class TextVideoDataset(BaseDataset):
         super().__init__(ann_file, data_prefix=data_prefix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        """Read the annotation file and check the videos.
+        """Read the annotation file, check the videos, list the samples.
 
-        What is left out is told in ``left_out`` of the meta information.
-
-        Returns:
-            One dict per sample, see the class.
+        ``left_out`` of the meta information describes what is left out.
         """
         records = read_annotations(self.ann_file)
         for oddity in find_oddities(records):
@@ -130,18 +127,12 @@ class TextVideoDataset(BaseDataset):
                 f'{self.data_prefix["video"]} can be used.'
             )
         captions = [text for record in records for text in record.captions]
-        self._tell_left_out(len(records), len(captions), samples)
-        self._show_captions(captions)
+        self._describe_left_out(len(records), len(captions), samples)
+        self._pass_captions(captions)
         return samples
 
     def prepare_data(self, idx: int) -> object:
-        """Send one sample through the pipeline.
-
-        Args:
-            idx: Position in the dataset.
-
-        Returns:
-            What the pipeline returns; None for an unreadable video.
+        """Send one sample through the pipeline; None if it is unreadable.
 
         Raises:
             SetupError: If one video after another is unreadable.
@@ -185,7 +176,7 @@ class TextVideoDataset(BaseDataset):
             )
         files = dict.fromkeys(record.file for record in records)
         if not self.allow_outside:
-            refuse_ways_out(folder, files, self.ann_file)
+            refuse_path_escapes(folder, files, self.ann_file)
         # Path.is_file raises where a name is too long.
         missing = [file for file in files if not os.path.isfile(folder / file)]
         if not missing:
@@ -218,14 +209,14 @@ class TextVideoDataset(BaseDataset):
         )
         if not self.skip_unreadable:
             raise SetupError(
-                f'{finding}Mend the files (python tools/data/verify.py CONFIG '
+                f'{finding}Fix the files (python tools/data/verify.py CONFIG '
                 'lists all), or set skip_unreadable=True in the dataset to go '
                 'on without them.'
             )
         print_log(f'{finding}They are left out.', 'current', logging.WARNING)
         return [s for place, s in enumerate(samples) if place not in found]
 
-    def _tell_left_out(
+    def _describe_left_out(
         self, videos: int, captions: int, samples: Sequence[dict]
     ) -> None:
         kept_ids = {s['video_id'] for s in samples}
@@ -242,7 +233,7 @@ class TextVideoDataset(BaseDataset):
             f'of {captions:,} captions, whose files are missing or unreadable'
         )
 
-    def _show_captions(self, captions: Sequence[str]) -> None:
+    def _pass_captions(self, captions: Sequence[str]) -> None:
         for transform in self.pipeline.transforms:
             if hasattr(transform, 'fit_captions'):
                 transform.fit_captions(captions, self.ann_file)

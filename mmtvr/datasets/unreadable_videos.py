@@ -1,4 +1,4 @@
-"""The videos that a worker could not read."""
+"""Videos that a worker could not read: counted, reported, given up."""
 
 import logging
 import time
@@ -10,21 +10,21 @@ from mmengine.logging import print_log
 
 from mmtvr.errors import SetupError
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.asking import DecoderFailedError
+from mmtvr.video.supervised_reader import DecoderFailedError
 
 # The first time may be the fault of a disk that was busy; each further time
 # costs the whole time limit.
-MOST_TRIES = 2
+MAX_TRIES = 2
 # With one unreadable video in ten, once in 10^20 samples.
-MOST_IN_A_ROW = 20
+MAX_IN_A_ROW = 20
 # Where each of them takes the whole time limit, few must do.
-MOST_SLOW_IN_A_ROW = 5
+MAX_SLOW_IN_A_ROW = 5
 SLOW_SECONDS = 120.0
 NAMES_SHOWN = 5
 
 
 class UnreadableVideos:
-    """Unreadable videos that were met, until somebody asks for them."""
+    """Unreadable videos since the last :meth:`take`."""
 
     def __init__(self) -> None:
         self._met: list[tuple[str, str]] = []
@@ -32,24 +32,16 @@ class UnreadableVideos:
         self._failures: Counter[str] = Counter()
 
     def check(self, path: str) -> None:
-        """Refuse a video that keeps a decoder busy or kills it.
-
-        Args:
-            path: The video file.
+        """Refuse a video whose decoder twice took too long or died.
 
         Raises:
-            UnreadableVideoError: If that happened twice.
+            UnreadableVideoError: For such a video.
         """
-        if self._failures[path] >= MOST_TRIES:
+        if self._failures[path] >= MAX_TRIES:
             raise UnreadableVideoError(f'{path}: {self._reasons[path]}')
 
     def note(self, path: str, error: UnreadableVideoError) -> None:
-        """Keep that a video could not be read; log it the first time.
-
-        Args:
-            path: The video file.
-            error: What its reader said.
-        """
+        """Record that a video could not be read; log it the first time."""
         reason = str(error).removeprefix(f'{path}: ')
         if isinstance(error, DecoderFailedError):
             self._failures[path] += 1
@@ -64,17 +56,13 @@ class UnreadableVideos:
         self._met.append((path, reason))
 
     def take(self) -> list[tuple[str, str]]:
-        """Hand over what was met since the last time.
-
-        Returns:
-            File and reason of each time.
-        """
+        """Return and forget file and reason of each time."""
         met, self._met = self._met, []
         return met
 
 
 class ReplacedSamples:
-    """Let a whole sample tell what was unreadable before it."""
+    """Attach to a whole sample what was unreadable before it."""
 
     def __init__(self) -> None:
         self._met: list[tuple[str, str]] = []
@@ -82,11 +70,11 @@ class ReplacedSamples:
         self._last_good = time.monotonic()
 
     def account(self, transforms: Sequence[Any], packed: dict | None) -> None:
-        """Take note of one sample of training.
+        """Account for one sample of training.
 
         Args:
-            transforms: The pipeline; those that have ``take_unreadable`` are
-                asked for the files and reasons.
+            transforms: The pipeline; ``take_unreadable`` of those that have
+                it gives files and reasons.
             packed: What came out of it; None for an unreadable video.
 
         Raises:
@@ -97,10 +85,10 @@ class ReplacedSamples:
                 self._met += transform.take_unreadable()
         if packed is None:
             self._in_a_row += 1
-            most = MOST_IN_A_ROW
+            limit = MAX_IN_A_ROW
             if time.monotonic() - self._last_good > SLOW_SECONDS:
-                most = MOST_SLOW_IN_A_ROW
-            if self._in_a_row >= most:
+                limit = MAX_SLOW_IN_A_ROW
+            if self._in_a_row >= limit:
                 self._refuse_to_go_on()
             return
         self._in_a_row = 0
@@ -114,20 +102,16 @@ class ReplacedSamples:
         reasons = dict(self._met[-self._in_a_row :])
         lines = [f'\n  {file}: {why}' for file, why in reasons.items()]
         raise SetupError(
-            f'{self._in_a_row} samples one after another could not be read, '
-            f'so something is amiss with all of them:{name_some(lines, "")}'
+            f'{self._in_a_row} samples one after another could not be read:'
+            f'{name_some(lines, "")}'
         )
 
 
 def name_some(names: Sequence[str], separator: str = ', ') -> str:
-    """Name a few.
+    """Join the first five, and three dots if there are more.
 
-    Args:
-        names: Names, or lines that begin with a line break.
-        separator: What stands between two.
-
-    Returns:
-        The first five, and three dots if there are more.
+    Names may be lines that begin with a line break; the separator is then
+    empty.
     """
     shown = [*names[:NAMES_SHOWN]]
     if len(names) > NAMES_SHOWN:

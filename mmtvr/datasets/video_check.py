@@ -1,4 +1,4 @@
-"""Whether the video files of a data set can be read, before work starts."""
+"""Check before a test that its videos can be read, and remember the result."""
 
 import contextlib
 import os
@@ -6,7 +6,6 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,51 +14,42 @@ from platformdirs import user_cache_path
 from tqdm import tqdm
 
 import mmtvr
-from mmtvr.datasets.readers import get_reader
-from mmtvr.files import FileStamp
-from mmtvr.video import UnreadableVideoError
 from mmtvr.video.cache import decoder_versions
-from mmtvr.video.helper_process import interrupt_helpers
-from mmtvr.video.supervised_reader import supervise
+from mmtvr.video.decoder_process import kill_decoder_processes
 
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 
 # Fewer files than this are done before another helper has started.
-FILES_THAT_PAY = 20
+FILES_PER_WORKER = 20
 
 
 def count_workers(files: int) -> int:
-    """How many helpers are worth starting.
-
-    Args:
-        files: Number of files.
-
-    Returns:
-        At most one for each core that this process may use, at least one.
-    """
+    """Number of helpers worth starting: at most one for each usable core."""
     if hasattr(os, 'sched_getaffinity'):
         cores = len(os.sched_getaffinity(0))
     else:
         cores = os.cpu_count() or 1
-    return max(1, min(cores, files // FILES_THAT_PAY))
+    return max(1, min(cores, files // FILES_PER_WORKER))
 
 
-def work_side_by_side(
+def thread_map(
     work: Callable[[Item], Result],
     items: Sequence[Item],
     workers: int | None = None,
 ) -> Iterator[tuple[int, Result]]:
-    """Work on all items in threads that wait for their helpers.
+    """Map over items in threads that wait for their helper processes.
+
+    Unlike :func:`concurrent.futures.ThreadPoolExecutor.map` it yields in the
+    order of completion, and an interruption kills the helpers.
 
     Args:
         work: What to do with an item; reads through a supervised reader.
         items: The items.
-        workers: Number of threads; None: as many as pay.
+        workers: Number of threads. Defaults to :func:`count_workers`.
 
     Yields:
-        Position of an item and its result, in the order of completion. What
-        ``work`` raises comes through.
+        Position of an item and its result. What ``work`` raises is raised.
     """
     if workers is None:
         workers = count_workers(len(items))
@@ -73,69 +63,10 @@ def work_side_by_side(
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         # Or the threads would wait for what they are reading.
-        interrupt_helpers()
+        kill_decoder_processes()
         raise
     finally:
         pool.shutdown()
-
-
-TIME_LIMIT = 60.0
-
-
-def find_problem(
-    path: str | Path,
-    reader: str | dict = 'auto',
-    time_limit: float | None = TIME_LIMIT,
-) -> str | None:
-    """Look for what would stop a video from being read.
-
-    Args:
-        path: A video file.
-        reader: Its reader, see :func:`mmtvr.datasets.readers.get_reader`.
-        time_limit: Seconds that it may take.
-
-    Returns:
-        ``'missing'``, ``'empty'``, or what the decoder says of the first, the
-        middle or the last frame; None where there is nothing to say.
-    """
-    path = Path(path)
-    if not path.is_file():
-        return 'missing'
-    if not path.stat().st_size:
-        return 'empty'
-    try:
-        with supervise(get_reader(reader), time_limit)(path) as video:
-            video.get_frames([0, len(video) // 2, len(video) - 1])
-    except UnreadableVideoError as error:
-        return str(error).removeprefix(f'{path}: ')
-    return None
-
-
-def find_problems(
-    paths: Sequence[Path],
-    workers: int,
-    reader: str | dict = 'auto',
-    time_limit: float | None = TIME_LIMIT,
-) -> Iterator[str | None]:
-    """Look at many files side by side.
-
-    Args:
-        paths: Video files.
-        workers: Number of helper processes, at least one.
-        reader: Their reader.
-        time_limit: Seconds that one file may take.
-
-    Yields:
-        What :func:`find_problem` says, in the order of ``paths``.
-    """
-    find = partial(find_problem, reader=reader, time_limit=time_limit)
-    found: dict[int, str | None] = {}
-    place = 0
-    for done, problem in work_side_by_side(find, paths, workers):
-        found[done] = problem
-        while place in found:
-            yield found.pop(place)
-            place += 1
 
 
 TABLE = (
@@ -148,11 +79,11 @@ class CheckedFiles:
     """Results by path, size and time of modification, in a SQLite file.
 
     Each result is written at once, so that a process that is killed loses
-    what it had not told yet and nothing else. Several processes may share the
-    file.
+    only the file in work. Several processes may share the database. ``how``
+    describes what was checked with which options.
 
     Args:
-        path: The SQLite file; its folder is made if it is not there.
+        path: The SQLite file; its folder is made if it does not exist.
 
     Raises:
         OSError: If the file cannot be written or is something else.
@@ -162,29 +93,20 @@ class CheckedFiles:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         try:
-            self._base = sqlite3.connect(path, timeout=60)
+            self._database = sqlite3.connect(path, timeout=60)
             # A crash of the machine may cost results, one of the process not.
-            self._base.execute('PRAGMA synchronous = OFF')
-            with self._base:
-                self._base.execute(TABLE)
-                # Fails where the file is there but may only be read.
-                self._base.execute('DELETE FROM checked WHERE 0')
+            self._database.execute('PRAGMA synchronous = OFF')
+            with self._database:
+                self._database.execute(TABLE)
+                # Fails where the file exists but is read-only.
+                self._database.execute('DELETE FROM checked WHERE 0')
         except sqlite3.Error as error:
             raise OSError(f'{path}: {error}') from error
 
     def get(self, file: str, how: str) -> tuple[str, float] | None:
-        """Look a result up.
-
-        Args:
-            file: Path of the file.
-            how: What was checked with which options.
-
-        Returns:
-            The result and its age in seconds; None if there is none, or the
-            file has changed since or is gone.
-        """
+        """Result and its age in seconds; None for a new or changed file."""
         state = _state(file)
-        row = self._base.execute(
+        row = self._database.execute(
             'SELECT size, modified, at, result FROM checked '
             'WHERE path = ? AND how = ?',
             (_key(file), how),
@@ -194,38 +116,32 @@ class CheckedFiles:
         return row[3], time.time() - row[2]
 
     def put(self, file: str, how: str, result: str) -> None:
-        """Keep a result; not that of a file that is gone.
-
-        Args:
-            file: Path of the file.
-            how: What was checked with which options.
-            result: Any text.
-        """
+        """Keep a result; not that of a file that no longer exists."""
         state = _state(file)
         if state is None:
             return
-        with self._base:
-            self._base.execute(
+        with self._database:
+            self._database.execute(
                 'INSERT OR REPLACE INTO checked VALUES (?, ?, ?, ?, ?, ?)',
                 (_key(file), how, *state, time.time(), result),
             )
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Drop all results."""
-        with self._base:
-            self._base.execute('DELETE FROM checked')
+        with self._database:
+            self._database.execute('DELETE FROM checked')
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._base.close()
+        """Close the database."""
+        self._database.close()
 
 
 def _state(file: str) -> tuple[int, int] | None:
     try:
-        stamp = FileStamp.of(os.stat(file))
+        found = os.stat(file)
     except OSError:
         return None
-    return stamp.size, stamp.mtime_ns
+    return found.st_size, found.st_mtime_ns
 
 
 def _key(file: str) -> bytes:
@@ -234,7 +150,7 @@ def _key(file: str) -> bytes:
 
 CACHE_FOLDER = '.mmtvr_cache'
 # A file server may have been away; within this time, as between the processes
-# of one run, they shall agree.
+# of one run, a failure is still believed.
 SECONDS_TO_DISTRUST = 600
 SECONDS_UNTIL_BAR = 2
 
@@ -252,7 +168,7 @@ def find_unreadable(
 
     Args:
         samples: What enters the pipeline.
-        pipeline: The transforms; the first that has ``find_problem``, as
+        pipeline: The transforms; the first with a ``find_problem``, as
             :class:`LoadVideoFrames`, is asked. Without one nothing is found.
         ann_file: The annotation file.
 
@@ -262,7 +178,7 @@ def find_unreadable(
     loader = next((t for t in pipeline if hasattr(t, 'find_problem')), None)
     if loader is None:
         return {}
-    with _remembered(Path(ann_file)) as checked:
+    with _open_results(Path(ann_file)) as checked:
         hows = [_describe(loader, sample) for sample in samples]
         found, unknown = {}, []
         for place, sample in enumerate(samples):
@@ -271,10 +187,17 @@ def find_unreadable(
                 unknown.append(place)
             elif known[0]:
                 found[place] = known[0]
-        work = work_side_by_side(
+        work = thread_map(
             loader.find_problem, [samples[place] for place in unknown]
         )
-        for number, problem in _show(work, len(unknown)):
+        bar = tqdm(
+            work,
+            total=len(unknown),
+            desc='Checking the videos of the test set, once',
+            delay=SECONDS_UNTIL_BAR,
+            mininterval=1,
+        )
+        for number, problem in bar:
             place = unknown[number]
             # A full disk is no reason to stop.
             with contextlib.suppress(sqlite3.Error):
@@ -286,11 +209,11 @@ def find_unreadable(
 
 
 @contextlib.contextmanager
-def _remembered(ann_file: Path) -> Iterator[CheckedFiles]:
+def _open_results(ann_file: Path) -> Iterator[CheckedFiles]:
     beside = ann_file.resolve().parent / CACHE_FOLDER
     with contextlib.ExitStack() as held:
         for folder in (beside, user_cache_path('mmtvr')):
-            # Of a lock, a file system may say that it knows none.
+            # A file system may have no locks.
             with contextlib.suppress(OSError, NotImplementedError):
                 folder.mkdir(parents=True, exist_ok=True)
                 held.enter_context(FileLock(folder / 'checked_videos.lock'))
@@ -304,15 +227,3 @@ def _remembered(ann_file: Path) -> Iterator[CheckedFiles]:
 def _describe(loader: Any, sample: dict) -> str:
     span = [sample.get('start'), sample.get('end')]
     return f'{mmtvr.__version__} {decoder_versions()} {loader!r} {span}'
-
-
-def _show(work: Iterator[tuple], total: int) -> Iterator[tuple]:
-    return iter(
-        tqdm(
-            work,
-            total=total,
-            desc='Checking the videos of the test set, once',
-            delay=SECONDS_UNTIL_BAR,
-            mininterval=1,
-        )
-    )

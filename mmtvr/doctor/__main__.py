@@ -2,7 +2,7 @@
 
 import sys
 
-from mmtvr.doctor.command import main
+from mmtvr.doctor import main
 
 if __name__ == '__main__':
     sys.exit(main())

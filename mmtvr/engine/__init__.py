@@ -3,13 +3,15 @@
 from mmtvr.engine.checkpointing import AtomicCheckpointHook
 from mmtvr.engine.hooks.activity import ActivityHook, LoadingWorkersHook
 from mmtvr.engine.hooks.explanation import ExplanationHook
+from mmtvr.engine.hooks.logging import ResultTableHook, TrainingStatsHook
 from mmtvr.engine.hooks.nonfinite import NonFiniteHook
-from mmtvr.engine.hooks.result_table import ResultTableHook
-from mmtvr.engine.hooks.training_stats import TrainingStatsHook
 from mmtvr.engine.hooks.unreadable_videos import UnreadableVideosHook
-from mmtvr.engine.loops import RetrievalTestLoop, RetrievalValLoop
+from mmtvr.engine.loops import (
+    ResumableTrainLoop,
+    RetrievalTestLoop,
+    RetrievalValLoop,
+)
 from mmtvr.engine.optim import TwoRateConstructor
-from mmtvr.engine.train_loop import ResumableTrainLoop
 
 __all__ = [
     'ActivityHook',

@@ -1,4 +1,10 @@
-"""Checkpoints that survive a kill or a full disk, and how to resume."""
+"""Checkpoints that survive a kill or a full disk, and how to resume.
+
+:class:`AtomicCheckpointHook` writes them; :func:`find_resumable` and
+:func:`check_checkpoint` decide which one a run resumes from; the functions
+after them keep the message hub as plain data, so that loading executes no
+code.
+"""
 
 import contextlib
 import logging
@@ -17,17 +23,27 @@ from mmengine.runner import Runner
 from mmengine.runner.base_loop import BaseLoop
 from torch import Tensor, nn
 
-from mmtvr.checkpoints import read_checkpoint
-from mmtvr.engine.loops import bare_model
+from mmtvr.checkpoints import LAST, read_checkpoint
+from mmtvr.engine.loops import unwrap_model
 from mmtvr.errors import SetupError
 from mmtvr.files import remove_partial_files, write_atomically
 from mmtvr.registry import HOOKS
 
+#: Key of a checkpoint: what ``ResumableTrainLoop.state_dict`` gave.
+STATE = 'mmtvr_train_loop'
+#: In the message hub: files that go once the checkpoint that says so is safe.
+OUTDATED = 'mmtvr_outdated'
+REQUIRED = ('meta', 'state_dict', 'message_hub', 'optimizer')
+KEPT_ITERATIONS = 2
+MAX_NAMES = 3
+HINT = '. The checkpoints before it are whole: free some space, then --resume'
 ATOMIC = 'mmtvr.atomic'
 
 
 class AtomicBackend(LocalBackend):
     """Local files that are there as a whole or not at all.
+
+    See :func:`mmtvr.files.write_atomically`.
 
     Example:
         >>> default_hooks = dict(checkpoint=dict(
@@ -36,211 +52,28 @@ class AtomicBackend(LocalBackend):
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes, see :func:`mmtvr.files.write_atomically`.
-
-        Args:
-            obj: The content.
-            filepath: Where to.
-        """
+        """Write bytes."""
         write_atomically(filepath, obj)
 
     def put_text(
         self, obj: str, filepath: str | Path, encoding: str = 'utf-8'
     ) -> None:
-        """Write a text, see :func:`mmtvr.files.write_atomically`.
-
-        Args:
-            obj: The content.
-            filepath: Where to.
-            encoding: How the text becomes bytes.
-        """
+        """Write a text."""
         write_atomically(filepath, obj.encode(encoding))
 
 
 register_backend(ATOMIC, AtomicBackend, force=True)
 
 
-NEEDED = ('meta', 'state_dict', 'message_hub', 'optimizer')
-LAST = 'last_checkpoint'
-NAMES_SHOWN = 3
-
-
-def find_fault(path: Path, model: nn.Module) -> str | None:
-    """Say what keeps training from going on from a file.
-
-    ``torch.save`` writes a zip archive, whose list of contents comes last and
-    has a checksum of each part: one cut short and one with a wrong bit show.
-
-    Args:
-        path: The file.
-        model: The model to be trained, not wrapped.
-
-    Returns:
-        What is wrong, as the rest of a sentence; None for a good one.
-    """
-    if not path.is_file():
-        return 'does not exist'
-    return find_damage(path) or find_misfit(path, model)
-
-
-def find_damage(path: Path) -> str | None:
-    """Say how a file differs from a whole archive of ``torch.save``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        What is wrong, as the rest of a sentence, or None.
-    """
-    size = path.stat().st_size
-    if size == 0:
-        return 'is empty'
-    if not zipfile.is_zipfile(path):
-        with path.open('rb') as file:
-            begun = file.read(4) == b'PK\x03\x04'
-        if begun:
-            return f'is truncated (its end is missing after {size:,} bytes)'
-        return 'is no checkpoint (torch.save writes zip archives)'
-    try:
-        with zipfile.ZipFile(path) as archive:
-            wrong = archive.testzip()
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        return f'is damaged ({error})'
-    return wrong and f'is damaged (the checksum of {wrong} is another)'
-
-
-def find_misfit(path: Path, model: nn.Module) -> str | None:
-    """Say why a whole checkpoint is none of this training.
-
-    Args:
-        path: A file without damage.
-        model: The model to be trained, not wrapped.
-
-    Returns:
-        What is wrong, as the rest of a sentence, or None.
-    """
-    try:
-        content = read_checkpoint(path)
-    except SetupError as error:
-        return f'is foreign ({error})'
-    missing = [name for name in NEEDED if name not in content]
-    if missing:
-        return f'holds weights but not the {" and ".join(missing)}'
-    found = {
-        name.removeprefix('module.'): getattr(tensor, 'shape', None)
-        for name, tensor in content['state_dict'].items()
-    }
-    wanted = {name: each.shape for name, each in model.state_dict().items()}
-    other = [
-        name
-        for name in sorted(wanted.keys() | found.keys())
-        if wanted.get(name) != found.get(name)
-    ]
-    if other:
-        return (
-            f'is of another model ({len(other)} weights are missing, too many '
-            f'or of another shape, the first is {other[0]})'
-        )
-    return None
-
-
-def candidates(folder: Path, work_dir: Path) -> Iterator[Path]:
-    """Checkpoints of a run, the last one first.
-
-    Args:
-        folder: Where they lie.
-        work_dir: Where the file ``last_checkpoint`` lies.
-
-    Yields:
-        What ``last_checkpoint`` names, then those of the folder, the youngest
-        first. The best ones are none: training cannot go on from them.
-    """
-    pointer = work_dir / LAST
-    last = None
-    if pointer.is_file() and (name := pointer.read_text().strip()):
-        last = Path(name)
-        if not last.is_file() and (folder / last.name).is_file():
-            last = folder / last.name
-        yield last
-    found = (p for p in folder.glob('*.pth') if not p.name.startswith('best_'))
-    for path in sorted(
-        found, key=lambda p: p.stat().st_mtime_ns, reverse=True
-    ):
-        if last is None or path.resolve() != last.resolve():
-            yield path
-
-
-def last_good(
-    folder: Path, work_dir: Path, model: nn.Module
-) -> tuple[Path | None, list[str]]:
-    """Find the checkpoint that training goes on from.
-
-    Args:
-        folder: Where the checkpoints lie.
-        work_dir: Where the file ``last_checkpoint`` lies.
-        model: The model to be trained, not wrapped.
-
-    Returns:
-        The last good one, None if there is no checkpoint at all; and what is
-        wrong with each that would have come before it.
-
-    Raises:
-        SetupError: There are checkpoints, and none of them is good.
-    """
-    faults = []
-    for path in candidates(folder, work_dir):
-        fault = find_fault(path, model)
-        if fault is None:
-            return path, faults
-        faults.append(f'{path} {fault}')
-    if faults:
-        listed = '\n  '.join(faults)
-        raise SetupError(
-            f'no checkpoint of {folder} can be gone on from:\n  {listed}\n'
-            'Name another one by --resume CHECKPOINT, or leave --resume out '
-            'to start from the beginning.'
-        )
-    return None, faults
-
-
-def check_given(path: Path, model: nn.Module) -> None:
-    """Check the checkpoint that the user named to go on from.
-
-    Args:
-        path: What the user named.
-        model: The model to be trained, not wrapped.
-
-    Raises:
-        SetupError: It is not good; names those beside it that are.
-    """
-    fault = find_fault(path, model)
-    if fault is None:
-        return
-    good = [
-        str(other)
-        for other in candidates(path.parent, path.parent)
-        if other.resolve() != path.resolve()
-        and find_fault(other, model) is None
-    ][:NAMES_SHOWN]
-    beside = (
-        f'Good ones beside it: {", ".join(good)}.'
-        if good
-        else f'There is no good one in {path.parent}.'
-    )
-    raise SetupError(
-        f'training cannot go on from {path}: it {fault}. {beside}'
-    )
-
-
 @contextlib.contextmanager
-def failing_together(hint: str = '') -> Iterator[None]:
-    """Raise on all processes what the first one could not do.
+def raise_on_all_ranks(hint: str = '') -> Iterator[None]:
+    """Raise on all processes what failed on the first one.
 
-    A collective operation. The others would wait for the first one until
-    their time-out.
+    A collective operation. Without it the others would wait for the first
+    one until their timeout.
 
     Args:
-        hint: Goes behind the message.
+        hint: Appended to the message.
 
     Raises:
         SetupError: The first process raised one, or an ``OSError``.
@@ -255,180 +88,6 @@ def failing_together(hint: str = '') -> Iterator[None]:
         raise SetupError(problem[0])
 
 
-def clean_up(runner: Runner, folder: Path) -> None:
-    """Remove what a killed run left half written.
-
-    Args:
-        runner: The runner, for its log and work folder.
-        folder: Where the checkpoints lie.
-    """
-    if not is_main_process():
-        return
-    removed = remove_partial_files(folder, '*.pth')
-    removed += remove_partial_files(Path(runner.work_dir), LAST)
-    if removed:
-        runner.logger.warning(
-            'Removed what a run that was killed left half written: '
-            + ', '.join(map(str, removed))
-        )
-
-
-def choose_checkpoint(runner: Runner, folder: Path) -> None:
-    """Let the runner go on from the last good checkpoint, or the given one.
-
-    Args:
-        runner: A runner that is to go on; its ``load_from`` may name a file.
-        folder: Where the checkpoints lie.
-
-    Raises:
-        SetupError: The given one is not good, or none is.
-    """
-    chosen = [runner._load_from]
-    with failing_together():
-        if is_main_process():
-            chosen = [_choose(runner, folder)]
-    broadcast_object_list(chosen)
-    runner._load_from = chosen[0]
-    # Without any checkpoint mmengine would look for one again.
-    runner._resume = chosen[0] is not None
-
-
-def _choose(runner: Runner, folder: Path) -> str | None:
-    model, given = bare_model(runner.model), runner._load_from
-    if given is not None:
-        if '://' not in given:
-            check_given(Path(given), model)
-        return given
-    path, faults = last_good(folder, Path(runner.work_dir), model)
-    if path is None:
-        runner.logger.warning(
-            f'There is no checkpoint in {folder}: training starts from the '
-            'beginning.'
-        )
-        return None
-    for fault in faults:
-        runner.logger.warning(f'{fault}; going on from {path}')
-    return str(path)
-
-
-HISTORY = {'values', 'counts', 'max_length'}
-
-
-def plain_hub(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Make the state of a message hub plain.
-
-    Args:
-        state: From ``MessageHub.state_dict``.
-
-    Returns:
-        The same in dicts, lists, numbers, strings and tensors. Of the
-        information, what is nothing of these is left out, with a warning.
-    """
-    infos = {}
-    for name, value in state['runtime_info'].items():
-        try:
-            infos[name] = plain(value)
-        except TypeError as error:
-            print_log(
-                f'{name} of the message hub is not saved: {error}',
-                'current',
-                logging.WARNING,
-            )
-    scalars = {
-        name: history_to_plain(history)
-        for name, history in state['log_scalars'].items()
-    }
-    return dict(
-        log_scalars=scalars,
-        runtime_info=infos,
-        resumed_keys={
-            name: bool(resumed)
-            for name, resumed in state['resumed_keys'].items()
-            if name in scalars or name in infos
-        },
-    )
-
-
-def hub_with_histories(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Give mmengine its log histories back.
-
-    Args:
-        state: From :func:`plain_hub`; from mmengine itself it stays as it is.
-
-    Returns:
-        What ``MessageHub.load_state_dict`` takes.
-    """
-    scalars = {
-        name: plain_to_history(value)
-        if isinstance(value, dict) and value.keys() == HISTORY
-        else value
-        for name, value in state['log_scalars'].items()
-    }
-    return {**state, 'log_scalars': scalars}
-
-
-def history_to_plain(history: HistoryBuffer) -> dict[str, Any]:
-    """Make a log history plain.
-
-    Args:
-        history: N values with their counts.
-
-    Returns:
-        ``values`` and ``counts``, tensors of shape (N,), and ``max_length``.
-    """
-    values, counts = (torch.from_numpy(part.copy()) for part in history.data)
-    return dict(values=values, counts=counts, max_length=history.max_length)
-
-
-def plain_to_history(state: Mapping[str, Any]) -> HistoryBuffer:
-    """Undo :func:`history_to_plain`.
-
-    Args:
-        state: Its result.
-
-    Returns:
-        The history.
-    """
-    return HistoryBuffer(
-        state['values'].cpu().numpy(),
-        state['counts'].cpu().numpy(),
-        state['max_length'],
-    )
-
-
-def plain(value: Any) -> Any:
-    """Make a value plain.
-
-    Args:
-        value: Anything.
-
-    Returns:
-        The same in built-in types and tensors.
-
-    Raises:
-        TypeError: It holds something else.
-    """
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, np.ndarray | PurePath):
-        return str(value) if isinstance(value, PurePath) else value.tolist()
-    if isinstance(value, Mapping):
-        return {plain(key): plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple | set):
-        kind = next(k for k in (list, tuple, set) if isinstance(value, k))
-        return kind(plain(each) for each in value)
-    if value is None or isinstance(value, str | int | float | bool | Tensor):
-        return value
-    raise TypeError(f'{type(value).__name__} is no plain data')
-
-
-STATE = 'mmtvr_train_loop'
-#: In the message hub: files that go once the checkpoint that says so is safe.
-OUTDATED = 'mmtvr_outdated'
-KEPT_ITERATIONS = 2
-HINT = '. The checkpoints before it are whole: make room, then --resume'
-
-
 @HOOKS.register_module()
 class AtomicCheckpointHook(CheckpointHook):
     """Save checkpoints so that the last good one is always there.
@@ -437,16 +96,16 @@ class AtomicCheckpointHook(CheckpointHook):
     then are older ones removed. What a killed run left half written is
     removed at the next start. A full disk stops the run with one message.
 
-    ``--resume`` goes on from the last checkpoint that is whole and of this
-    model, and says what was wrong with later ones; one that was named must
-    be good. With :class:`ResumableTrainLoop` the run goes on as if it had
+    ``--resume`` continues from the last checkpoint that is whole and of this
+    model, and logs what was wrong with later ones; one that was named must
+    be good. With :class:`ResumableTrainLoop` the run continues as if it had
     never stopped. Checkpoints hold plain data and load by
     ``torch.load(..., weights_only=True)``.
 
     Args:
         every_n_iters (int, optional): Save after each so many iterations too,
             as ``iter_N.pth``. Two of these are kept, and none after the end
-            of training. Defaults to None: only as mmengine's arguments say.
+            of training.
         **kwargs: Arguments of mmengine's ``CheckpointHook``.
 
     Raises:
@@ -465,7 +124,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._state: dict | None = None
 
     def before_run(self, runner: Runner) -> None:
-        """Clean up after a killed run and choose where to go on."""
+        """Clean up after a killed run and choose where to resume."""
         if not isinstance(runner._train_loop, BaseLoop):
             return
         folder = self.out_dir or runner.work_dir
@@ -475,9 +134,19 @@ class AtomicCheckpointHook(CheckpointHook):
             folder = Path(folder, Path(runner.work_dir).name)
         if self.backend_args is None and self.file_client_args is None:
             self.backend_args = dict(backend=ATOMIC)
-        clean_up(runner, Path(folder))
-        if runner._resume and not runner._has_loaded:
-            choose_checkpoint(runner, Path(folder))
+        folder = Path(folder)
+        if is_main_process():
+            _remove_leftovers(runner, folder)
+        if not runner._resume or runner._has_loaded:
+            return
+        chosen = [runner._load_from]
+        with raise_on_all_ranks():
+            if is_main_process():
+                chosen = [_choose_checkpoint(runner, folder)]
+        broadcast_object_list(chosen)
+        runner._load_from = chosen[0]
+        # Without any checkpoint mmengine would look for one again.
+        runner._resume = chosen[0] is not None
 
     def before_train(self, runner: Runner) -> None:
         """Finish what the run before was about to remove."""
@@ -490,13 +159,15 @@ class AtomicCheckpointHook(CheckpointHook):
         """Add the place in training, and make all of it plain data."""
         if 'optimizer' in checkpoint and self._state is not None:
             checkpoint[STATE] = self._state
-        checkpoint['message_hub'] = plain_hub(checkpoint['message_hub'])
-        checkpoint['meta'] = plain(checkpoint['meta'])
+        checkpoint['message_hub'] = serialize_message_hub(
+            checkpoint['message_hub']
+        )
+        checkpoint['meta'] = to_plain(checkpoint['meta'])
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Take up the place in training."""
         if 'message_hub' in checkpoint:
-            hub = hub_with_histories(checkpoint['message_hub'])
+            hub = deserialize_message_hub(checkpoint['message_hub'])
             checkpoint['message_hub'] = hub
         loop = runner._train_loop
         if runner._resume and STATE in checkpoint:
@@ -586,7 +257,7 @@ class AtomicCheckpointHook(CheckpointHook):
             self.best_ckpt_path_dict[key] = path
         else:
             self.best_ckpt_path = path
-        with failing_together(HINT):
+        with raise_on_all_ranks(HINT):
             runner.save_checkpoint(
                 self.out_dir,
                 name,
@@ -616,7 +287,7 @@ class AtomicCheckpointHook(CheckpointHook):
         self._add_outdated(runner, [self._path(old) for old in outdated])
         loop = runner.train_loop
         self._state = getattr(loop, 'state_dict', lambda: None)()
-        with failing_together(HINT):
+        with raise_on_all_ranks(HINT):
             runner.save_checkpoint(
                 self.out_dir,
                 name,
@@ -649,3 +320,244 @@ class AtomicCheckpointHook(CheckpointHook):
                 if path not in used and self.file_backend.isfile(path):
                     self.file_backend.remove(path)
         runner.message_hub.update_info(OUTDATED, [])
+
+
+def _remove_leftovers(runner: Runner, folder: Path) -> None:
+    removed = remove_partial_files(folder, '*.pth')
+    removed += remove_partial_files(Path(runner.work_dir), LAST)
+    if removed:
+        runner.logger.warning(
+            'Removed what a run that was killed left half written: '
+            + ', '.join(map(str, removed))
+        )
+
+
+def _choose_checkpoint(runner: Runner, folder: Path) -> str | None:
+    """The given checkpoint of a runner, or the last good one in a folder."""
+    model, given = unwrap_model(runner.model), runner._load_from
+    if given is not None:
+        if '://' not in given:
+            check_checkpoint(Path(given), model)
+        return given
+    path, problems = find_resumable(folder, Path(runner.work_dir), model)
+    if path is None:
+        runner.logger.warning(
+            f'There is no checkpoint in {folder}: training starts from the '
+            'beginning.'
+        )
+        return None
+    for problem in problems:
+        runner.logger.warning(f'{problem}; resuming from {path}')
+    return str(path)
+
+
+def find_resumable(
+    folder: Path, work_dir: Path, model: nn.Module
+) -> tuple[Path | None, list[str]]:
+    """Find the last checkpoint of a run that is whole and of this model.
+
+    Args:
+        folder: Where the checkpoints lie.
+        work_dir: Where the file ``last_checkpoint`` lies.
+        model: The model to be trained, not wrapped.
+
+    Returns:
+        The checkpoint, None if there is none at all; and what is wrong with
+        each later one.
+
+    Raises:
+        SetupError: There are checkpoints, and none of them is good.
+    """
+    problems = []
+    for path in _candidates(folder, work_dir):
+        problem = find_problem(path, model)
+        if problem is None:
+            return path, problems
+        problems.append(f'{path} {problem}')
+    if problems:
+        listed = '\n  '.join(problems)
+        raise SetupError(
+            f'training cannot resume from any checkpoint of {folder}:\n'
+            f'  {listed}\n'
+            'Name another one by --resume CHECKPOINT, or leave --resume out '
+            'to start from the beginning.'
+        )
+    return None, problems
+
+
+def check_checkpoint(path: Path, model: nn.Module) -> None:
+    """Check the checkpoint that the user named to resume from.
+
+    Raises:
+        SetupError: It is not good; names those beside it that are.
+    """
+    problem = find_problem(path, model)
+    if problem is None:
+        return
+    good = [
+        str(other)
+        for other in _candidates(path.parent, path.parent)
+        if other.resolve() != path.resolve()
+        and find_problem(other, model) is None
+    ][:MAX_NAMES]
+    beside = (
+        f'Good ones beside it: {", ".join(good)}.'
+        if good
+        else f'There is no good one in {path.parent}.'
+    )
+    raise SetupError(
+        f'training cannot resume from {path}: it {problem}. {beside}'
+    )
+
+
+def find_problem(path: Path, model: nn.Module) -> str | None:
+    """What keeps training from resuming from a file; None for a good one.
+
+    ``torch.save`` writes a zip archive, whose list of contents comes last and
+    has a checksum of each part: one cut short and one with a wrong bit show.
+
+    Args:
+        path: The file.
+        model: The model to be trained, not wrapped.
+
+    Returns:
+        The rest of a sentence that begins with the path, or None.
+    """
+    if not path.is_file():
+        return 'does not exist'
+    size = path.stat().st_size
+    if size == 0:
+        return 'is empty'
+    if not zipfile.is_zipfile(path):
+        with path.open('rb') as file:
+            begun = file.read(4) == b'PK\x03\x04'
+        if begun:
+            return f'is truncated (its end is missing after {size:,} bytes)'
+        return 'is no checkpoint (torch.save writes zip archives)'
+    try:
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError) as error:
+        return f'is damaged ({error})'
+    if wrong:
+        return f'is damaged (the checksum of {wrong} does not match)'
+    try:
+        content = read_checkpoint(path)
+    except SetupError as error:
+        return f'is foreign ({error})'
+    missing = [name for name in REQUIRED if name not in content]
+    if missing:
+        return f'holds weights but not the {" and ".join(missing)}'
+    found = {
+        name.removeprefix('module.'): getattr(tensor, 'shape', None)
+        for name, tensor in content['state_dict'].items()
+    }
+    expected = {name: each.shape for name, each in model.state_dict().items()}
+    different = [
+        name
+        for name in sorted(expected.keys() | found.keys())
+        if expected.get(name) != found.get(name)
+    ]
+    if different:
+        return (
+            f'is of another model ({len(different)} weights are missing, too '
+            f'many or of another shape, the first is {different[0]})'
+        )
+    return None
+
+
+def _candidates(folder: Path, work_dir: Path) -> Iterator[Path]:
+    """Checkpoints of a run, the last one first.
+
+    What ``last_checkpoint`` names, then those of the folder, the youngest
+    first. The best ones are none: training cannot resume from them.
+    """
+    pointer = work_dir / LAST
+    last = None
+    if pointer.is_file() and (name := pointer.read_text().strip()):
+        last = Path(name)
+        if not last.is_file() and (folder / last.name).is_file():
+            last = folder / last.name
+        yield last
+    found = (p for p in folder.glob('*.pth') if not p.name.startswith('best_'))
+    for path in sorted(
+        found, key=lambda p: p.stat().st_mtime_ns, reverse=True
+    ):
+        if last is None or path.resolve() != last.resolve():
+            yield path
+
+
+def serialize_message_hub(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The state of a message hub in built-in types and tensors.
+
+    Args:
+        state: From ``MessageHub.state_dict``. Information that is nothing of
+            these is left out, with a warning.
+    """
+    infos = {}
+    for name, value in state['runtime_info'].items():
+        try:
+            infos[name] = to_plain(value)
+        except TypeError as error:
+            print_log(
+                f'{name} of the message hub is not saved: {error}',
+                'current',
+                logging.WARNING,
+            )
+    scalars = {}
+    for name, history in state['log_scalars'].items():
+        values, counts = (torch.from_numpy(x.copy()) for x in history.data)
+        scalars[name] = dict(
+            values=values, counts=counts, max_length=history.max_length
+        )
+    return dict(
+        log_scalars=scalars,
+        runtime_info=infos,
+        resumed_keys={
+            name: bool(resumed)
+            for name, resumed in state['resumed_keys'].items()
+            if name in scalars or name in infos
+        },
+    )
+
+
+def deserialize_message_hub(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``MessageHub.load_state_dict`` takes.
+
+    Args:
+        state: From :func:`serialize_message_hub`; one of mmengine itself
+            stays as it is.
+    """
+    scalars = {
+        name: HistoryBuffer(
+            value['values'].cpu().numpy(),
+            value['counts'].cpu().numpy(),
+            value['max_length'],
+        )
+        if isinstance(value, dict)
+        else value
+        for name, value in state['log_scalars'].items()
+    }
+    return {**state, 'log_scalars': scalars}
+
+
+def to_plain(value: Any) -> Any:
+    """A value in built-in types and tensors.
+
+    Raises:
+        TypeError: It holds something else.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {to_plain(key): to_plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set):
+        kind = next(k for k in (list, tuple, set) if isinstance(value, k))
+        return kind(to_plain(each) for each in value)
+    if value is None or isinstance(value, str | int | float | bool | Tensor):
+        return value
+    raise TypeError(f'{type(value).__name__} is no plain data')

@@ -15,37 +15,41 @@ from mmengine.dist import (
     is_main_process,
 )
 from torch import Tensor
-from torch.nn.functional import pad
 
 from mmtvr.distributed.gather import gather_features, gather_rows
 from mmtvr.errors import NonFiniteError
 from mmtvr.files import write_arrays
-from mmtvr.structures import TokenFeatures
+from mmtvr.structures import TokenFeatures, concatenate
 
-NAMES_SHOWN = 5
+MAX_NAMES = 5
+# A head makes the word-by-frame table, a masked copy and one more of its own.
+TABLES_PER_BLOCK = 3
+BYTES_PER_CELL = 4
+
+Similarity = Callable[[TokenFeatures, TokenFeatures], Tensor]
 
 
 def check_features(
     features: TokenFeatures, what: str, names: Sequence[str]
 ) -> None:
-    """Refuse features that are NaN or infinite.
+    """Refuse features that are NaN or infinite, padding excepted.
 
     Args:
-        features: N rows; what stands under padding does not matter.
+        features: N rows.
         what: What a row is, in the plural.
         names: What each row is called.
 
     Raises:
         NonFiniteError: Names the first rows that are not finite.
     """
-    fine = torch.isfinite(features.pooled).all(dim=-1)
+    finite = torch.isfinite(features.pooled).all(dim=-1)
     tokens = torch.isfinite(features.tokens).all(dim=-1)
-    fine &= (tokens | ~features.mask).all(dim=-1)
-    if fine.all():
+    finite &= (tokens | ~features.mask).all(dim=-1)
+    if finite.all():
         return
-    bad = [names[row] for row in (~fine).nonzero().flatten().tolist()]
-    shown = ', '.join(bad[:NAMES_SHOWN])
-    more = ', ...' if len(bad) > NAMES_SHOWN else ''
+    bad = [names[row] for row in (~finite).nonzero().flatten().tolist()]
+    shown = ', '.join(bad[:MAX_NAMES])
+    more = ', ...' if len(bad) > MAX_NAMES else ''
     raise NonFiniteError(
         f'the features of {len(bad)} of {len(names)} {what} of a batch are '
         f'NaN or infinite and cannot be ranked: {shown}{more}. Look at the '
@@ -69,6 +73,17 @@ class TextBatch(NamedTuple):
     row: Tensor
     texts: list[str]
 
+    def select(self, keep: Tensor) -> 'TextBatch':
+        """Take captions by a bool mask (N,)."""
+        if keep.all():
+            return self
+        return TextBatch(
+            self.features.select(keep),
+            self.video_ids[keep],
+            self.row[keep],
+            [text for text, k in zip(self.texts, keep, strict=True) if k],
+        )
+
 
 class Gallery(NamedTuple):
     """All videos of the test set, in its order, the same on every rank.
@@ -82,58 +97,6 @@ class Gallery(NamedTuple):
     features: TokenFeatures
     video_ids: Tensor
     names: list[str]
-
-
-def join(parts: Sequence[TokenFeatures]) -> TokenFeatures:
-    """Concatenate features, padded to the longest.
-
-    Args:
-        parts: At least one; equal width, any number of rows and tokens.
-
-    Returns:
-        All rows. The weight is None if it is None in the first part.
-    """
-    length = max(part.mask.shape[1] for part in parts)
-    parts = [lengthen(part, length) for part in parts]
-    return TokenFeatures(
-        *(
-            None if fields[0] is None else torch.cat(fields)
-            for fields in zip(*parts, strict=True)
-        )
-    )
-
-
-def lengthen(features: TokenFeatures, length: int) -> TokenFeatures:
-    """Append padding.
-
-    Args:
-        features: N rows of S tokens.
-        length: Number of tokens wanted, at least S.
-
-    Returns:
-        The same features, (N, length, D), with False in the added mask.
-    """
-    more = length - features.mask.shape[1]
-    if not more:
-        return features
-    weight = features.weight
-    return TokenFeatures(
-        pad(features.tokens, (0, 0, 0, more)),
-        pad(features.mask, (0, more)),
-        features.pooled,
-        None if weight is None else pad(weight, (0, more)),
-    )
-
-
-def _to_float_cpu(features: TokenFeatures) -> TokenFeatures:
-    return TokenFeatures(
-        *(
-            field
-            if field is None
-            else (field.float() if field.is_floating_point() else field).cpu()
-            for field in features
-        )
-    )
 
 
 class FeatureStore:
@@ -165,8 +128,8 @@ class FeatureStore:
         ids = torch.tensor([int(s.video_id) for s in samples])
         row = torch.arange(len(samples)) + len(self.rows)
         names = [str(s.get('filename', s.video_id)) for s in samples]
-        text = _to_float_cpu(join([s.text_features for s in samples]))
-        video = _to_float_cpu(join([s.video_features for s in samples]))
+        text = _on_cpu(concatenate([s.text_features for s in samples]))
+        video = _on_cpu(concatenate([s.video_features for s in samples]))
         check_features(video, 'videos', names)
         check_features(
             text,
@@ -233,15 +196,11 @@ class FeatureStore:
             torch.zeros(0, length, dtype=torch.bool),
             torch.zeros(0, width),
         )
-        own = join([nothing, *self.videos]).to(get_comm_device())
+        own = concatenate([nothing, *self.videos]).to(get_comm_device())
         return gather_features(own).to('cpu')
 
 
-def _gather(local: Tensor) -> Tensor:
-    return gather_rows(local.to(get_comm_device())).cpu()
-
-
-def dump_features(
+def write_features(
     path: Path, batches: Sequence[TextBatch], gallery: Gallery
 ) -> None:
     """Write the pooled features of all texts and videos as npz.
@@ -259,13 +218,9 @@ def dump_features(
     """
     width = gallery.features.pooled.shape[1]
     none = torch.zeros(0, dtype=torch.int64)
-    pooled = [torch.zeros(0, width)]
-    text = _gather_to_first(
-        torch.cat([*pooled, *(b.features.pooled for b in batches)])
-    )
-    ids = _gather_to_first(
-        torch.cat([none, *(batch.video_ids for batch in batches)])
-    )
+    pooled = [batch.features.pooled for batch in batches]
+    text = _gather(torch.cat([torch.zeros(0, width), *pooled]))
+    ids = _gather(torch.cat([none, *(batch.video_ids for batch in batches)]))
     own = [caption for batch in batches for caption in batch.texts]
     texts = list(chain.from_iterable(all_gather_object(own)))
     if not is_main_process():
@@ -286,17 +241,6 @@ def dump_features(
     )
 
 
-def _gather_to_first(local: Tensor) -> Tensor:
-    return gather_rows(local.to(get_comm_device())).cpu()
-
-
-# A head makes the word-by-frame table, a masked copy and one more of its own.
-TABLES_PER_BLOCK = 3
-BYTES_PER_CELL = 4
-
-Similarity = Callable[[TokenFeatures, TokenFeatures], Tensor]
-
-
 def block_shape(
     words: int, videos: int, frames: int, megabytes: float
 ) -> tuple[int, int]:
@@ -313,7 +257,7 @@ def block_shape(
         megabytes: Budget for the float32 word-by-frame tables of one block.
 
     Returns:
-        Numbers of texts and of videos of a block, both at least 1.
+        Texts and videos of a block, both at least 1.
     """
     pair = words * frames * TABLES_PER_BLOCK * BYTES_PER_CELL
     pairs = max(1, int(megabytes * 2**20) // pair)
@@ -347,18 +291,22 @@ def score_in_blocks(
         texts.mask.shape[1], count, videos.mask.shape[1], megabytes
     )
     for top in range(0, len(texts.mask), rows):
-        asked = _slice(texts, top, rows).to(device)
+        block = texts.select(slice(top, top + rows)).to(device)
         parts = [
-            similarity(asked, _slice(videos, left, columns).to(device))
+            similarity(
+                block, videos.select(slice(left, left + columns)).to(device)
+            )
             for left in range(0, count, columns)
         ]
         yield top, torch.cat(parts, dim=1).float().cpu()
 
 
-def _slice(features: TokenFeatures, start: int, size: int) -> TokenFeatures:
-    return TokenFeatures(
-        *(
-            field if field is None else field[start : start + size]
-            for field in features
-        )
+def _on_cpu(features: TokenFeatures) -> TokenFeatures:
+    """In float32, whatever autocast made of them."""
+    return features.map(
+        lambda x: (x.float() if x.is_floating_point() else x).cpu()
     )
+
+
+def _gather(local: Tensor) -> Tensor:
+    return gather_rows(local.to(get_comm_device())).cpu()

@@ -1,46 +1,223 @@
-"""Validation and test loops that compare all texts with all videos."""
+"""Training that resumes anywhere, and evaluation of all pairs."""
 
+import logging
 import time
 import zlib
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterator, Sized
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.device import get_device
-from mmengine.dist import all_reduce, get_comm_device, get_dist_info
+from mmengine.dist import (
+    all_reduce,
+    get_comm_device,
+    get_dist_info,
+    get_world_size,
+)
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner, TestLoop, ValLoop
+from mmengine.runner import EpochBasedTrainLoop, Runner, TestLoop, ValLoop
 from mmengine.runner.amp import autocast
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler
 
 from mmtvr.distributed.gather import gather_rows
+from mmtvr.distributed.phase import LONG, phase
 from mmtvr.engine.features import (
     FeatureStore,
     Gallery,
     TextBatch,
-    dump_features,
     score_in_blocks,
+    write_features,
 )
 from mmtvr.errors import SetupError
-from mmtvr.processes import LONG, activity
+from mmtvr.randomness import place_seed, seed_generators
 from mmtvr.registry import LOOPS
 
+#: In the message hub: the number of epochs that no validation is due for.
+VALIDATED = 'mmtvr_validated'
 
-class WholeBatchSampler(Sampler[int]):
+
+def unwrap_model(model: nn.Module) -> nn.Module:
+    """The model itself, out of a wrapper such as DDP."""
+    return model.module if is_model_wrapper(model) else model
+
+
+@LOOPS.register_module()
+class ResumableTrainLoop(EpochBasedTrainLoop):
+    """Epoch-based training that a restart does not change.
+
+    Iterations, hooks and validations are those of mmengine's loop. Resumed
+    from a checkpoint of :class:`AtomicCheckpointHook` it continues with the
+    batch that comes next, without loading those before, and first validates
+    the epoch whose validation was interrupted. On a CPU, weights and
+    metrics are then those of a run that was never stopped, bit for bit.
+
+    The samples of the loader are wrapped in :class:`SeededDataset` and its
+    batches in :class:`ResumableBatchSampler`; before each step the
+    generators of this process are set from the seed of the run and the number
+    of the iteration. So what a step draws depends on its number alone.
+
+    Args:
+        runner (Runner): The runner.
+        dataloader (dict | DataLoader): Config of the training loader. One
+            that is built already stays as it is, and an epoch that was
+            interrupted in it is restarted.
+        **kwargs: ``max_epochs``, ``val_begin``, ``val_interval`` and
+            ``dynamic_intervals`` of mmengine's ``EpochBasedTrainLoop``.
+
+    Example:
+        >>> train_cfg = dict(type='mmtvr.ResumableTrainLoop', max_epochs=5)
+    """
+
+    def __init__(
+        self, runner: Runner, dataloader: dict | DataLoader, **kwargs: Any
+    ) -> None:
+        if isinstance(dataloader, dict):
+            dataloader = _with_resumable_batches(dataloader)
+        super().__init__(runner, dataloader, **kwargs)
+        sampler = self.dataloader.batch_sampler
+        self.batches = sampler if hasattr(sampler, 'set_place') else None
+        self._set_seed(runner.seed)
+        self._done = 0
+
+    def run(self) -> nn.Module:
+        """Train to the end, and return the model."""
+        self.runner.call_hook('before_train')
+        if VALIDATED in self.runner.message_hub.runtime_info:
+            self._validate_if_due()
+        while self._epoch < self._max_epochs and not self.stop_training:
+            self.run_epoch()
+            self._validate_if_due()
+        self.runner.call_hook('after_train')
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        """Train one epoch, or what is left of it."""
+        self.runner.message_hub.update_info(VALIDATED, self._epoch)
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        if self.batches is not None:
+            self.batches.set_place(self._epoch, self._done)
+        for idx, data_batch in enumerate(self.dataloader, self._done):
+            self.run_iter(idx, data_batch)
+        self._done = 0
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1
+
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Train on batch ``idx`` of the epoch, counted from 0."""
+        self._done = idx + 1
+        seed_generators(place_seed(self._seed, self._iter))
+        super().run_iter(idx, data_batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must hold beside weights, counts and schedules.
+
+        Plain numbers and tensors. With several processes this is a collective
+        operation.
+        """
+        return dict(
+            seed=self._seed,
+            sampler_seed=getattr(self._sampler, 'seed', None),
+            batches_done=self._done,
+            layout=self._layout(),
+            gradients=_accumulated_gradients(unwrap_model(self.runner.model)),
+        )
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Resume from what :meth:`state_dict` gave."""
+        self._set_seed(state['seed'])
+        if state['sampler_seed'] is not None:
+            self._sampler.seed = state['sampler_seed']
+        same = self.batches is not None and state['layout'] == self._layout()
+        if state['batches_done'] and not same:
+            print_log(
+                'The checkpoint was written in the middle of an epoch of '
+                f'{state["layout"]}, now an epoch is {self._layout()}: the '
+                'epoch is restarted.',
+                'current',
+                logging.WARNING,
+            )
+            return
+        self._done = state['batches_done']
+        parameters = dict(unwrap_model(self.runner.model).named_parameters())
+        for name, gradient in state['gradients'].items():
+            parameters[name].grad = gradient.to(parameters[name].device)
+
+    def _set_seed(self, seed: int) -> None:
+        self._seed = seed
+        if self.batches is not None:
+            self.batches.seed = seed
+
+    @property
+    def _sampler(self) -> Any:
+        owner = self.dataloader if self.batches is None else self.batches
+        return owner.sampler
+
+    def _layout(self) -> dict[str, int]:
+        """What makes the batches of an epoch, in the order of the seed."""
+        sizes = self.batches or self.dataloader
+        return dict(
+            samples=len(self.dataloader.dataset),
+            batches=len(sizes),
+            batch_size=sizes.batch_size,
+            processes=get_world_size(),
+        )
+
+    def _validate_if_due(self) -> None:
+        self._decide_current_val_interval()
+        loop, hub = self.runner.val_loop, self.runner.message_hub
+        due = self._epoch >= max(self.val_begin, 1) and (
+            self._epoch % self.val_interval == 0
+            or self._epoch == self._max_epochs
+        )
+        if loop and due and hub.get_info(VALIDATED, 0) < self._epoch:
+            # Checkpoints written during the validation say that it was.
+            hub.update_info(VALIDATED, self._epoch)
+            seed_generators(place_seed(self._seed, self._epoch))
+            loop.run()
+
+
+def _with_resumable_batches(dataloader: dict) -> dict:
+    """Seed the samples of a loader, and let it begin in mid-epoch."""
+    cfg = dict(dataloader)
+    cfg['dataset'] = dict(type='mmtvr.SeededDataset', dataset=cfg['dataset'])
+    cfg['batch_sampler'] = dict(
+        type='mmtvr.ResumableBatchSampler',
+        drop_last=cfg.pop('drop_last', False),
+        batch_sampler=cfg.pop('batch_sampler', None),
+    )
+    return cfg
+
+
+def _accumulated_gradients(model: nn.Module) -> dict[str, Tensor]:
+    """Gradients that accumulate for a step that is still to come, by name.
+
+    None right after a step. The mean over all processes, which take their
+    mean at the step anyway.
+    """
+    gradients = {
+        name: parameter.grad.clone()
+        for name, parameter in model.named_parameters()
+        if parameter.grad is not None
+    }
+    for gradient in gradients.values():
+        all_reduce(gradient, 'mean')
+    return {name: gradient.cpu() for name, gradient in gradients.items()}
+
+
+class BatchShardingSampler(Sampler[int]):
     """Give each process every R-th batch of the one and only order.
 
     Batches hold the same samples for any number of processes, hence the same
     rounding errors and the same numbers to the last digit. Nothing is padded
     or dropped: a process may get fewer batches than another, or none.
 
-    Args:
-        dataset: The test set.
-        batch_size: Batch size of the loader that this sampler serves.
-        seed: Not used; mmengine gives it to every sampler.
+    ``batch_size`` is that of the loader; mmengine passes ``seed`` to every
+    sampler.
     """
 
     def __init__(
@@ -61,15 +238,11 @@ class WholeBatchSampler(Sampler[int]):
         return sum(1 for _ in self)
 
 
-def in_whole_batches(dataloader: DataLoader | dict) -> DataLoader | dict:
-    """Replace mmengine's plain sampler by :class:`WholeBatchSampler`.
+def with_batch_sharding(dataloader: DataLoader | dict) -> DataLoader | dict:
+    """Replace mmengine's plain sampler by :class:`BatchShardingSampler`.
 
-    Args:
-        dataloader: What a loop gets. A built loader, or a config with another
-            sampler than an unshuffled ``DefaultSampler``, stays as it is.
-
-    Returns:
-        A config with the sampler replaced, or the argument.
+    A built loader, or a config with another sampler than an unshuffled
+    ``DefaultSampler``, is returned as it is.
     """
     if not isinstance(dataloader, dict) or dataloader.get('batch_sampler'):
         return dataloader
@@ -80,19 +253,15 @@ def in_whole_batches(dataloader: DataLoader | dict) -> DataLoader | dict:
     batch_size = dataloader['batch_size']
     return {
         **dataloader,
-        'sampler': dict(type=WholeBatchSampler, batch_size=batch_size),
+        'sampler': dict(type=BatchShardingSampler, batch_size=batch_size),
     }
 
 
-def check_same_everywhere(dataset: Any) -> None:
+def check_same_dataset(dataset: Any) -> None:
     """Check that all processes have the same test set.
 
     They may not where machines miss different files, or where one of them
-    found a file unreadable.
-
-    Args:
-        dataset: The test set of this process; ``left_out_ids`` of its meta
-            information, if there, are the videos that it left out.
+    found a file unreadable: ``left_out_ids`` of the meta information.
 
     Raises:
         SetupError: In every process, if two differ.
@@ -125,13 +294,9 @@ class Progress:
         self.start = self.last = time.monotonic()
 
     def advance(self, count: int) -> None:
-        """Count work as done.
-
-        Args:
-            count: How many more are done.
-        """
+        """Count so many more as done."""
         self.done += count
-        activity.note(f'at {self.done} of {self.total} {self.what}', LONG)
+        phase.enter(f'at {self.done} of {self.total} {self.what}', LONG)
         now = time.monotonic()
         if now - self.last < self.interval or self.done >= self.total:
             return
@@ -157,13 +322,13 @@ class RetrievalMixin:
     Args:
         runner: The runner.
         dataloader: Loader of the test set or its config. A plain sampler is
-            replaced by one that deals out whole batches.
+            replaced by :class:`BatchShardingSampler`.
         evaluator: The evaluator or its config.
         fp16: Encode under autocast. Scoring stays in float32.
         block_megabytes: Memory budget of one block of scores; bounds the
             word-by-frame tables that a head makes.
         feature_file: Where to write the pooled features, a path that ends in
-            ``.npz``; see :func:`mmtvr.engine.features.dump_features`.
+            ``.npz``; see :func:`mmtvr.engine.features.write_features`.
 
     Raises:
         ValueError: If ``feature_file`` has another ending.
@@ -184,22 +349,21 @@ class RetrievalMixin:
             raise ValueError(
                 f'feature_file must end in .npz, got {feature_file}'
             )
-        super().__init__(runner, in_whole_batches(dataloader), evaluator, fp16)
+        super().__init__(
+            runner, with_batch_sharding(dataloader), evaluator, fp16
+        )
         self.block_megabytes = block_megabytes
         self.feature_file = feature_file
         self.store = FeatureStore()
         self.sizes: tuple[int, int] | None = None
 
     def run(self) -> dict[str, float]:
-        """Evaluate the whole test set.
-
-        Returns:
-            The metrics of the evaluator.
+        """Evaluate the whole test set; returns the metrics.
 
         Raises:
             SetupError: If the processes have different test sets.
         """
-        check_same_everywhere(self.dataloader.dataset)
+        check_same_dataset(self.dataloader.dataset)
         runner, stage = self.runner, self.stage
         runner.call_hook(f'before_{stage}')
         runner.call_hook(f'before_{stage}_epoch')
@@ -207,9 +371,9 @@ class RetrievalMixin:
         self.store = FeatureStore()
         for index, batch in enumerate(self.dataloader):
             self.run_iter(index, batch)
-        activity.note('comparing all texts with all videos', LONG)
+        phase.enter('comparing all texts with all videos', LONG)
         self.sizes = self.score()
-        activity.note('computing metrics', LONG)
+        phase.enter('computing metrics', LONG)
         self.store = FeatureStore()
         metrics = self.evaluator.evaluate(self.sizes[0])
         runner.call_hook(f'after_{stage}_epoch', metrics=metrics)
@@ -218,12 +382,7 @@ class RetrievalMixin:
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Encode one batch and keep its features.
-
-        Args:
-            idx: Number of the batch.
-            data_batch: What the loader yields.
-        """
+        """Encode one batch and keep its features."""
         where = dict(batch_idx=idx, data_batch=data_batch)
         self.runner.call_hook(f'before_{self.stage}_iter', **where)
         step = getattr(self.runner.model, f'{self.stage}_step')
@@ -238,13 +397,14 @@ class RetrievalMixin:
     def score(self) -> tuple[int, int]:
         """Score the captions of this process against all videos.
 
-        Returns:
-            Numbers of texts and of videos of the whole test set.
+        Returns the numbers of texts and of videos of the whole test set.
         """
         gallery, keep = self.store.gather()
-        batches = [self._kept(b, keep) for b in self.store.text_batches]
+        batches = [
+            batch.select(keep[batch.row]) for batch in self.store.text_batches
+        ]
         if self.feature_file is not None:
-            dump_features(Path(self.feature_file), batches, gallery)
+            write_features(Path(self.feature_file), batches, gallery)
         count = torch.tensor(sum(len(batch.texts) for batch in batches))
         progress = Progress('scored texts', int(count))
         for batch in batches:
@@ -259,22 +419,10 @@ class RetrievalMixin:
             )
         return int(count), len(gallery.names)
 
-    @staticmethod
-    def _kept(batch: TextBatch, keep: torch.Tensor) -> TextBatch:
-        chosen = keep[batch.row]
-        if chosen.all():
-            return batch
-        return TextBatch(
-            batch.features.select(chosen),
-            batch.video_ids[chosen],
-            batch.row[chosen],
-            [t for t, k in zip(batch.texts, chosen, strict=True) if k],
-        )
-
     def _score_batch(
         self, batch: TextBatch, gallery: Gallery, progress: Progress
     ) -> None:
-        model = bare_model(self.runner.model)
+        model = unwrap_model(self.runner.model)
         device = next((p.device for p in model.parameters()), get_device())
         for top, rows in score_in_blocks(
             model.similarity,
@@ -283,35 +431,18 @@ class RetrievalMixin:
             self.block_megabytes,
             torch.device(device),
         ):
-            self.evaluator.process(self._samples(batch, gallery, top, rows))
+            samples = [
+                dict(
+                    scores=row,
+                    text_video_id=int(batch.video_ids[text]),
+                    video_ids=gallery.video_ids,
+                    text=batch.texts[text],
+                    video_names=gallery.names,
+                )
+                for text, row in enumerate(rows, top)
+            ]
+            self.evaluator.process(samples)
             progress.advance(len(rows))
-
-    @staticmethod
-    def _samples(
-        batch: TextBatch, gallery: Gallery, top: int, rows: torch.Tensor
-    ) -> Sequence[dict]:
-        return [
-            dict(
-                scores=row,
-                text_video_id=int(batch.video_ids[top + i]),
-                video_ids=gallery.video_ids,
-                text=batch.texts[top + i],
-                video_names=gallery.names,
-            )
-            for i, row in enumerate(rows)
-        ]
-
-
-def bare_model(model: nn.Module) -> nn.Module:
-    """The model itself, out of a wrapper such as DDP.
-
-    Args:
-        model: A model or a wrapped one.
-
-    Returns:
-        The model that has ``similarity``.
-    """
-    return model.module if is_model_wrapper(model) else model
 
 
 @LOOPS.register_module()

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
+from mmtvr.engine.loops import unwrap_model
 from mmtvr.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 SLOW = ('text_encoder', 'frame_encoder')
@@ -55,16 +55,8 @@ class TwoRateConstructor:
             )
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
-        """Build the optimiser and its wrapper.
-
-        Args:
-            model: The model, wrapped for several processes or not.
-
-        Returns:
-            The wrapper.
-        """
-        if is_model_wrapper(model):
-            model = model.module
+        """Build the optimiser of a model, perhaps in DDP, and its wrapper."""
+        model = unwrap_model(model)
         wrapper = dict(self.optim_wrapper_cfg)
         optimizer = dict(wrapper.pop('optimizer'))
         optimizer['params'] = self._groups(model, optimizer)

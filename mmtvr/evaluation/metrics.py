@@ -32,7 +32,7 @@ from mmtvr.evaluation.report import (
     Report,
     Table,
     build_report,
-    draw_ranks,
+    plot_ranks,
     to_text,
 )
 from mmtvr.evaluation.rescoring import parse_rescorings
@@ -65,9 +65,6 @@ def from_scores(samples: Sequence[Mapping]) -> ResultRows:
     Args:
         samples: Dicts with ``scores`` (V,), ``text_video_id`` and
             ``video_ids`` (V,), the latter the same in all of them.
-
-    Returns:
-        One row per sample.
     """
     return ResultRows(
         torch.stack([sample['scores'] for sample in samples]).float().cpu(),
@@ -82,9 +79,6 @@ def from_features(samples: Sequence[Mapping]) -> ResultRows:
     Args:
         samples: Dicts with ``features``, which holds ``text_feature`` (D,)
             and ``video_feature`` (D,), and perhaps an integer ``video_id``.
-
-    Returns:
-        One row per sample.
     """
     pairs = [
         torch.cat([found['text_feature'], found['video_feature']])
@@ -98,11 +92,29 @@ def from_features(samples: Sequence[Mapping]) -> ResultRows:
     )
 
 
+def to_table(rows: ResultRows) -> Table:
+    """Scores of collected rows.
+
+    Features are compared by cosine. Samples with the same video id share one
+    column; without ids each sample is its own video.
+    """
+    if len(rows.video_ids):
+        return Table(*rows)
+    text, video = torch.nn.functional.normalize(
+        rows.rows.unflatten(1, (2, -1)), dim=-1
+    ).unbind(dim=1)
+    ids = rows.ids
+    if (ids == UNKNOWN_ID).any():
+        ids = torch.arange(len(ids))
+    columns, first = np.unique(ids.numpy(), return_index=True)
+    return Table(text @ video[first].T, ids, torch.from_numpy(columns))
+
+
 def _gather(local: Tensor) -> Tensor:
     return gather_rows(local.to(get_comm_device())).cpu()
 
 
-def dealt_order(count: int, size: int) -> Tensor:
+def interleaved_order(count: int, size: int) -> Tensor:
     """Order that takes gathered rows of all ranks in turn.
 
     mmengine's samplers deal samples out to ranks in turn and append some to
@@ -125,10 +137,11 @@ def collect(results: Sequence[ResultRows], size: int) -> ResultRows:
 
     Args:
         results: The batches of this rank; may be empty.
-        size: Number of rows of the whole test set.
+        size: Number of rows of the whole test set; rows beyond it are padding
+            of the sampler.
 
     Returns:
-        All rows in their dealt order, the same on every rank.
+        All rows in the order of one process, the same on every rank.
 
     Raises:
         ValueError: No rank has a row.
@@ -142,38 +155,49 @@ def collect(results: Sequence[ResultRows], size: int) -> ResultRows:
     rows = torch.cat([torch.empty(0, width), *(t.rows for t in results)])
     ids = torch.cat([none, *(t.ids for t in results)])
     columns = torch.cat([none, *(t.video_ids for t in results[:1])])
-    order = dealt_order(len(rows), size)
+    order = interleaved_order(len(rows), size)
     if videos:
         columns = _gather(columns.reshape(-1, videos))[0]
     return ResultRows(_gather(rows)[order], _gather(ids)[order], columns)
 
 
-def to_scores(table: ResultRows) -> tuple[Tensor, Tensor, Tensor]:
-    """Scores of a collected table.
+class CollectedMetric(BaseMetric):
+    """A metric that every rank computes from the rows of all ranks.
 
-    Features are compared by cosine. Samples with the same video id share one
-    column; without ids each sample is its own video.
-
-    Args:
-        table: Scores or features.
-
-    Returns:
-        Scores (B, V), video id of each text (B,), id of each video (V,).
+    They are collected as tensors through the process group;
+    ``collect_device`` and ``collect_dir`` of the base class are not needed.
     """
-    if len(table.video_ids):
-        return table.rows, table.ids, table.video_ids
-    text, video = torch.nn.functional.normalize(
-        table.rows.unflatten(1, (2, -1)), dim=-1
-    ).unbind(dim=1)
-    ids = table.ids
-    if (ids == UNKNOWN_ID).any():
-        ids = torch.arange(len(ids))
-    columns, first = np.unique(ids.numpy(), return_index=True)
-    return text @ video[first].T, ids, torch.from_numpy(columns)
+
+    def __init__(self, ties: TiePolicy, prefix: str | None) -> None:
+        super().__init__(prefix=prefix)
+        if ties not in TIE_POLICIES:
+            raise ValueError(
+                f'ties must be one of {TIE_POLICIES}, got {ties!r}'
+            )
+        self.ties = ties
+
+    @property
+    def left_out(self) -> str | None:
+        """What the dataset left out, in words."""
+        return (self.dataset_meta or {}).get('left_out')
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Evaluate the rows of all ranks.
+
+        Args:
+            size: Number of rows of the whole test set.
+
+        Raises:
+            ValueError: No rank has a row, or a score is not finite.
+        """
+        rows = collect(self.results, size)
+        self.results.clear()
+        metrics = self.compute_metrics([rows])
+        return {f'{self.prefix}/{name}': v for name, v in metrics.items()}
 
 
 @METRICS.register_module()
-class TextVideoRecall(BaseMetric):
+class TextVideoRecall(CollectedMetric):
     """Recall at k, median and mean rank, text to video and video to text.
 
     Who is right is decided by video ids, never by the diagonal, so several
@@ -187,16 +211,12 @@ class TextVideoRecall(BaseMetric):
     it compares by cosine. Those are matched by an integer ``video_id`` if
     they have one, else each text belongs to the video of its own sample.
 
-    Results of several processes are collected as tensors through the process
-    group; ``collect_device`` and ``collect_dir`` of the base class are not
-    needed.
-
     Args:
-        topk (Sequence[int]): The k of each recall. Defaults to (1, 5, 10).
+        topk (Sequence[int]): The k of each recall.
         ties (str): ``expected`` (mean over all orders of tied items),
-            ``optimistic`` or ``pessimistic``. Defaults to ``expected``.
-        prefix (str, optional): Prefix of the metric names. Defaults to None,
-            which means ``retrieval``.
+            ``optimistic`` or ``pessimistic``.
+        prefix (str, optional): Prefix of the metric names, ``retrieval`` by
+            default.
 
     Raises:
         ValueError: Unknown tie policy or a k below 1.
@@ -224,22 +244,13 @@ class TextVideoRecall(BaseMetric):
         ties: TiePolicy = 'expected',
         prefix: str | None = None,
     ) -> None:
-        super().__init__(prefix=prefix)
-        if ties not in TIE_POLICIES:
-            raise ValueError(
-                f'ties must be one of {TIE_POLICIES}, got {ties!r}'
-            )
+        super().__init__(ties, prefix)
         if not topk or min(topk) < 1:
             raise ValueError(f'topk must be numbers from 1, got {topk}')
         self.topk = tuple(topk)
-        self.ties = ties
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep one batch.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Rows of scores, or samples with features; not both.
+        """Keep one batch of either scores or features.
 
         Raises:
             ValueError: The samples hold neither.
@@ -261,56 +272,24 @@ class TextVideoRecall(BaseMetric):
     def compute_metrics(self, results: list[ResultRows]) -> dict[str, float]:
         """Rank all collected rows and log one line per direction.
 
-        Args:
-            results: One table with all rows.
-
         Returns:
             ``R1, R5, R10, MdR, MnR`` and ``v2t_R1 ...`` as plain floats,
             recalls in percent.
         """
-        (table,) = results
-        scores, text_ids, video_ids = to_scores(table)
-        report = both_directions(
-            scores, text_ids, video_ids, self.topk, self.ties
-        )
-        counts = f'{scores.shape[0]} texts, {scores.shape[1]} videos'
-        left_out = (self.dataset_meta or {}).get('left_out')
-        if left_out is not None:
-            counts += f'; left out: {left_out}'
+        table = to_table(*results)
+        report = both_directions(*table, self.topk, self.ties)
+        counts = '{} texts, {} videos'.format(*table.scores.shape)
+        if self.left_out is not None:
+            counts += f'; left out: {self.left_out}'
         print_log(f'{one_line(report)}  ({counts})', 'current')
         print_log(f'{one_line(report, "v2t_")}  ({counts})', 'current')
         return report
 
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Collect the rows of all ranks and evaluate them.
-
-        Each rank computes the same numbers, so none has to be sent.
-
-        Args:
-            size: Number of rows of the whole test set; rows beyond it are
-                padding of the sampler.
-
-        Returns:
-            The metrics, with the prefix in their names.
-
-        Raises:
-            ValueError: No rank has a row, or a score is not finite.
-        """
-        table = collect(self.results, size)
-        self.results.clear()
-        report = self.compute_metrics([table])
-        return {f'{self.prefix}/{name}': v for name, v in report.items()}
-
 
 def one_line(report: dict[str, float], prefix: str = '') -> str:
-    """One direction of a report as text.
+    """One direction of a report, empty prefix for text to video, as text.
 
-    Args:
-        report: Names and values in both directions.
-        prefix: Empty for text to video, ``v2t_`` for video to text.
-
-    Returns:
-        For example ``t2v  R@1 48.0  R@5 73.0  R@10 82.9  MdR 2.0  MnR 13.1``.
+    For example ``t2v  R@1 48.00  R@5 73.00  R@10 82.90  MdR 2.00  MnR 13.10``.
     """
     chosen = {
         name.removeprefix(prefix): value
@@ -325,7 +304,7 @@ def one_line(report: dict[str, float], prefix: str = '') -> str:
 
 
 @METRICS.register_module()
-class RetrievalReport(BaseMetric):
+class RetrievalReport(CollectedMetric):
     """Raw results with intervals, ties, protocol and ceiling; rescored apart.
 
     It takes the rows that ``RetrievalTestLoop`` feeds. The report is logged,
@@ -342,8 +321,8 @@ class RetrievalReport(BaseMetric):
             frame sampling.
         ties (str): Policy of the measures, see ``TextVideoRecall``.
         out_dir (str, optional): Folder to write to.
-        prefix (str, optional): Prefix of ``RSum``, ``mAP`` and ``NDCG10``.
-            Defaults to None, which means ``report``.
+        prefix (str, optional): Prefix of ``RSum``, ``mAP`` and ``NDCG10``,
+            ``report`` by default.
 
     Raises:
         ValueError: Unknown protocol, rescoring or tie policy.
@@ -360,35 +339,21 @@ class RetrievalReport(BaseMetric):
         out_dir: str | None = None,
         prefix: str | None = None,
     ) -> None:
-        super().__init__(prefix=prefix)
-        if ties not in TIE_POLICIES:
-            raise ValueError(
-                f'ties must be one of {TIE_POLICIES}, got {ties!r}'
-            )
+        super().__init__(ties, prefix)
         if protocol is not None:
             describe_protocol(protocol, 0, 0)
         self.protocol = protocol
         self.rescorings = parse_rescorings(rescore)
         self.about = dict(about or {})
-        self.ties = ties
         self.out_dir = None if out_dir is None else Path(out_dir)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep one block of rows.
-
-        Args:
-            data_batch: Not used.
-            data_samples: Dicts with ``scores``, ``text_video_id`` and
-                ``video_ids``.
-        """
+        """Keep one block of rows of scores."""
         if data_samples:
             self.results.append(from_scores(data_samples))
 
     def compute_metrics(self, results: list[ResultRows]) -> dict[str, float]:
-        """Build, log and write the report.
-
-        Args:
-            results: One table with all rows.
+        """Log and write the report.
 
         Returns:
             ``RSum``, and ``mAP`` and ``NDCG10`` in both directions.
@@ -397,9 +362,8 @@ class RetrievalReport(BaseMetric):
         about = dict(self.about)
         if self.protocol is not None:
             about |= describe_protocol(self.protocol, *table.scores.shape)
-        left_out = (self.dataset_meta or {}).get('left_out')
-        if left_out is not None:
-            about['left out'] = left_out
+        if self.left_out is not None:
+            about['left out'] = self.left_out
         report = build_report(table, self.rescorings, about, self.ties)
         print_log(f'Report\n{to_text(report)}', 'current')
         if self.out_dir is not None and is_main_process():
@@ -411,34 +375,17 @@ class RetrievalReport(BaseMetric):
             **{f'v2t_{n}': raw.v2t.measures[n] for n in ('mAP', 'NDCG10')},
         }
 
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Collect the rows of all ranks and report on them.
-
-        Args:
-            size: Number of rows of the whole test set.
-
-        Returns:
-            The metrics, with the prefix in their names.
-
-        Raises:
-            ValueError: No rank has a row, or a score is not finite.
-        """
-        table = collect(self.results, size)
-        self.results.clear()
-        metrics = self.compute_metrics([table])
-        return {f'{self.prefix}/{name}': v for name, v in metrics.items()}
-
 
 def write_report(
     folder: Path, report: Report, table: Table, title: str
 ) -> None:
-    """Write a report as text, JSON and picture.
+    """Write ``report.txt``, ``.json`` and ``.png``, a plot of the ranks.
 
     Args:
-        folder: Made if it is not there.
+        folder: Created if it is missing.
         report: The report.
-        table: What was evaluated, for the picture.
-        title: Title of the picture.
+        table: What was evaluated, for the plot.
+        title: Title of the plot.
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = to_text(report)
@@ -449,7 +396,7 @@ def write_report(
         't2v': ranks(text_to_video(*table), report.ties),
         'v2t': ranks(video_to_text(*table), report.ties),
     }
-    draw_ranks(folder / 'report.png', positions, title)
+    plot_ranks(folder / 'report.png', positions, title)
 
 
 @METRICS.register_module()
@@ -484,24 +431,15 @@ class SimilarityDump(BaseMetric):
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep one block of rows.
 
-        Args:
-            data_batch: Not used.
-            data_samples: Dicts with ``scores``, ``text_video_id``,
-                ``video_ids``, ``text`` and ``video_names``.
+        Each has ``scores``, ``text_video_id``, ``video_ids``, ``text`` and
+        ``video_names``.
         """
         self.results.append(from_scores(data_samples))
         self.texts += [sample['text'] for sample in data_samples]
         self.videos = data_samples[0]['video_names']
 
     def compute_metrics(self, results: list[ResultRows]) -> dict[str, float]:
-        """Write the file.
-
-        Args:
-            results: One table with all rows.
-
-        Returns:
-            Nothing to report.
-        """
+        """Write the file; there is nothing to report."""
         (table,) = results
         column = (table.ids[:, None] == table.video_ids).int().argmax(dim=1)
         order = column.argsort(stable=True)
@@ -520,15 +458,8 @@ class SimilarityDump(BaseMetric):
         return {}
 
     def evaluate(self, size: int) -> dict[str, float]:
-        """Collect the rows of all ranks; the first one writes them.
-
-        Args:
-            size: Number of rows of the whole test set.
-
-        Returns:
-            Nothing to report.
-        """
-        order = dealt_order(len(self.texts), size)
+        """Collect the rows of all ranks; the first one writes them."""
+        order = interleaved_order(len(self.texts), size)
         texts = list(chain.from_iterable(all_gather_object(self.texts)))
         videos = max(all_gather_object(self.videos), key=len)
         table = collect(self.results, size)

@@ -23,11 +23,7 @@ class Protocol(NamedTuple):
     about: str
 
 
-def _table(*protocols: Protocol) -> dict[str, Protocol]:
-    return {protocol.name: protocol for protocol in protocols}
-
-
-PROTOCOLS = _table(
+_ALL = (
     Protocol(
         'msrvtt/1k-A',
         *(1000, 1000, 99.5),
@@ -68,16 +64,11 @@ PROTOCOLS = _table(
         'ten English captions per video; video to text any of them',
     ),
 )
+PROTOCOLS = {protocol.name: protocol for protocol in _ALL}
 
 
 def find_protocol(name: str) -> Protocol:
-    """Find a protocol.
-
-    Args:
-        name: A key of ``PROTOCOLS``.
-
-    Returns:
-        The protocol.
+    """The protocol of a name.
 
     Raises:
         ValueError: If there is none of this name.
@@ -90,16 +81,7 @@ def find_protocol(name: str) -> Protocol:
 
 
 def describe_misfit(protocol: Protocol, texts: int, videos: int) -> str | None:
-    """Tell where a table is not of the size that a protocol asks for.
-
-    Args:
-        protocol: The protocol.
-        texts: Number of texts at hand.
-        videos: Number of videos at hand.
-
-    Returns:
-        A sentence, or None where the sizes agree or are not known.
-    """
+    """Warn of a table that is not of the size of a protocol, or None."""
     known = (protocol.texts or texts, protocol.videos or videos)
     if known == (texts, videos):
         return None
@@ -113,13 +95,8 @@ def describe_misfit(protocol: Protocol, texts: int, videos: int) -> str | None:
 def describe_protocol(name: str, texts: int, videos: int) -> dict[str, str]:
     """Facts about a protocol, for the head of a report.
 
-    Args:
-        name: Name of the protocol.
-        texts: Number of texts at hand.
-        videos: Number of videos at hand.
-
-    Returns:
-        Facts by name, with a warning where the sizes do not fit.
+    They include a warning where the numbers of texts and videos at hand do
+    not fit.
 
     Raises:
         ValueError: If there is no such protocol.

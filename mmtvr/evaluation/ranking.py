@@ -13,6 +13,8 @@ TiePolicy = Literal['optimistic', 'pessimistic', 'expected']
 # Scores looked at together; bounds the memory beside a table of scores.
 BLOCK_CELLS = 2**24
 TIE_POLICIES = ('optimistic', 'pessimistic', 'expected')
+RESAMPLES = 1000
+RESAMPLES_PER_BATCH = 50
 
 
 class Placement(NamedTuple):
@@ -32,9 +34,6 @@ class Placement(NamedTuple):
 
 def check_finite(scores: Tensor) -> None:
     """Refuse scores that cannot be ranked.
-
-    Args:
-        scores: Shape (Q, N).
 
     Raises:
         ValueError: A score is NaN or infinite; names its row and column.
@@ -61,9 +60,6 @@ def place(scores: Tensor, match: Tensor) -> Placement:
         scores: Shape (Q, N), floating point. Higher is better.
         match: Shape (Q, N), bool. True where the item answers the query;
             at least one in each row.
-
-    Returns:
-        The counts of all Q queries.
 
     Raises:
         ValueError: The shapes differ, a score is not finite, or a query has
@@ -198,9 +194,6 @@ def place_by_id(
         query_ids: Shape (Q,), int64.
         item_ids: Shape (N,), int64. May repeat.
 
-    Returns:
-        The counts of all Q queries.
-
     Raises:
         ValueError: A score is not finite, an id has no match, or the numbers
             of ids and of rows or columns differ.
@@ -229,11 +222,7 @@ def place_by_id(
 
 
 def best_of_groups(scores: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
-    """Maximum over the rows of each group.
-
-    Args:
-        scores: Shape (B, V).
-        groups: Shape (B,), int64 group of each row.
+    """Maximum of scores (B, V) over the rows of each group (B,).
 
     Returns:
         The maxima, shape (G, V), and the G distinct groups in rising order.
@@ -247,15 +236,12 @@ def best_of_groups(scores: Tensor, groups: Tensor) -> tuple[Tensor, Tensor]:
 def text_to_video(
     scores: Tensor, text_video_ids: Tensor, video_ids: Tensor
 ) -> Placement:
-    """Place every text among the videos.
+    """Place every text of scores (B, V) among the videos.
 
     Args:
         scores: Shape (B, V), rows are texts, columns are videos.
         text_video_ids: Shape (B,), int64 id of the video of each text.
         video_ids: Shape (V,), int64. May hold videos without a text.
-
-    Returns:
-        The counts of the B texts.
 
     Raises:
         ValueError: See :func:`place_by_id`.
@@ -268,16 +254,8 @@ def video_to_text(
 ) -> Placement:
     """Place every video that has a text among the groups of captions.
 
-    Args:
-        scores: Shape (B, V), rows are texts, columns are videos.
-        text_video_ids: Shape (B,), int64 id of the video of each text.
-        video_ids: Shape (V,), int64. Videos without a text are no queries.
-
-    Returns:
-        The counts of the videos that have a text, in column order.
-
-    Raises:
-        ValueError: See :func:`place_by_id`.
+    Arguments are those of :func:`text_to_video`. Videos without a text are no
+    queries; the others are counted in column order.
     """
     check_finite(scores)
     asked = torch.isin(video_ids, text_video_ids).nonzero().squeeze(1)
@@ -298,19 +276,11 @@ def both_directions(
 ) -> dict[str, float]:
     """Recall, median and mean rank in both directions.
 
-    Args:
-        scores: Shape (B, V), rows are texts, columns are videos.
-        text_video_ids: Shape (B,), int64 id of the video of each text.
-        video_ids: Shape (V,), int64.
-        topk: The k of each recall.
-        ties: See :func:`mmtvr.evaluation.ranking.ranks`.
+    Arguments are those of :func:`text_to_video` and :func:`summarise`.
 
     Returns:
         ``R1, R5, R10, MdR, MnR`` of text to video and the same with the
         prefix ``v2t_``; recalls in 0..100.
-
-    Raises:
-        ValueError: See :func:`place_by_id`.
     """
     asked = scores, text_video_ids, video_ids
     report = summarise(text_to_video(*asked), topk, ties)
@@ -350,15 +320,7 @@ class SortedTable(NamedTuple):
 
 
 def sort_table(scores: Tensor, match: Tensor) -> SortedTable:
-    """Sort the items of each query.
-
-    Args:
-        scores: Shape (Q, N), floating point, finite. Higher is better.
-        match: Shape (Q, N), bool, True where the item answers the query.
-
-    Returns:
-        The sorted table.
-    """
+    """Sort the items of each query by finite scores (Q, N)."""
     values, order = scores.sort(dim=1, descending=True)
     hit = match.gather(1, order).double()
     count = values.shape[1]
@@ -382,17 +344,9 @@ def sort_table(scores: Tensor, match: Tensor) -> SortedTable:
 
 
 def relevance(table: SortedTable, ties: TiePolicy) -> Tensor:
-    """Probability that a right answer stands at each place.
+    """Probability (Q, N) that a right answer stands at each place.
 
-    Args:
-        table: Sorted queries.
-        ties: See :func:`mmtvr.evaluation.ranking.ranks`.
-
-    Returns:
-        Shape (Q, N), float64; 0 or 1 unless ``ties`` is ``expected``.
-
-    Raises:
-        ValueError: Unknown policy.
+    0 or 1 unless ``ties`` is ``expected``.
     """
     if ties == 'optimistic':
         return (table.inside <= table.right).double()
@@ -414,7 +368,7 @@ def average_precision(
     Args:
         scores: Shape (Q, N), floating point.
         match: Shape (Q, N), bool, at least one True in each row.
-        ties: See :func:`mmtvr.evaluation.ranking.ranks`.
+        ties: See :func:`ranks`.
 
     Returns:
         Shape (Q,), float64, in 0..1.
@@ -445,7 +399,7 @@ def ndcg(
         scores: Shape (Q, N), floating point.
         match: Shape (Q, N), bool, at least one True in each row.
         k: Length of the result list.
-        ties: See :func:`mmtvr.evaluation.ranking.ranks`.
+        ties: See :func:`ranks`.
 
     Returns:
         Shape (Q,), float64, in 0..1.
@@ -475,7 +429,7 @@ def summarise_graded(
         scores: Shape (Q, N), floating point.
         query_ids: Shape (Q,), int64.
         item_ids: Shape (N,), int64. Items with the id of a query answer it.
-        ties: See :func:`mmtvr.evaluation.ranking.ranks`.
+        ties: See :func:`ranks`.
         block_cells: Scores of one block.
 
     Returns:
@@ -492,19 +446,8 @@ def summarise_graded(
 
 
 def mean(values: Tensor) -> float:
-    """Exact mean, the same in any order.
-
-    Args:
-        values: Shape (Q,), Q at least 1.
-
-    Returns:
-        The mean.
-    """
+    """Exact mean of at least one value, the same in any order."""
     return math.fsum(values.tolist()) / len(values)
-
-
-RESAMPLES = 1000
-BATCH = 50
 
 
 def bootstrap_interval(
@@ -538,7 +481,7 @@ def bootstrap_interval(
         functions[statistic],
         confidence_level=confidence,
         n_resamples=RESAMPLES,
-        batch=BATCH,
+        batch=RESAMPLES_PER_BATCH,
         method='percentile',
         rng=np.random.default_rng(0),
     )

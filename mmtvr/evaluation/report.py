@@ -13,7 +13,6 @@ from torch import Tensor
 
 from mmtvr.evaluation.ranking import (
     TIE_POLICIES,
-    Placement,
     TiePolicy,
     best_of_groups,
     bootstrap_interval,
@@ -26,6 +25,21 @@ from mmtvr.evaluation.ranking import (
     text_to_video,
     video_to_text,
 )
+
+TOPK = (1, 5, 10, 50)
+DIRECTIONS = {'t2v': 'text to video', 'v2t': 'video to text'}
+MEASURES = {
+    'R1': 'R@1',
+    'R5': 'R@5',
+    'R10': 'R@10',
+    'R50': 'R@50',
+    'MdR': 'MdR',
+    'MnR': 'MnR',
+    'mAP': 'mAP',
+    'NDCG10': 'NDCG@10',
+}
+CELL = 13
+BINS = 40
 
 
 @dataclass
@@ -93,10 +107,6 @@ class Report:
         return asdict(self)
 
 
-TOPK = (1, 5, 10, 50)
-DIRECTIONS = ('t2v', 'v2t')
-
-
 class Table(NamedTuple):
     """Scores of all texts against all videos.
 
@@ -140,31 +150,17 @@ def build_report(
         about: Facts to print above the numbers.
         ties: Policy of the measures.
 
-    Returns:
-        The report.
-
     Raises:
         ValueError: A score is not finite or a text has no video.
     """
-    rows = [
-        ReportRow(
-            'raw',
-            False,
-            *(evaluate(table, name, ties) for name in DIRECTIONS),
-        )
-    ]
-    for rescoring in rescorings:
-        both = [
-            evaluate(table, name, ties, rescoring.rescore)
-            for name in DIRECTIONS
-        ]
-        rows.append(
-            ReportRow(rescoring.label, rescoring.needs_all_queries, *both)
-        )
+    rows = []
+    for label, rescore, needs_all in (('raw', None, False), *rescorings):
+        both = [evaluate(table, name, ties, rescore) for name in DIRECTIONS]
+        rows.append(ReportRow(label, needs_all, *both))
     return Report(dict(about or {}), ties, rows)
 
 
-def towards(table: Table, direction: str) -> tuple[Tensor, Tensor, Tensor]:
+def orient(table: Table, direction: str) -> tuple[Tensor, Tensor, Tensor]:
     """Turn a table so that rows are queries.
 
     Args:
@@ -206,29 +202,36 @@ def evaluate(
         direction: ``'t2v'`` or ``'v2t'``.
         ties: Policy of the measures.
         rescore: Change of the scores, or None.
-
-    Returns:
-        The results.
     """
     if rescore is not None:
-        scores, *ids = towards(table, direction)
+        scores, *ids = orient(table, direction)
         graded = (rescore(scores, direction), *ids)
         placement = place_by_id(*graded)
     elif direction == 't2v':
         graded = table
         placement = text_to_video(*table)
     else:
-        graded = _videos_as_queries(table)
+        asked = torch.isin(table.video_ids, table.text_video_ids)
+        captions = table.scores.T
+        # Without a copy where every video has a text.
+        captions = captions if asked.all() else captions[asked]
+        graded = captions, table.video_ids[asked], table.text_video_ids
         placement = video_to_text(*table)
     values = summarise_graded(*graded, ties)
-    values |= _values(placement, ties)
+    values |= {f'R{k}': 100 * hits(placement, k, ties) for k in TOPK}
+    values['MdR'] = values['MnR'] = ranks(placement, ties)
     groups = len(table.text_video_ids.unique())
     report = DirectionReport(
         queries=len(placement.better),
         items=len(table.video_ids) if direction == 't2v' else groups,
         measures=summarise(placement, TOPK, ties)
         | {name: mean(values[name]) for name in ('mAP', 'NDCG10')},
-        intervals=_intervals(values),
+        intervals={
+            name: bootstrap_interval(
+                each, 'median' if name == 'MdR' else 'mean'
+            )
+            for name, each in values.items()
+        },
         tie_share=mean((placement.tied > 0).double()),
     )
     if placement.tied.any():
@@ -239,50 +242,11 @@ def evaluate(
     return report
 
 
-def _videos_as_queries(table: Table) -> tuple[Tensor, Tensor, Tensor]:
-    asked = torch.isin(table.video_ids, table.text_video_ids)
-    captions = table.scores.T
-    if not asked.all():
-        captions = captions[asked]
-    return captions, table.video_ids[asked], table.text_video_ids
-
-
-def _values(placement: Placement, ties: TiePolicy) -> dict[str, Tensor]:
-    position = ranks(placement, ties)
-    recalls = {f'R{k}': 100 * hits(placement, k, ties) for k in TOPK}
-    return recalls | {'MdR': position, 'MnR': position}
-
-
-def _intervals(values: Mapping[str, Tensor]) -> dict[str, tuple]:
-    return {
-        name: bootstrap_interval(each, 'median' if name == 'MdR' else 'mean')
-        for name, each in values.items()
-    }
-
-
-NAMES = {
-    'R1': 'R@1',
-    'R5': 'R@5',
-    'R10': 'R@10',
-    'R50': 'R@50',
-    'MdR': 'MdR',
-    'MnR': 'MnR',
-    'mAP': 'mAP',
-    'NDCG10': 'NDCG@10',
-}
-TITLES = {'t2v': 'text to video', 'v2t': 'video to text'}
-CELL = 13
-
-
 def to_text(report: Report) -> str:
-    """Write a report in columns.
+    """A report in columns.
 
-    Args:
-        report: The report.
-
-    Returns:
-        Lines of text: the facts, then per row and direction a line of values
-        and one of their 95 % intervals.
+    The facts, then per row and direction a line of values and one of their
+    95 % intervals.
     """
     width = max([len(name) for name in report.about], default=0)
     lines = [
@@ -290,11 +254,11 @@ def to_text(report: Report) -> str:
     ]
     lines += [
         '',
-        ' ' * CELL + ''.join(f'{name:>{CELL}}' for name in NAMES.values()),
+        ' ' * CELL + ''.join(f'{name:>{CELL}}' for name in MEASURES.values()),
     ]
     for row in report.rows:
         lines += ['', _head(row)]
-        for direction, title in TITLES.items():
+        for direction, title in DIRECTIONS.items():
             lines += _direction(title, getattr(row, direction))
     lines += [
         '',
@@ -314,7 +278,7 @@ def _head(row: ReportRow) -> str:
 def _direction(title: str, report: DirectionReport) -> list[str]:
     lines = [_format_values(title, report.measures)]
     intervals = [
-        '[{:.1f}, {:.1f}]'.format(*report.intervals[name]) for name in NAMES
+        '[{:.1f}, {:.1f}]'.format(*report.intervals[name]) for name in MEASURES
     ]
     lines.append(' ' * CELL + ''.join(f'{x:>{CELL}}' for x in intervals))
     facts = (
@@ -331,20 +295,17 @@ def _direction(title: str, report: DirectionReport) -> list[str]:
 
 def _format_values(title: str, measures: dict[str, float]) -> str:
     cells = [
-        f'{measures[name]:.2f}' if name in measures else '' for name in NAMES
+        f'{measures[name]:.2f}' if name in measures else ''
+        for name in MEASURES
     ]
     return f'{title:<{CELL}}' + ''.join(f'{x:>{CELL}}' for x in cells)
 
 
-BINS = 40
-PLOT_TITLES = {'t2v': 'text to video', 'v2t': 'video to text'}
-
-
-def draw_ranks(path: Path, ranks: Mapping[str, Tensor], title: str) -> None:
-    """Draw a histogram of ranks and the recall at every k.
+def plot_ranks(path: Path, ranks: Mapping[str, Tensor], title: str) -> None:
+    """Plot a histogram of ranks and the recall at every k.
 
     Args:
-        path: The picture, for example a PNG.
+        path: Where to, for example a PNG.
         ranks: Direction (``t2v``, ``v2t``) to the rank of each query, (Q,),
             from 1.
         title: What was evaluated.
@@ -361,14 +322,14 @@ def draw_ranks(path: Path, ranks: Mapping[str, Tensor], title: str) -> None:
             weights=np.full(len(values), 100 / len(values)),
             histtype='step',
             linewidth=1.5,
-            label=PLOT_TITLES[name],
+            label=DIRECTIONS[name],
         )
         share = 100 * np.arange(1, len(values) + 1) / len(values)
         curve.step(
             [*values, last],
             [*share, 100],
             where='post',
-            label=PLOT_TITLES[name],
+            label=DIRECTIONS[name],
         )
     for axes in (histogram, curve):
         axes.set_xscale('log')

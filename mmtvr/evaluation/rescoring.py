@@ -25,9 +25,6 @@ def dual_softmax(scores: Tensor, temperature: float) -> Tensor:
 
     Returns:
         Shape (Q, N), float64.
-
-    Raises:
-        ValueError: If the temperature is not positive.
     """
     prior = _logits(scores, temperature).log_softmax(dim=0)
     scores = scores.double()
@@ -113,9 +110,9 @@ def _logits(scores: Tensor, temperature: float) -> Tensor:
     return scores.double() / temperature
 
 
-SHARPENERS = {'dual-softmax': dual_softmax, 'sinkhorn': sinkhorn}
+QUERY_WISE = {'dual-softmax': dual_softmax, 'sinkhorn': sinkhorn}
 QB_NORM = 'qb-norm'
-NAMES = (*SHARPENERS, QB_NORM)
+NAMES = (*QUERY_WISE, QB_NORM)
 
 
 def parse_rescorings(
@@ -126,9 +123,6 @@ def parse_rescorings(
     Args:
         entries: Such as ``dual-softmax:0.01`` or ``qb-norm:0.05``.
         bank: For QB-Norm, scores (training texts, videos).
-
-    Returns:
-        The rescorings, in order.
 
     Raises:
         ValueError: A name or a temperature is wrong, or there is no bank.
@@ -149,25 +143,18 @@ def _parse(entry: str, bank: Tensor | None) -> Rescoring:
             'before or tuned on validation data'
         )
     label = f'{name}, temperature {temperature:g}'
-    if name != QB_NORM:
-        return _build_sharpener(label, name, temperature)
+    if name in QUERY_WISE:
+        return Rescoring(
+            label,
+            lambda scores, _: QUERY_WISE[name](scores, temperature),
+            needs_all_queries=True,
+        )
     if bank is None:
         raise ValueError(
             'qb-norm needs a query bank (--bank FILE.npy): scores of training '
             'texts against the test videos, never of test texts'
         )
-    return _build_qb_norm(label, bank, temperature)
 
-
-def _build_sharpener(label: str, name: str, temperature: float) -> Rescoring:
-    def rescore(scores: Tensor, direction: str) -> Tensor:
-        del direction
-        return SHARPENERS[name](scores, temperature)
-
-    return Rescoring(label, rescore, needs_all_queries=True)
-
-
-def _build_qb_norm(label: str, bank: Tensor, temperature: float) -> Rescoring:
     def rescore(scores: Tensor, direction: str) -> Tensor:
         # A bank of texts says which videos are hubs, nothing about texts.
         if direction == 'v2t':

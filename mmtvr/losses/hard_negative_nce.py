@@ -103,17 +103,7 @@ class HardNegativeNCELoss(nn.Module):
         match: Tensor | None = None,
         logit_scale: float | Tensor = 1.0,
     ) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            sim: Shape (B, V), rows are texts, cosine scale.
-            match: Positives: None for the diagonal, bool (B, V), or integer
-                labels (B,).
-            logit_scale: Inverse temperature.
-
-        Returns:
-            Scalar.
-        """
+        """Compute :func:`hard_negative_nce`; ``match`` may be labels (B,)."""
         return self.loss_weight * hard_negative_nce(
             sim, match, logit_scale, self.alpha, self.beta
         )

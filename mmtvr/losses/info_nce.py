@@ -77,15 +77,5 @@ class InfoNCELoss(nn.Module):
         match: Tensor | None = None,
         logit_scale: float | Tensor = 1.0,
     ) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            sim: Shape (B, V), rows are texts, cosine scale.
-            match: Positives: None for the diagonal, bool (B, V), or integer
-                labels (B,).
-            logit_scale: Inverse temperature.
-
-        Returns:
-            Scalar.
-        """
+        """Compute :func:`info_nce`; ``match`` may be labels (B,)."""
         return self.loss_weight * info_nce(sim, match, logit_scale)

@@ -36,17 +36,19 @@ def max_margin(
     Raises:
         ValueError: If ``negatives`` is not one of the two.
     """
+    _check_negatives(negatives)
+    positive = positive_pairs(sim, match)
+    sim = sim.to(wide_dtype(sim))
+    rows = _one_direction(sim, positive, margin, negatives)
+    columns = _one_direction(sim.mT, positive.mT, margin, negatives)
+    return (rows + columns) / 2
+
+
+def _check_negatives(negatives: str) -> None:
     if negatives not in NEGATIVES:
         raise ValueError(
             f'negatives must be one of {NEGATIVES}, not {negatives!r}'
         )
-    positive = positive_pairs(sim, match)
-    sim = sim.to(wide_dtype(sim))
-    directions = [
-        _one_direction(scores, pairs, margin, negatives)
-        for scores, pairs in ((sim, positive), (sim.mT, positive.mT))
-    ]
-    return (directions[0] + directions[1]) / 2
 
 
 def _one_direction(
@@ -87,10 +89,7 @@ class MaxMarginLoss(nn.Module):
         loss_weight: float = 1.0,
     ) -> None:
         super().__init__()
-        if negatives not in NEGATIVES:
-            raise ValueError(
-                f'negatives must be one of {NEGATIVES}, not {negatives!r}'
-            )
+        _check_negatives(negatives)
         self.margin = margin
         self.negatives = negatives
         self.loss_weight = loss_weight
@@ -101,17 +100,10 @@ class MaxMarginLoss(nn.Module):
         match: Tensor | None = None,
         logit_scale: float | Tensor = 1.0,
     ) -> Tensor:
-        """Compute the loss.
+        """Compute :func:`max_margin`.
 
-        Args:
-            sim: Shape (B, V), rows are texts, cosine scale.
-            match: Positives: None for the diagonal, bool (B, V), or integer
-                labels (B,).
-            logit_scale: Does not enter: the margin is one of cosines. A
-                learnable scale gets the gradient 0.
-
-        Returns:
-            Scalar.
+        ``logit_scale`` does not enter, for the margin is one of cosines: a
+        learnable scale gets the gradient 0.
         """
         loss = max_margin(sim, match, self.margin, self.negatives)
         # In the graph with factor 0: DDP waits for every parameter.

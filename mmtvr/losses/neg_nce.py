@@ -148,17 +148,7 @@ class NegNCELoss(nn.Module):
         match: Tensor | None = None,
         logit_scale: float | Tensor = 1.0,
     ) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            sim: Shape (B, V), rows are texts, cosine scale.
-            match: Positives: None for the diagonal, bool (B, V), or integer
-                labels (B,).
-            logit_scale: Inverse temperature.
-
-        Returns:
-            Scalar.
-        """
+        """Compute :func:`neg_nce`; ``match`` may be labels (B,)."""
         hard = hard_negatives(sim, positive_pairs(sim, match), self.margin)
         per_row = hard.sum() / max(1, len(hard))
         self._log_values = {'hard_negatives_per_row': per_row}
@@ -172,10 +162,5 @@ class NegNCELoss(nn.Module):
         )
 
     def log_values(self) -> dict[str, Tensor]:
-        """Give figures of the last forward pass, for the log only.
-
-        Returns:
-            ``hard_negatives_per_row``: mean number of hard negatives of a
-            text, scalar float32.
-        """
+        """Mean number of hard negatives of a text in the last forward."""
         return self._log_values

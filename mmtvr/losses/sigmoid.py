@@ -69,16 +69,6 @@ class SigmoidLoss(nn.Module):
         match: Tensor | None = None,
         logit_scale: float | Tensor = 1.0,
     ) -> Tensor:
-        """Compute the loss.
-
-        Args:
-            sim: Shape (B, V), rows are texts, cosine scale.
-            match: Positives: None for the diagonal, bool (B, V), or integer
-                labels (B,).
-            logit_scale: Inverse temperature.
-
-        Returns:
-            Scalar.
-        """
+        """Compute :func:`sigmoid_contrast`; ``match`` may be labels (B,)."""
         loss = sigmoid_contrast(sim, match, logit_scale, self.bias)
         return self.loss_weight * loss

@@ -1,37 +1,28 @@
 """Encoders, temporal modules, heads and the retriever that joins them."""
 
-from mmtvr.models.encoders import (
-    BackboneFrameEncoder,
-    CLIPFrameEncoder,
-    CLIPTextEncoder,
-    DualFrameEncoder,
-    DualTextEncoder,
-)
-from mmtvr.models.heads import (
-    CosineHead,
-    DMAEHead,
-    TokenWiseHead,
-    XCLIPHead,
-    XPoolHead,
-)
-from mmtvr.models.partial_order import TPMCLLoss
-from mmtvr.models.preprocessor import TextVideoPreprocessor
-from mmtvr.models.retriever import TextVideoRetriever
-from mmtvr.models.temporal import FrameTransformer
+import lazy_loader
 
-__all__ = [
-    'BackboneFrameEncoder',
-    'CLIPFrameEncoder',
-    'CLIPTextEncoder',
-    'CosineHead',
-    'DMAEHead',
-    'DualFrameEncoder',
-    'DualTextEncoder',
-    'FrameTransformer',
-    'TPMCLLoss',
-    'TextVideoPreprocessor',
-    'TextVideoRetriever',
-    'TokenWiseHead',
-    'XCLIPHead',
-    'XPoolHead',
-]
+# A query needs neither the losses of a training nor all encoders.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        'encoders': [
+            'BackboneFrameEncoder',
+            'CLIPFrameEncoder',
+            'CLIPTextEncoder',
+            'DualFrameEncoder',
+            'DualTextEncoder',
+        ],
+        'heads': [
+            'CosineHead',
+            'DMAEHead',
+            'TokenWiseHead',
+            'XCLIPHead',
+            'XPoolHead',
+        ],
+        'partial_order': ['TPMCLLoss'],
+        'preprocessor': ['TextVideoPreprocessor'],
+        'retriever': ['TextVideoRetriever'],
+        'temporal': ['FrameTransformer'],
+    },
+)

@@ -32,8 +32,7 @@ class TextVideoPreprocessor(BaseDataPreprocessor):
     What the samples do not hold is left out, so texts or videos alone work.
 
     Args:
-        mean: Mean of each channel, RGB, on the scale 0 to 255. Defaults to
-            CLIP's.
+        mean: Mean of each channel, RGB, on the scale 0 to 255.
         std: Standard deviation of each channel, likewise.
         non_blocking: Whether copies to the device may overlap.
     """
@@ -59,9 +58,6 @@ class TextVideoPreprocessor(BaseDataPreprocessor):
                 ``data_samples``, a list, as ``pseudo_collate`` gives them.
             training: Not used.
 
-        Returns:
-            ``inputs`` as the class describes, and ``data_samples``.
-
         Raises:
             SetupError: If the frames of the videos differ in shape.
         """
@@ -83,14 +79,7 @@ class TextVideoPreprocessor(BaseDataPreprocessor):
         return dict(inputs=inputs, data_samples=samples)
 
     def normalize(self, frames: Tensor) -> Tensor:
-        """Bring frames to the mean and deviation that the encoder knows.
-
-        Args:
-            frames: Shape (..., 3, H, W), RGB, 0 to 255.
-
-        Returns:
-            The same shape, float32.
-        """
+        """Normalise RGB frames (..., 3, H, W) from 0..255, to float32."""
         return (frames.float() - self.mean).div_(self.std)
 
 

@@ -13,30 +13,7 @@ from mmtvr.distributed.gather import gather_features, gather_rows, world_size
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation, explain_pair
 from mmtvr.registry import MODELS
-from mmtvr.structures import TokenFeatures
-
-
-def check_chunk(chunk: int | None = None) -> int:
-    """Check the setting ``cached_contrastive=dict(chunk=...)``.
-
-    Args:
-        chunk: Captions or videos to encode at a time; None encodes in one
-            pass.
-
-    Returns:
-        The same number, or 0 for None.
-
-    Raises:
-        SetupError: If it is not at least 1.
-    """
-    if chunk is None:
-        return 0
-    if chunk < 1:
-        raise SetupError(
-            f'cached_contrastive=dict(chunk={chunk}) must be at least 1: the '
-            'number of captions or videos that are encoded at a time'
-        )
-    return chunk
+from mmtvr.structures import TokenFeatures, concatenate
 
 
 def encode_in_chunks(
@@ -56,9 +33,6 @@ def encode_in_chunks(
         encode: From inputs with n rows to features of n rows.
         chunk: Rows at a time.
         *inputs: Tensors of N rows each; None is passed on.
-
-    Returns:
-        Features of N rows.
     """
     rows = next(len(each) for each in inputs if each is not None)
     parts = [
@@ -72,22 +46,14 @@ def encode_in_chunks(
         )
         for start in range(0, rows, chunk)
     ]
-    return TokenFeatures(
-        *(
-            None if fields[0] is None else torch.cat(fields)
-            for fields in zip(*parts, strict=True)
-        )
-    )
+    return concatenate(parts)
 
 
 class LogitScale(nn.Module):
     """A positive factor, learned in log space and capped.
 
-    Args:
-        init: First value.
-        learnable: Whether training changes it.
-        max: Cap, applied to the parameter itself after each step, so that a
-            value at the cap can still come down.
+    The cap ``max`` is applied to the parameter itself after each step, so
+    that a value at the cap can still come down.
 
     Raises:
         ValueError: Unless 0 < init <= max.
@@ -108,7 +74,7 @@ class LogitScale(nn.Module):
         )
 
     def forward(self) -> Tensor:
-        """Give the factor, a scalar tensor in (0, max]."""
+        """The factor, a scalar tensor in (0, max]."""
         with torch.no_grad():
             self.log.clamp_(max=math.log(self.max))
         return self.log.exp()
@@ -176,9 +142,7 @@ class TextVideoRetriever(BaseModel):
         self.contrastive_loss = _build(contrastive_loss)
         self.partial_loss = _build(partial_loss)
         self.logit_scale = LogitScale(**logit_scale)
-        self.chunk = (
-            check_chunk(**cached_contrastive) if cached_contrastive else 0
-        )
+        self.chunk = _chunk_size(**(cached_contrastive or {}))
 
     def _check_widths(self, *parts: dict | nn.Module | None) -> None:
         """Compare ``embed_dims`` of the encoders and of the parts' configs."""
@@ -200,15 +164,12 @@ class TextVideoRetriever(BaseModel):
                 )
 
     def extract_text(self, inputs: dict[str, Tensor]) -> TokenFeatures:
-        """Encode captions.
+        """Encode B captions.
 
         Args:
             inputs: ``tokens``, ``token_mask`` and optionally
                 ``token_weight``, each (B, L), or (B, K, L) for paragraphs of
                 K rows.
-
-        Returns:
-            Features of B captions.
         """
         return self._encode(
             self.text_encoder,
@@ -218,14 +179,11 @@ class TextVideoRetriever(BaseModel):
         )
 
     def extract_video(self, inputs: dict[str, Tensor]) -> TokenFeatures:
-        """Encode videos, with their order in time if there is ``temporal``.
+        """Encode V videos, with their order in time if there is ``temporal``.
 
         Args:
             inputs: ``frames`` (V, T, 3, H, W), uint8 or normalised, and
                 ``frame_mask`` (V, T).
-
-        Returns:
-            Features of V videos.
         """
         return self._encode(
             self._encode_frames, inputs['frames'], inputs['frame_mask']
@@ -245,24 +203,13 @@ class TextVideoRetriever(BaseModel):
         return encode(*inputs)
 
     def similarity(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
-        """Compare all captions with all videos.
-
-        Args:
-            text: B captions.
-            video: V videos.
-
-        Returns:
-            Shape (B, V), rows are texts, without temperature.
-        """
+        """Compare B captions with V videos, (B, V), without temperature."""
         return self.head(text, video)
 
     def explain(
         self, text: TokenFeatures, video: TokenFeatures, words: Sequence[str]
     ) -> Explanation:
-        """Say why a caption and a video have their similarity.
-
-        See :func:`explain_pair` for arguments and result.
-        """
+        """Explain the similarity of a pair, see :func:`explain_pair`."""
         return explain_pair(self, text, video, words)
 
     def forward(
@@ -362,6 +309,15 @@ class TextVideoRetriever(BaseModel):
 
 def _build(part: dict | nn.Module | None) -> nn.Module | None:
     return MODELS.build(part) if isinstance(part, dict) else part
+
+
+def _chunk_size(chunk: int | None = None) -> int:
+    if chunk is not None and chunk < 1:
+        raise SetupError(
+            f'cached_contrastive=dict(chunk={chunk}) must be at least 1: the '
+            'number of captions or videos that are encoded at a time'
+        )
+    return chunk or 0
 
 
 def _log_values(loss: nn.Module) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ from transformers import CLIPTextModel
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer
 
 from mmtvr.errors import SetupError
-from mmtvr.ops.vectors import features_of_frames
+from mmtvr.ops import features_of_frames
 from mmtvr.pretrained import load_pretrained
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
@@ -79,13 +79,7 @@ class FrameTransformer(BaseModule):
             self._copy_from(donor)
 
     def forward(self, video: TokenFeatures) -> TokenFeatures:
-        """Encode the order of frames.
-
-        Args:
-            video: Features of V videos with T frames.
-
-        Returns:
-            Features of the same shape, with unit tokens and pooled vectors.
+        """Encode the order of the T frames of V videos.
 
         Raises:
             SetupError: If T exceeds the position table.

@@ -14,8 +14,306 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
-from mmtvr.ops.precision import autocast_off, full_precision, wide_dtype
+from mmtvr.errors import SetupError
+from mmtvr.ops.features import autocast_off, full_precision, wide_dtype
 from mmtvr.structures import TokenFeatures
+
+BLOCK_BYTES = 2**24
+KERNELS = ('torch', 'triton')
+
+
+class Neighbours(NamedTuple):
+    """The frame that visual attention adds to each frame of a video.
+
+    Attributes:
+        factor: Shape (V, T), what its score is multiplied by.
+        index: Shape (V, T), int64, its number in the same video.
+    """
+
+    factor: Tensor
+    index: Tensor
+
+
+def token_similarity(
+    text: TokenFeatures,
+    video: TokenFeatures,
+    neighbours: Neighbours | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    kernel: str = 'torch',
+) -> Tensor:
+    r"""Token-wise similarity of all texts with all videos.
+
+    With cosines :math:`s_{pq}` of word p and frame q, and weights a, b that
+    are brought to sum 1 over the real tokens of each side,
+
+    .. math:: S = \tfrac12 \Bigl(\sum_p a_p \max_q s_{pq}
+        + \sum_q b_q \max_p s_{pq}\Bigr).
+
+    With ``neighbours``, a word's best frame z brings a second frame, see
+    :func:`nearest_frames`.
+
+    Padding never counts: it is -inf before a maximum and 0 in a mean. A side
+    without any real token gives similarity 0. Half precision is computed in
+    float32, under autocast too.
+
+    Args:
+        text: B captions. ``pooled`` is not read. ``weight`` (B, L) are the
+            averaging weights a, not negative; None stands for 1 each.
+        video: V videos. ``weight`` (V, T) are the averaging weights b.
+        neighbours: Second frames of these videos, or None.
+        block_bytes: Memory in bytes that the word-by-frame cosines of one
+            block of texts may take. The peak is about three times this.
+        kernel: ``'torch'``, or ``'triton'`` for the fused kernel on GPUs, see
+            :mod:`mmtvr.ops.triton_similarity`. CPUs always use PyTorch.
+
+    Returns:
+        Shape (B, V), rows are texts, in [-1, 1], or up to 1 + c / 2 with
+        neighbours of visual attention c. Differentiable once.
+
+    Raises:
+        SetupError: The Triton kernel cannot compare these features.
+    """
+    of_words, of_frames = token_directions(
+        text, video, neighbours, block_bytes, kernel
+    )
+    return 0.5 * (of_words + of_frames)
+
+
+def token_directions(
+    text: TokenFeatures,
+    video: TokenFeatures,
+    neighbours: Neighbours | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    kernel: str = 'torch',
+) -> tuple[Tensor, Tensor]:
+    """Both sums of :func:`token_similarity`, over words and over frames."""
+    with autocast_off(text.tokens):
+        dtype = wide_dtype(text.tokens, video.tokens)
+        of_words, of_frames = max_similarity(
+            _bag(text, dtype),
+            _bag(video, dtype),
+            neighbours,
+            block_bytes,
+            kernel,
+        )
+        of_words = of_words.masked_fill(~video.mask.any(1), 0.0)
+        of_frames = of_frames.masked_fill(~text.mask.any(1)[:, None], 0.0)
+        return of_words, of_frames
+
+
+def nearest_frames(
+    video: TokenFeatures, visual_attention: float
+) -> Neighbours | None:
+    r"""Find for each frame the other frame that looks most like it.
+
+    Visual attention (arXiv:2309.11082, read in its released code) adds
+    to the best frame z of a word the frame y that looks most like z, chosen
+    without a look at the text: :math:`\max_q s_{pq}` becomes
+    :math:`s_{pz} + c \langle v_z, v_y \rangle s_{py}`.
+
+    Args:
+        video: V videos of T frames, unit vectors.
+        visual_attention: The constant c; 0.5 as released, 0 switches the
+            second frame off.
+
+    Returns:
+        None for c = 0. Otherwise c times the cosine, in [0, c], and the
+        number of that frame. A frame whose cosines with all others are
+        negative, or that has no other, is its own neighbour with factor 0.
+    """
+    if not visual_attention:
+        return None
+    with autocast_off(video.tokens):
+        (video,) = full_precision(video)
+        frames = video.tokens.masked_fill(~video.mask[..., None], 0.0)
+        cosine = frames @ frames.mT
+        cosine = cosine.masked_fill(~video.mask[:, None], -torch.inf)
+        itself = torch.eye(len(cosine[0]), dtype=bool, device=frames.device)
+        nearest = cosine.masked_fill(itself, 0.0).max(-1)
+        return Neighbours(visual_attention * nearest.values, nearest.indices)
+
+
+def text_blocks(
+    score: Callable[..., Tensor],
+    texts: tuple[Tensor, ...],
+    *others: Tensor,
+    row_bytes: int,
+    block_bytes: int,
+    random: bool = False,
+) -> Tensor:
+    """Score all texts, as many at a time as the memory budget allows.
+
+    Where gradients are needed and one block is not enough, a block's
+    intermediate values are computed a second time in the backward pass
+    instead of being kept. A text is never split: one row is computed even if
+    it alone exceeds the budget.
+
+    Args:
+        score: Called as ``score(*rows, *others)``. Returns the scores of these
+            rows with all videos, shape (rows, V).
+        texts: Tensors of B rows each, one row per text.
+        *others: Passed whole to each call: the videos, the parameters.
+        row_bytes: Memory that the intermediate values of one text take.
+        block_bytes: Memory that those of one block may take.
+        random: Whether ``score`` draws random numbers (dropout), which are
+            then to be the same the second time.
+
+    Returns:
+        Shape (B, V).
+    """
+    rows = max(1, block_bytes // max(1, row_bytes))
+    if texts[0].shape[0] <= rows:
+        return score(*texts, *others)
+    needs_grad = torch.is_grad_enabled() and any(
+        tensor.requires_grad for tensor in (*texts, *others)
+    )
+    blocks = zip(*(tensor.split(rows) for tensor in texts), strict=True)
+    if not needs_grad:
+        return torch.cat([score(*block, *others) for block in blocks])
+    return torch.cat(
+        [
+            checkpoint(
+                score,
+                *block,
+                *others,
+                use_reentrant=False,
+                preserve_rng_state=random,
+            )
+            for block in blocks
+        ]
+    )
+
+
+class Bag(NamedTuple):
+    """Tokens of one side.
+
+    Attributes:
+        tokens: Shape (N, S, D), in any floating point type; padding may hold
+            anything.
+        mask: Shape (N, S), bool.
+        weight: Shape (N, S), 0 at padding, else with sum 1, in the type to
+            compute in.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    weight: Tensor
+
+
+def _bag(features: TokenFeatures, dtype: torch.dtype) -> Bag:
+    """With weights of a mean over real tokens: sum 1, or 0 without any."""
+    if features.weight is None:
+        weight = features.mask.to(dtype)
+    else:
+        weight = features.weight.to(dtype).masked_fill(~features.mask, 0.0)
+    total = weight.sum(-1, keepdim=True).clamp_min(torch.finfo(dtype).tiny)
+    return Bag(features.tokens, features.mask, weight / total)
+
+
+def check_kernel(kernel: str) -> str:
+    """Check the option ``kernel`` of a head.
+
+    Raises:
+        ValueError: There is no such kernel.
+        SetupError: It would run on this machine, but Triton is missing.
+    """
+    if kernel not in KERNELS:
+        raise ValueError(f'kernel must be one of {KERNELS}, not {kernel!r}')
+    missing = kernel == 'triton' and find_spec('triton') is None
+    if missing and torch.cuda.is_available():
+        raise SetupError(
+            "kernel='triton' needs the package triton, which is not "
+            "installed: install it, or set kernel='torch' in the head"
+        )
+    return kernel
+
+
+def _check_triton_input(text: Bag, video: Bag) -> None:
+    from mmtvr.ops.triton_similarity import MAX_TOKENS
+
+    tokens = max(text.mask.shape[1], video.mask.shape[1])
+    if text.weight.requires_grad or video.weight.requires_grad:
+        problem = 'weights are learned'
+    elif text.weight.dtype != torch.float32:
+        problem = f'they are {text.weight.dtype}'
+    elif text.tokens.dtype != video.tokens.dtype:
+        problem = f'they are {text.tokens.dtype} and {video.tokens.dtype}'
+    elif tokens > MAX_TOKENS:
+        problem = f'there are {tokens} tokens, more than {MAX_TOKENS}'
+    else:
+        return
+    raise SetupError(
+        f"kernel='triton' cannot compare these features ({problem}): set "
+        "kernel='torch' in the head"
+    )
+
+
+def max_similarity(
+    text: Bag,
+    video: Bag,
+    neighbours: Neighbours | None = None,
+    block_bytes: int = BLOCK_BYTES,
+    kernel: str = 'torch',
+) -> tuple[Tensor, Tensor]:
+    r"""Compare all words with all frames, in blocks of texts.
+
+    With dot products s of words p and frames q, weights a and b, and the
+    neighbour y of frame z with factor g,
+
+    .. math:: \sum_p a_p (s_{pz} + g_z s_{py(z)}), \; z = \arg\max_q s_{pq},
+        \quad \text{and} \quad \sum_q b_q \max_p s_{pq}.
+
+    No product is computed twice. Backward rests on the numbers of the best
+    frames and words, a byte each, on the scores of the second frames, and
+    where weights want a gradient on the maxima, never on all products. Of
+    equal products one counts.
+
+    Args:
+        text: B texts of L words.
+        video: V videos of T frames.
+        neighbours: Second frames, or None.
+        block_bytes: Memory in bytes that the products of a block may take. A
+            text is never split, even if it alone exceeds the budget. Not read
+            by the Triton kernel, whose products stay in registers.
+        kernel: See :func:`token_similarity`.
+
+    Returns:
+        Both means, each (B, V), large and negative where the side that is
+        searched has no real token. Differentiable once.
+    """
+    factor, index = neighbours or (None, None)
+    if kernel == 'triton' and text.tokens.is_cuda:
+        _check_triton_input(text, video)
+        from mmtvr.ops.triton_similarity import TritonMaxSimilarity
+
+        return TritonMaxSimilarity.apply(
+            *text, *video, factor, index, torch.is_grad_enabled()
+        )
+    text, video = (
+        side._replace(tokens=side.tokens.to(side.weight.dtype))
+        for side in (text, video)
+    )
+    wanting = (text.tokens, text.weight, video.tokens, video.weight, factor)
+    if torch.is_grad_enabled() and any(
+        each is not None and each.requires_grad for each in wanting
+    ):
+        return BlockedMaxSimilarity.apply(
+            *text, *video, factor, index, block_bytes
+        )
+    words = mark_padding(text.tokens, text.mask, 0)
+    frames = tokens_first(video.tokens, video.mask)
+    frame_weight, factor, index = transposed(video.weight, factor, index)
+    of_words = frames.new_empty(len(text.mask), len(video.mask))
+    of_frames = torch.empty_like(of_words)
+    for rows, product in products(words, frames, block_bytes):
+        if index is None:
+            best = product.amax(2)
+        else:
+            best, *_ = best_frames(product, factor, index)
+        of_words[rows] = weighted_sum(text.weight[rows, :, None], best)
+        of_frames[rows] = weighted_sum(frame_weight, product.amax(1))
+    return of_words, of_frames
+
 
 # What the padding of a side adds to a product: below every product of unit
 # vectors, yet finite when it is summed.
@@ -130,7 +428,7 @@ def index_type(size: int) -> torch.dtype:
 
 
 class BlockedMaxSimilarity(torch.autograd.Function):
-    """Both means of :func:`mmtvr.ops.similarity.max_similarity`."""
+    """Both means of :func:`max_similarity`, with a backward pass."""
 
     @staticmethod
     def forward(
@@ -145,23 +443,7 @@ class BlockedMaxSimilarity(torch.autograd.Function):
         index: Tensor | None,
         block_bytes: int,
     ) -> tuple[Tensor, Tensor]:
-        """Compare all words with all frames.
-
-        Args:
-            ctx: Of autograd.
-            words: Shape (B, L, D).
-            word_mask: Shape (B, L), bool.
-            word_weight: Shape (B, L), the type of ``words``.
-            frames: Shape (V, T, D), the type of ``words``.
-            frame_mask: Shape (V, T), bool.
-            frame_weight: Shape (V, T), the type of ``words``.
-            factor: Shape (V, T), the type of ``words``, or None.
-            index: Shape (V, T), int64, or None.
-            block_bytes: Memory in bytes for the products of a block.
-
-        Returns:
-            Both means, each (B, V).
-        """
+        """Both means, (B, V); arguments as in Bag and Neighbours."""
         words = mark_padding(words, word_mask, 0)
         frames = tokens_first(frames, frame_mask)
         frame_weight, factor, index = transposed(frame_weight, factor, index)
@@ -188,19 +470,9 @@ class BlockedMaxSimilarity(torch.autograd.Function):
             if word_max is not None:
                 word_max[rows] = best
         ctx.block_bytes = block_bytes
-        ctx.save_for_backward(
-            words,
-            word_weight,
-            frames,
-            frame_weight,
-            factor,
-            index,
-            best_frame,
-            best_word,
-            second,
-            frame_max,
-            word_max,
-        )
+        tokens = words, word_weight, frames, frame_weight
+        found = best_frame, best_word, second, frame_max, word_max
+        ctx.save_for_backward(*tokens, factor, index, *found)
         return of_words, of_frames
 
     @staticmethod
@@ -208,29 +480,10 @@ class BlockedMaxSimilarity(torch.autograd.Function):
     def backward(
         ctx: Any, grad_words: Tensor, grad_frames: Tensor
     ) -> tuple[Tensor | None, ...]:
-        """Give the gradients of tokens, weights and factor.
-
-        Args:
-            ctx: Of autograd.
-            grad_words: Shape (B, V).
-            grad_frames: Shape (B, V).
-
-        Returns:
-            One per argument of ``forward``.
-        """
-        (
-            words,
-            word_weight,
-            frames,
-            frame_weight,
-            factor,
-            index,
-            best_frame,
-            best_word,
-            second,
-            frame_max,
-            word_max,
-        ) = ctx.saved_tensors
+        """Gradients of tokens, weights and factor."""
+        words, word_weight, frames, frame_weight, *saved = ctx.saved_tensors
+        factor, index, best_frame, best_word, *saved = saved
+        second, frame_max, word_max = saved
         width = words.shape[2] - 2
         to_words = words.new_empty(*words.shape[:2], width)
         to_frames = frames.new_zeros(*frames.shape[:2], width)
@@ -273,272 +526,3 @@ class BlockedMaxSimilarity(torch.autograd.Function):
             None,
             None,
         )
-
-
-class Neighbours(NamedTuple):
-    """The frame that visual attention adds to each frame of a video.
-
-    Attributes:
-        factor: Shape (V, T), what its score is multiplied by.
-        index: Shape (V, T), int64, its number in the same video.
-    """
-
-    factor: Tensor
-    index: Tensor
-
-
-class Bag(NamedTuple):
-    """Tokens of one side.
-
-    Attributes:
-        tokens: Shape (N, S, D), in any floating point type; padding may hold
-            anything.
-        mask: Shape (N, S), bool.
-        weight: Shape (N, S), 0 at padding, else with sum 1, in the type to
-            compute in.
-    """
-
-    tokens: Tensor
-    mask: Tensor
-    weight: Tensor
-
-
-def max_similarity(
-    text: Bag, video: Bag, neighbours: Neighbours | None, block_bytes: int
-) -> tuple[Tensor, Tensor]:
-    r"""Compare all words with all frames, in blocks of texts.
-
-    With dot products s of words p and frames q, weights a and b, and the
-    neighbour y of frame z with factor g,
-
-    .. math:: \sum_p a_p (s_{pz} + g_z s_{py(z)}), \; z = \arg\max_q s_{pq},
-        \quad \text{and} \quad \sum_q b_q \max_p s_{pq}.
-
-    No product is computed twice. Backward rests on the numbers of the best
-    frames and words, a byte each, on the scores of the second frames, and
-    where weights want a gradient on the maxima, never on all products. Of
-    equal products one counts.
-
-    On a GPU with Triton, the products of a tile stay in registers, see
-    :mod:`mmtvr.ops.triton_similarity`; ``block_bytes`` is not read then.
-
-    Args:
-        text: B texts of L words.
-        video: V videos of T frames.
-        neighbours: Second frames, or None.
-        block_bytes: Memory in bytes that the products of a block may take. A
-            text is never split, even if it alone exceeds the budget.
-
-    Returns:
-        Both means, each (B, V), large and negative where the side that is
-        searched has no real token. Differentiable once.
-    """
-    factor, index = neighbours or (None, None)
-    if _runs_in_triton(text, video):
-        from mmtvr.ops.triton_similarity import TritonMaxSimilarity
-
-        return TritonMaxSimilarity.apply(
-            *text, *video, factor, index, torch.is_grad_enabled()
-        )
-    text, video = _in_type_of_weight(text), _in_type_of_weight(video)
-    wanting = (text.tokens, text.weight, video.tokens, video.weight, factor)
-    if torch.is_grad_enabled() and any(
-        each is not None and each.requires_grad for each in wanting
-    ):
-        return BlockedMaxSimilarity.apply(
-            *text, *video, factor, index, block_bytes
-        )
-    words = mark_padding(text.tokens, text.mask, 0)
-    frames = tokens_first(video.tokens, video.mask)
-    frame_weight, factor, index = transposed(video.weight, factor, index)
-    of_words = frames.new_empty(len(text.mask), len(video.mask))
-    of_frames = torch.empty_like(of_words)
-    for rows, product in products(words, frames, block_bytes):
-        if index is None:
-            best = product.amax(2)
-        else:
-            best, *_ = best_frames(product, factor, index)
-        of_words[rows] = weighted_sum(text.weight[rows, :, None], best)
-        of_frames[rows] = weighted_sum(frame_weight, product.amax(1))
-    return of_words, of_frames
-
-
-def _runs_in_triton(text: Bag, video: Bag) -> bool:
-    """On GPUs, for tokens of one type and weights that are not learned."""
-    if not text.tokens.is_cuda or find_spec('triton') is None:
-        return False
-    from mmtvr.ops.triton_similarity import fits
-
-    fixed = not (text.weight.requires_grad or video.weight.requires_grad)
-    return (
-        fixed
-        and text.weight.dtype == torch.float32
-        and text.tokens.dtype == video.tokens.dtype
-        and fits(text.tokens, video.tokens)
-    )
-
-
-def _in_type_of_weight(bag: Bag) -> Bag:
-    return bag._replace(tokens=bag.tokens.to(bag.weight.dtype))
-
-
-BLOCK_BYTES = 2**24
-
-
-def token_similarity(
-    text: TokenFeatures,
-    video: TokenFeatures,
-    neighbours: Neighbours | None = None,
-    block_bytes: int = BLOCK_BYTES,
-) -> Tensor:
-    r"""Token-wise similarity of all texts with all videos.
-
-    With cosines :math:`s_{pq}` of word p and frame q, and weights a, b that
-    are brought to sum 1 over the real tokens of each side,
-
-    .. math:: S = \tfrac12 \Bigl(\sum_p a_p \max_q s_{pq}
-        + \sum_q b_q \max_p s_{pq}\Bigr).
-
-    With ``neighbours``, a word's best frame z brings a second frame, see
-    :func:`nearest_frames`.
-
-    Padding never counts: it is -inf before a maximum and 0 in a mean. A side
-    without any real token gives similarity 0. Half precision is computed in
-    float32, under autocast too.
-
-    Args:
-        text: B captions. ``pooled`` is not read. ``weight`` (B, L) are the
-            averaging weights a, not negative; None stands for 1 each.
-        video: V videos. ``weight`` (V, T) are the averaging weights b.
-        neighbours: Second frames of these videos, or None.
-        block_bytes: Memory in bytes that the word-by-frame cosines of one
-            block of texts may take. The peak is about three times this.
-
-    Returns:
-        Shape (B, V), rows are texts, in [-1, 1], or up to 1 + c / 2 with
-        neighbours of visual attention c. Differentiable once.
-    """
-    of_words, of_frames = token_directions(
-        text, video, neighbours, block_bytes
-    )
-    return 0.5 * (of_words + of_frames)
-
-
-def token_directions(
-    text: TokenFeatures,
-    video: TokenFeatures,
-    neighbours: Neighbours | None = None,
-    block_bytes: int = BLOCK_BYTES,
-) -> tuple[Tensor, Tensor]:
-    """Both sums of :func:`token_similarity`, of which it is the mean.
-
-    Args:
-        text: B captions.
-        video: V videos.
-        neighbours: Second frames of these videos, or None.
-        block_bytes: Memory of one block of texts.
-
-    Returns:
-        Means over the words and over the frames, each (B, V).
-    """
-    with autocast_off(text.tokens):
-        dtype = wide_dtype(text.tokens, video.tokens)
-        of_words, of_frames = max_similarity(
-            _bag(text, dtype), _bag(video, dtype), neighbours, block_bytes
-        )
-        of_words = of_words.masked_fill(~video.mask.any(1), 0.0)
-        of_frames = of_frames.masked_fill(~text.mask.any(1)[:, None], 0.0)
-        return of_words, of_frames
-
-
-def nearest_frames(
-    video: TokenFeatures, visual_attention: float
-) -> Neighbours | None:
-    r"""Find for each frame the other frame that looks most like it.
-
-    Visual attention (arXiv:2309.11082, read in its released code) adds
-    to the best frame z of a word the frame y that looks most like z, chosen
-    without a look at the text: :math:`\max_q s_{pq}` becomes
-    :math:`s_{pz} + c \langle v_z, v_y \rangle s_{py}`.
-
-    Args:
-        video: V videos of T frames, unit vectors.
-        visual_attention: The constant c; 0.5 as released, 0 switches the
-            second frame off.
-
-    Returns:
-        None for c = 0. Otherwise c times the cosine, in [0, c], and the
-        number of that frame. A frame whose cosines with all others are
-        negative, or that has no other, is its own neighbour with factor 0.
-    """
-    if not visual_attention:
-        return None
-    with autocast_off(video.tokens):
-        (video,) = full_precision(video)
-        frames = video.tokens.masked_fill(~video.mask[..., None], 0.0)
-        cosine = frames @ frames.mT
-        cosine = cosine.masked_fill(~video.mask[:, None], -torch.inf)
-        itself = torch.eye(len(cosine[0]), dtype=bool, device=frames.device)
-        nearest = cosine.masked_fill(itself, 0.0).max(-1)
-        return Neighbours(visual_attention * nearest.values, nearest.indices)
-
-
-def _bag(features: TokenFeatures, dtype: torch.dtype) -> Bag:
-    """With weights of a mean over real tokens: sum 1, or 0 without any."""
-    if features.weight is None:
-        weight = features.mask.to(dtype)
-    else:
-        weight = features.weight.to(dtype).masked_fill(~features.mask, 0.0)
-    total = weight.sum(-1, keepdim=True).clamp_min(torch.finfo(dtype).tiny)
-    return Bag(features.tokens, features.mask, weight / total)
-
-
-def text_blocks(
-    score: Callable[..., Tensor],
-    texts: tuple[Tensor, ...],
-    *others: Tensor,
-    row_bytes: int,
-    block_bytes: int,
-    random: bool = False,
-) -> Tensor:
-    """Score all texts, as many at a time as the memory budget allows.
-
-    Where gradients are needed and one block is not enough, a block's
-    intermediate values are computed a second time in the backward pass
-    instead of being kept. A text is never split: one row is computed even if
-    it alone exceeds the budget.
-
-    Args:
-        score: Called as ``score(*rows, *others)``. Returns the scores of these
-            rows with all videos, shape (rows, V).
-        texts: Tensors of B rows each, one row per text.
-        *others: Passed whole to each call: the videos, the parameters.
-        row_bytes: Memory that the intermediate values of one text take.
-        block_bytes: Memory that those of one block may take.
-        random: Whether ``score`` draws random numbers (dropout), which are
-            then to be the same the second time.
-
-    Returns:
-        Shape (B, V).
-    """
-    rows = max(1, block_bytes // max(1, row_bytes))
-    if texts[0].shape[0] <= rows:
-        return score(*texts, *others)
-    needs_grad = torch.is_grad_enabled() and any(
-        tensor.requires_grad for tensor in (*texts, *others)
-    )
-    blocks = zip(*(tensor.split(rows) for tensor in texts), strict=True)
-    if not needs_grad:
-        return torch.cat([score(*block, *others) for block in blocks])
-    return torch.cat(
-        [
-            checkpoint(
-                score,
-                *block,
-                *others,
-                use_reentrant=False,
-                preserve_rng_state=random,
-            )
-            for block in blocks
-        ]
-    )

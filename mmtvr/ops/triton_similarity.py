@@ -1,7 +1,11 @@
 """Max-similarity on a GPU: one Triton kernel forward, two backward.
 
-Opt-in: importing this module needs Triton.
+Used where a head has ``kernel='triton'``: so far it ran in Triton's
+interpreter only, never on a GPU. Importing this module needs Triton.
 """
+
+# A kernel has pointers and constants for arguments.
+# ruff: noqa: ANN001, ANN201, ANN202, D103, N803
 
 from typing import Any, NamedTuple
 
@@ -11,10 +15,9 @@ import triton.language as tl
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-# ruff: noqa: ANN001, ANN201, ANN202, D103, N803 (a kernel has pointers and constants for arguments)
-
-
-MOST_TOKENS = 128
+#: Tokens that a text and a video may have, each, to fit into a tile.
+MAX_TOKENS = 128
+FAR_BELOW = tl.constexpr(-1e15)
 
 
 class Tile(NamedTuple):
@@ -33,41 +36,19 @@ class Tile(NamedTuple):
     frames: int
 
 
-def fits(words: Tensor, frames: Tensor) -> bool:
-    """Whether a text and a video have few enough tokens for one tile.
-
-    Args:
-        words: Shape (B, L, D).
-        frames: Shape (V, T, D).
-
-    Returns:
-        True if neither has more than 128 tokens.
-    """
-    return max(words.shape[1], frames.shape[1]) <= MOST_TOKENS
-
-
 def choose_tile(words: Tensor, frames: Tensor) -> Tile:
     """Choose the largest tile that the shared memory of small GPUs holds.
 
-    Args:
-        words: Shape (B, L, D).
-        frames: Shape (V, T, D), the type of ``words``.
-
-    Returns:
-        A tile of at most 128 x 128 tokens, 64 x 64 in float32.
+    At most 128 x 128 tokens, 64 x 64 in float32.
     """
-    side = MOST_TOKENS if words.element_size() == 2 else MOST_TOKENS // 2
+    side = MAX_TOKENS if words.element_size() == 2 else MAX_TOKENS // 2
     length = triton.next_power_of_2(words.shape[1])
     size = triton.next_power_of_2(frames.shape[1])
     return Tile(max(1, side // length), length, max(1, side // size), size)
 
 
 def choose_precision() -> str:
-    """Tell what float32 is multiplied in, by PyTorch's own setting.
-
-    Returns:
-        A value of Triton's ``input_precision``.
-    """
+    """Triton's ``input_precision`` by PyTorch's setting for float32."""
     return 'tf32' if torch.backends.cuda.matmul.allow_tf32 else 'ieee'
 
 
@@ -83,12 +64,6 @@ def place_tokens(
     inside = (item < count) & (token < length)
     real = tl.load(mask + row, mask=inside, other=0) != 0
     return row, real
-
-
-# ruff: noqa: ANN001, ANN201, ANN202, D103, N803 (a kernel has pointers and constants for arguments)
-
-
-FAR_BELOW = tl.constexpr(-1e15)
 
 
 @triton.jit
@@ -199,9 +174,6 @@ def compare_tiles(
         )
 
 
-# ruff: noqa: ANN001, ANN201, ANN202, D103, N803 (a kernel has pointers and constants for arguments)
-
-
 @triton.jit
 def slope_of_words(
     best_frame,
@@ -272,9 +244,6 @@ def slope_of_frames(
         other=0,
     ).to(tl.int32)
     return best, slope[:, :, None] * weight[None, :, :]
-
-
-# ruff: noqa: ANN001, ANN201, ANN202, D103, N803 (a kernel has pointers and constants for arguments)
 
 
 @triton.jit
@@ -469,22 +438,10 @@ class TritonMaxSimilarity(torch.autograd.Function):
         index: Tensor | None,
         needs_grad: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Compare all words with all frames.
+        """Both means, (B, V) float32; arguments as in Bag and Neighbours.
 
-        Args:
-            ctx: Of autograd.
-            words: Shape (B, L, D).
-            word_mask: Shape (B, L), bool.
-            word_weight: Shape (B, L), float32.
-            frames: Shape (V, T, D), the type of ``words``.
-            frame_mask: Shape (V, T), bool.
-            frame_weight: Shape (V, T), float32.
-            factor: Shape (V, T), float32, or None.
-            index: Shape (V, T), int64, or None.
-            needs_grad: Whether to keep the numbers of the best tokens.
-
-        Returns:
-            Both means, each (B, V), float32.
+        Weights and factor are float32. The numbers of the best tokens are
+        kept only with ``needs_grad``.
         """
         words, frames = words.contiguous(), frames.contiguous()
         (texts, length, width), (videos, size, _) = words.shape, frames.shape
@@ -542,16 +499,7 @@ class TritonMaxSimilarity(torch.autograd.Function):
     def backward(
         ctx: Any, grad_words: Tensor, grad_frames: Tensor
     ) -> tuple[Tensor | None, ...]:
-        """Give the gradients of words, frames and factor.
-
-        Args:
-            ctx: Of autograd.
-            grad_words: Shape (B, V).
-            grad_frames: Shape (B, V).
-
-        Returns:
-            One per argument of ``forward``.
-        """
+        """Gradients of words, frames and factor."""
         words, frames, *tables, best_frame, best_word = ctx.saved_tensors
         word_mask, frame_mask, word_weight, frame_weight = tables[:4]
         factor, index = tables[4:]

@@ -1,173 +1,38 @@
-"""From texts and video files to features, by the model of a config."""
+"""The model of a config: what it encodes, and what identifies it."""
 
-import multiprocessing
+import json
 import re
 from collections.abc import Iterator, Sequence, Set
+from functools import cached_property
+from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmengine.registry import MODELS
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from mmtvr.checkpoints import read_checkpoint
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation, find_piece_names
-from mmtvr.processes import EndWithParent
-from mmtvr.registry import TRANSFORMS
-from mmtvr.search.identity import describe_model
-from mmtvr.search.video_dataset import ReadVideo, VideosToRead
-from mmtvr.search.video_files import FoundVideo
+from mmtvr.files import hash_file
+from mmtvr.registry import MODELS, TRANSFORMS
 from mmtvr.structures import TokenFeatures
 
+if TYPE_CHECKING:
+    from mmtvr.search.video_dataset import ReadVideo
+    from mmtvr.search.video_files import FoundVideo
+
+#: Of what an index says about its model.
+FORMAT = 1
+DIGEST_BYTES = 12
+# What training needs and an encoded video does not depend on.
+NOT_ENCODING = ('contrastive_loss', 'partial_loss', 'cached_contrastive')
+HASHED = ('model', 'pipeline', 'checkpoint')
+PARTS = 4
 META_KEYS = ('text', 'frame_inds', 'frame_times', 'filename')
-
-
-class Pipelines(NamedTuple):
-    """What texts and videos go through.
-
-    Attributes:
-        text: From ``dict(text=[...])`` to packed word pieces.
-        video: From ``dict(filename=...)`` to packed frames.
-    """
-
-    text: Compose
-    video: Compose
-
-
-def find_test_pipeline(cfg: Config) -> list[dict]:
-    """Find the transforms of the test set.
-
-    Args:
-        cfg: The whole config.
-
-    Returns:
-        Configs of the transforms.
-
-    Raises:
-        SetupError: The config has no test set with a pipeline.
-    """
-    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
-    while 'pipeline' not in dataset:
-        inner = dataset.get('dataset') or dataset.get('datasets')
-        if not inner:
-            raise SetupError(
-                'the config has no test_dataloader.dataset.pipeline, which '
-                'says how texts and videos are read'
-            )
-        dataset = inner[0] if isinstance(inner, list | tuple) else inner
-    return [dict(each) for each in dataset['pipeline']]
-
-
-def split_pipeline(transforms: list[dict]) -> Pipelines:
-    """Build a pipeline once for texts and once for videos.
-
-    A transform whose class has the attribute ``reads = 'text'`` goes with
-    the texts, one with ``reads = 'both'`` with both, any other one with the
-    videos.
-
-    Args:
-        transforms: Configs of the transforms.
-
-    Returns:
-        Both pipelines.
-
-    Raises:
-        SetupError: No transform reads text, or none packs.
-    """
-    built = [TRANSFORMS.build(_keep_meta(each)) for each in transforms]
-    reads = [getattr(each, 'reads', 'video') for each in built]
-    if 'text' not in reads or 'both' not in reads:
-        raise SetupError(
-            'the test pipeline needs a transform of texts (such as '
-            'mmtvr.TokenizeText, or yours with a class attribute '
-            "reads = 'text') and mmtvr.PackTextVideo, got "
-            f'{[each["type"] for each in transforms]}'
-        )
-    pairs = list(zip(built, reads, strict=True))
-    return Pipelines(
-        Compose([each for each, kind in pairs if kind != 'video']),
-        Compose([each for each, kind in pairs if kind != 'text']),
-    )
-
-
-def _keep_meta(transform: dict[str, Any]) -> dict[str, Any]:
-    if str(transform['type']).rpartition('.')[2] != 'PackTextVideo':
-        return transform
-    return {**transform, 'meta_keys': META_KEYS}
-
-
-PARTIAL = 'partial_loss.'
-ONLY_TRAINING = ('contrastive_loss.', 'logit_scale.', PARTIAL)
-PRETRAINED = (
-    *('frame_encoder.clip.', 'text_encoder.clip.'),
-    *('frame_encoder.model.', 'text_encoder.model.'),
-    *ONLY_TRAINING,
-)
-
-
-def load_model(cfg: Config, checkpoint: Path | None) -> nn.Module:
-    """Build a model and load its weights.
-
-    Parts that only train need none; TPM-CL without its weights is left out,
-    as what an untrained network takes for important explains nothing.
-
-    Args:
-        cfg: The whole config.
-        checkpoint: Weights; None for the pretrained encoders as they are.
-
-    Returns:
-        The model.
-
-    Raises:
-        SetupError: The checkpoint is of another model, or there is none and
-            the model has parts that only training makes useful.
-    """
-    model = MODELS.build(cfg.model)
-    untrained = [name for name, _ in model.named_parameters()]
-    if checkpoint is not None:
-        untrained = _load_weights(model, checkpoint)
-    if any(name.startswith(PARTIAL) for name in untrained):
-        model.partial_loss = None
-    for name in untrained if checkpoint is None else ():
-        if not name.startswith(PRETRAINED):
-            raise SetupError(
-                f'{name} of the model has no weights before it is trained: '
-                'give a checkpoint, or a config of pretrained encoders and '
-                'a head without parameters, such as configs/clip4clip_*.py'
-            )
-    return model
-
-
-def _load_weights(model: nn.Module, checkpoint: Path) -> list[str]:
-    """Load a checkpoint.
-
-    Returns:
-        Names of what it lacks, none of which encodes.
-    """
-    weights = {
-        name.removeprefix('module.'): value
-        for name, value in read_checkpoint(checkpoint)['state_dict'].items()
-    }
-    try:
-        missing, _ = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise SetupError(f'{checkpoint} does not fit: {error}') from error
-    needed = [n for n in missing if not n.startswith(ONLY_TRAINING)]
-    if needed:
-        raise SetupError(
-            f'{checkpoint} lacks {len(needed)} weights of the model of the '
-            f'config, the first is {needed[0]}: it is of another model'
-        )
-    return missing
-
-
-WORD = re.compile(r"\w+(?:['’-]\w+)*")
 
 
 class QueryWord(NamedTuple):
@@ -187,68 +52,8 @@ class QueryWord(NamedTuple):
     is_key: bool
 
 
-def find_words(transforms: Sequence[Any], text: str) -> list[QueryWord]:
-    """Find the words of a text that have a word piece.
-
-    Args:
-        transforms: The transforms of texts, one of which names the place of
-            each piece with ``find_spans(text)``.
-        text: The query.
-
-    Returns:
-        Its words, in order; what was cut off is not among them.
-
-    Raises:
-        SetupError: No transform has ``find_spans``.
-    """
-    sample: dict[str, Any] = dict(text=[text])
-    for transform in transforms:
-        sample = transform(sample)
-        if hasattr(transform, 'find_spans'):
-            text = sample['text'][0]
-            return _to_words(text, transform.find_spans(text), sample)
-    raise SetupError(
-        'no transform of texts has find_spans(text), as mmtvr.TokenizeText '
-        'does: words cannot be told'
-    )
-
-
-def _to_words(
-    text: str, spans: Sequence[tuple[int, int]], sample: dict[str, Any]
-) -> list[QueryWord]:
-    keys = sample.get('keyword_spans')
-    weights = None
-    if 'token_weight' in sample:
-        weights = sample['token_weight'][0][sample['token_mask'][0]]
-    words = []
-    for match in WORD.finditer(text):
-        pieces = tuple(
-            place for place, span in enumerate(spans) if _meet(span, match)
-        )
-        if pieces:
-            is_key = keys is None or any(_meet(k, match) for k in keys[0])
-            weight = 1.0 if weights is None else weights[list(pieces)].mean()
-            words.append(QueryWord(match[0], pieces, float(weight), is_key))
-    return words
-
-
-def _meet(span: tuple[int, int], match: re.Match) -> bool:
-    start, end = span
-    return start < match.end() and end > match.start() and start < end
-
-
-PARTS = 4
-METHODS = multiprocessing.get_all_start_methods()
-START_METHOD = 'forkserver' if 'forkserver' in METHODS else 'spawn'
-
-
 class EncodedTexts(NamedTuple):
-    """Queries.
-
-    Attributes:
-        features: Features of B texts, on the device of the model.
-        words: The words of each text.
-    """
+    """Features of B texts, on the device of the model, and their words."""
 
     features: TokenFeatures
     words: list[list[QueryWord]]
@@ -289,6 +94,13 @@ class RetrievalEncoder:
         cfg: The whole config.
         checkpoint: Weights; None for the pretrained encoders as they are.
         device: Where to compute; None for a GPU if there is one.
+        text_only: Load what encodes texts and compares them, and the rest
+            when a video is encoded or explained.
+
+    Attributes:
+        info: What an index keeps about the model, see
+            :func:`describe_model`.
+        pipelines: What texts and videos go through.
 
     Raises:
         SetupError: Something is missing, or without a checkpoint the model
@@ -300,16 +112,31 @@ class RetrievalEncoder:
         cfg: Config,
         checkpoint: Path | None,
         device: torch.device | str | None = None,
+        text_only: bool = False,
     ) -> None:
         pipeline = find_test_pipeline(cfg)
-        self.about = describe_model(cfg, pipeline, checkpoint)
-        self.pipelines = split_pipeline(pipeline)
+        self.info = describe_model(cfg, pipeline, checkpoint)
+        self.pipelines = Pipelines(pipeline)
         loader = cfg.get('test_dataloader') or {}
         self.batch_size = loader.get('batch_size', 16)
         if device is None:
             device = 'cuda' if torch.cuda.is_available() else 'cpu'
         self.device = torch.device(device)
-        self.model = load_model(cfg, checkpoint).to(self.device).eval()
+        self._cfg, self._checkpoint = cfg, checkpoint
+        self._text_model = self._load(text_only=True) if text_only else None
+        if not text_only:
+            _ = self.model
+
+    @cached_property
+    def model(self) -> nn.Module:
+        """The whole model, without its contrastive loss."""
+        model = self._load()
+        self._text_model = model
+        return model
+
+    def _load(self, text_only: bool = False) -> nn.Module:
+        model = load_model(self._cfg, self._checkpoint, text_only)
+        return model.to(self.device).eval()
 
     @property
     def width(self) -> int:
@@ -319,18 +146,12 @@ class RetrievalEncoder:
     @property
     def default_parts(self) -> int:
         """Vectors of a video that the first stage needs with this head."""
-        compares = getattr(self.model.head, 'compares', 'tokens')
+        compares = getattr(self._text_model.head, 'compares', 'tokens')
         return 1 if compares == 'pooled' else PARTS
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> EncodedTexts:
-        """Encode queries.
-
-        Args:
-            texts: At least one; none of them empty.
-
-        Returns:
-            Their features and words.
+        """Encode queries, at least one.
 
         Raises:
             SetupError: A text is empty.
@@ -339,15 +160,15 @@ class RetrievalEncoder:
             if not text.strip():
                 raise SetupError('the query is empty: give a few words')
         packed = self.pipelines.text(dict(text=list(texts)))
-        inputs = self._to_device([packed])
-        features = self.model.extract_text(inputs)
+        inputs = self._preprocess(self._text_model, [packed])
+        features = self._text_model.extract_text(inputs)
         transforms = self.pipelines.text.transforms
         words = [find_words(transforms, text) for text in texts]
         return EncodedTexts(features, words)
 
     def encode_videos(
         self,
-        videos: Sequence[FoundVideo],
+        videos: Sequence['FoundVideo'],
         workers: int = 0,
         known: Set[str] = frozenset(),
     ) -> Iterator[EncodedVideo]:
@@ -361,61 +182,43 @@ class RetrievalEncoder:
         Yields:
             One for each video, in their order.
         """
-        loader = DataLoader(
-            VideosToRead(videos, self.pipelines.video, known),
-            self.batch_size,
-            num_workers=workers,
-            collate_fn=list,
-            worker_init_fn=EndWithParent(),
-            # LanceDB has threads, which a fork does not survive safely.
-            multiprocessing_context=START_METHOD if workers else None,
-        )
-        for batch in loader:
+        from mmtvr.search.video_dataset import VideosToRead, load_batches
+
+        dataset = VideosToRead(videos, self.pipelines.video, known)
+        for batch in load_batches(dataset, self.batch_size, workers):
             yield from self._encode_batch(batch)
 
     @torch.no_grad()
     def score(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
-        """Compare texts with videos by the head.
-
-        Args:
-            text: B texts.
-            video: V videos.
-
-        Returns:
-            Shape (B, V), float32, CPU.
-        """
+        """Compare B texts with V videos: (B, V), float32, on the CPU."""
         text, video = text.to(self.device), video.to(self.device)
-        return self.model.similarity(text, video).float().cpu()
+        return self._text_model.similarity(text, video).float().cpu()
 
     @torch.no_grad()
     def explain(self, text: str, video: TokenFeatures) -> Explanation:
-        """Say why a text and a video have their score.
-
-        Args:
-            text: The text.
-            video: Features of one video.
-
-        Returns:
-            What the model tells.
-        """
+        """Say why a text and a video, features of one, have their score."""
         query = self.encode_texts([text]).features
         names = find_piece_names(self.pipelines.text)(text)
         return self.model.explain(query, video.to(self.device), names)
 
     @torch.no_grad()
-    def _encode_batch(self, batch: list[ReadVideo]) -> Iterator[EncodedVideo]:
+    def _encode_batch(
+        self, batch: list['ReadVideo']
+    ) -> Iterator[EncodedVideo]:
         packed = [read.packed for read in batch if read.packed is not None]
         encoded: Iterator[VideoFeatures] = iter(())
         if packed:
-            features = self.model.extract_video(self._to_device(packed))
-            encoded = _to_videos(features, packed)
+            inputs = self._preprocess(self.model, packed)
+            encoded = _to_videos(self.model.extract_video(inputs), packed)
         for read in batch:
             features = None if read.packed is None else next(encoded)
             yield EncodedVideo(read.content, features, read.error)
 
-    def _to_device(self, packed: list[dict]) -> dict[str, Tensor]:
-        batch = self.model.data_preprocessor(pseudo_collate(packed), False)
-        return batch['inputs']
+    @staticmethod
+    def _preprocess(model: nn.Module, packed: list[dict]) -> dict[str, Tensor]:
+        from mmengine.dataset import pseudo_collate
+
+        return model.data_preprocessor(pseudo_collate(packed), False)['inputs']
 
 
 def _to_videos(
@@ -435,3 +238,287 @@ def _to_videos(
         yield VideoFeatures(
             pooled[row], tokens[row][real], times[real].astype(np.float32)
         )
+
+
+class Pipelines:
+    """What texts and videos go through, each built when it is needed.
+
+    A transform whose class has the attribute ``reads = 'text'`` goes with
+    the texts, one with ``reads = 'both'`` with both, any other one with the
+    videos.
+
+    Args:
+        transforms: Configs of the transforms.
+
+    Raises:
+        SetupError: No transform reads text, or none packs.
+    """
+
+    def __init__(self, transforms: list[dict]) -> None:
+        reads = [_reads(each['type']) for each in transforms]
+        if 'text' not in reads or 'both' not in reads:
+            raise SetupError(
+                'the test pipeline needs a transform of texts (such as '
+                'mmtvr.TokenizeText, or yours with a class attribute '
+                "reads = 'text') and mmtvr.PackTextVideo, got "
+                f'{[each["type"] for each in transforms]}'
+            )
+        self._pairs = list(zip(transforms, reads, strict=True))
+
+    @cached_property
+    def text(self) -> Compose:
+        """From ``dict(text=[...])`` to packed word pieces."""
+        return self._build('text')
+
+    @cached_property
+    def video(self) -> Compose:
+        """From ``dict(filename=...)`` to packed frames."""
+        return self._build('video')
+
+    def _build(self, side: str) -> Compose:
+        chosen = [each for each, kind in self._pairs if kind in (side, 'both')]
+        return Compose([TRANSFORMS.build(_keep_meta(each)) for each in chosen])
+
+
+def _reads(kind: Any) -> str:
+    # Of these it is known, and they import decoders and SciPy.
+    if str(kind).startswith('mmaction.') or kind == 'mmtvr.LoadVideoFrames':
+        return 'video'
+    if isinstance(kind, str):
+        with TRANSFORMS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    return getattr(kind, 'reads', 'video')
+
+
+def _keep_meta(transform: dict[str, Any]) -> dict[str, Any]:
+    if str(transform['type']).rpartition('.')[2] != 'PackTextVideo':
+        return transform
+    return {**transform, 'meta_keys': META_KEYS}
+
+
+def find_test_pipeline(cfg: Config) -> list[dict]:
+    """Find the configs of the transforms of the test set.
+
+    Raises:
+        SetupError: The config has no test set with a pipeline.
+    """
+    dataset = (cfg.get('test_dataloader') or {}).get('dataset') or {}
+    while 'pipeline' not in dataset:
+        inner = dataset.get('dataset') or dataset.get('datasets')
+        if not inner:
+            raise SetupError(
+                'the config has no test_dataloader.dataset.pipeline, which '
+                'says how texts and videos are read'
+            )
+        dataset = inner[0] if isinstance(inner, list | tuple) else inner
+    return [dict(each) for each in dataset['pipeline']]
+
+
+PARTIAL = 'partial_loss.'
+ONLY_TRAINING = ('contrastive_loss.', 'logit_scale.', PARTIAL)
+PRETRAINED = (
+    *('frame_encoder.clip.', 'text_encoder.clip.'),
+    *('frame_encoder.model.', 'text_encoder.model.'),
+    *ONLY_TRAINING,
+)
+
+
+def load_model(
+    cfg: Config, checkpoint: Path | None, text_only: bool = False
+) -> nn.Module:
+    """Build a model and load its weights.
+
+    Parts that only train need none; TPM-CL without its weights is left out,
+    as what an untrained network takes for important explains nothing. The
+    contrastive loss is never built.
+
+    Args:
+        cfg: The whole config.
+        checkpoint: Weights; None for the pretrained encoders as they are.
+        text_only: Also leave out what encodes videos, and TPM-CL.
+
+    Raises:
+        SetupError: The checkpoint is of another model, or there is none and
+            the model has parts that only training makes useful.
+    """
+    model = MODELS.build(_leave_out(cfg.model, text_only))
+    untrained = [name for name, _ in model.named_parameters()]
+    if checkpoint is not None:
+        untrained = _load_weights(model, checkpoint)
+    if any(name.startswith(PARTIAL) for name in untrained):
+        model.partial_loss = None
+    for name in untrained if checkpoint is None else ():
+        if not name.startswith(PRETRAINED):
+            raise SetupError(
+                f'{name} of the model has no weights before it is trained: '
+                'give a checkpoint, or a config of pretrained encoders and '
+                'a head without parameters, such as configs/clip4clip_*.py'
+            )
+    return model
+
+
+def _leave_out(model: dict[str, Any], text_only: bool) -> dict[str, Any]:
+    if str(model['type']).rpartition('.')[2] != 'TextVideoRetriever':
+        return model
+    model = dict(model, contrastive_loss=nn.Identity())
+    if text_only:
+        model |= dict(
+            frame_encoder=nn.Identity(), temporal=None, partial_loss=None
+        )
+    return model
+
+
+def _load_weights(model: nn.Module, checkpoint: Path) -> list[str]:
+    """Load a checkpoint.
+
+    Returns:
+        Names of what it lacks, none of which encodes.
+    """
+    weights = {
+        name.removeprefix('module.'): value
+        for name, value in read_checkpoint(checkpoint)['state_dict'].items()
+    }
+    try:
+        missing, _ = model.load_state_dict(weights, strict=False)
+    except RuntimeError as error:
+        raise SetupError(f'{checkpoint} does not fit: {error}') from error
+    needed = [n for n in missing if not n.startswith(ONLY_TRAINING)]
+    if needed:
+        raise SetupError(
+            f'{checkpoint} lacks {len(needed)} weights of the model of the '
+            f'config, the first is {needed[0]}: it is of another model'
+        )
+    return missing
+
+
+WORD = re.compile(r"\w+(?:['’-]\w+)*")
+
+
+def find_words(transforms: Sequence[Any], text: str) -> list[QueryWord]:
+    """Find the words of a text that have a word piece.
+
+    Args:
+        transforms: The transforms of texts, one of which names the place of
+            each piece with ``find_spans(text)``.
+        text: The query.
+
+    Returns:
+        Its words, in order; what was cut off is not among them.
+
+    Raises:
+        SetupError: No transform has ``find_spans``.
+    """
+    sample: dict[str, Any] = dict(text=[text])
+    for transform in transforms:
+        sample = transform(sample)
+        if hasattr(transform, 'find_spans'):
+            text = sample['text'][0]
+            return _to_words(text, transform.find_spans(text), sample)
+    raise SetupError(
+        'no transform of texts has find_spans(text), as mmtvr.TokenizeText '
+        'does: where the words of a query are is not known'
+    )
+
+
+def _to_words(
+    text: str, spans: Sequence[tuple[int, int]], sample: dict[str, Any]
+) -> list[QueryWord]:
+    keys = sample.get('keyword_spans')
+    weights = None
+    if 'token_weight' in sample:
+        weights = sample['token_weight'][0][sample['token_mask'][0]]
+    words = []
+    for match in WORD.finditer(text):
+        pieces = tuple(
+            place for place, span in enumerate(spans) if _meet(span, match)
+        )
+        if pieces:
+            is_key = keys is None or any(_meet(k, match) for k in keys[0])
+            weight = 1.0 if weights is None else weights[list(pieces)].mean()
+            words.append(QueryWord(match[0], pieces, float(weight), is_key))
+    return words
+
+
+def _meet(span: tuple[int, int], match: re.Match) -> bool:
+    start, end = span
+    return start < match.end() and end > match.start() and start < end
+
+
+def describe_model(
+    cfg: Config, pipeline: list[dict], checkpoint: Path | None
+) -> dict[str, Any]:
+    """Say which model an index belongs to.
+
+    Args:
+        cfg: The whole config.
+        pipeline: Its test pipeline.
+        checkpoint: The weights; None for the pretrained encoders.
+
+    Returns:
+        Facts that can be written as JSON: hashes of what features depend on,
+        and in words how videos are read.
+    """
+    model = {k: v for k, v in cfg.model.items() if k not in NOT_ENCODING}
+    name = Path(cfg.filename).stem if cfg.filename else 'config'
+    return dict(
+        format=FORMAT,
+        name=name,
+        model=_hash_json(model),
+        pipeline=_hash_json(pipeline),
+        checkpoint=None if checkpoint is None else hash_file(checkpoint),
+        checkpoint_path=None if checkpoint is None else str(checkpoint),
+        reading=_describe_reading(pipeline),
+        config=cfg.pretty_text,
+    )
+
+
+def check_model(found: dict[str, Any], ours: dict[str, Any], url: str) -> None:
+    """Refuse an index that another model filled.
+
+    Args:
+        found: Facts of the index.
+        ours: Facts of the model that asks.
+        url: The index, for the message.
+
+    Raises:
+        SetupError: They differ in what features depend on.
+    """
+    if found.get('format') != FORMAT:
+        raise SetupError(
+            f'the index {url} has format {found.get("format")}, this version '
+            f'of mmtvr reads {FORMAT}: index the videos anew'
+        )
+    differ = [fact for fact in HASHED if found.get(fact) != ours[fact]]
+    if differ:
+        raise SetupError(
+            f'the index {url} was filled by {_name_model(found)}, not by '
+            f'{_name_model(ours)} (different: {", ".join(differ)}). Features '
+            'of two models cannot be compared: go on with the first one, or '
+            'index the videos with the second into another place.'
+        )
+
+
+def _name_model(info: dict[str, Any]) -> str:
+    """Config and weights, each with a few digits of its hash."""
+    if info.get('imported'):
+        return f'imported features ({info["name"]})'
+    weights = 'pretrained weights'
+    if info['checkpoint']:
+        path = info['checkpoint_path']
+        weights = f'{path} ({info["checkpoint"][:8]})'
+    return f'{info["name"]} ({info["model"][:8]}) with {weights}'
+
+
+def _hash_json(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return blake2b(text.encode(), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def _describe_reading(pipeline: list[dict]) -> str:
+    for transform in pipeline:
+        kind = str(transform['type']).rpartition('.')[2]
+        if kind.startswith('Load'):
+            options = {k: v for k, v in transform.items() if k != 'type'}
+            listed = ', '.join(f'{k}={v!r}' for k, v in options.items())
+            return f'{kind}({listed})'
+    return 'unknown'

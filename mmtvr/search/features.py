@@ -11,8 +11,7 @@ import numpy as np
 from mmtvr.errors import SetupError
 from mmtvr.files import hash_file, load_arrays
 from mmtvr.sanitize import for_terminal
-from mmtvr.search.encoder import RetrievalEncoder
-from mmtvr.search.identity import FORMAT
+from mmtvr.search.encoder import FORMAT, RetrievalEncoder
 from mmtvr.search.stores.base import (
     FileEntry,
     StoredVideos,
@@ -22,6 +21,11 @@ from mmtvr.search.stores.base import (
 from mmtvr.search.video_files import CaptionedVideo
 
 SPANS = ('starts', 'ends')
+# Videos that are read or written at a time, captions that are encoded.
+BATCH = 1024
+CAPTION_BATCH = 64
+SHOWN = 3
+ENDING = '.npz'
 EXPECTED = (
     'a .npz with video (V, D) and videos (V,), the names as strings; '
     'optionally starts and ends (V,), seconds or NaN, and tokens (sum of '
@@ -30,11 +34,7 @@ EXPECTED = (
 
 
 def read_feature_file(path: Path) -> dict[str, np.ndarray]:
-    """Read features that any encoder made.
-
-    Args:
-        path: A ``.npz``, see
-            :func:`mmtvr.search.features.read_features`.
+    """Read features that any encoder made, see :func:`read_features`.
 
     Returns:
         The arrays by name, in which no video is zero, not finite, or named
@@ -55,14 +55,7 @@ def read_feature_file(path: Path) -> dict[str, np.ndarray]:
 def list_clips(
     content: dict[str, np.ndarray],
 ) -> list[tuple[str, float | None, float | None]]:
-    """List what was encoded.
-
-    Args:
-        content: The arrays of a file of features.
-
-    Returns:
-        Name, start and end of each video, in seconds or None.
-    """
+    """Name, start and end of each video, in seconds or None."""
     names = content['videos'].tolist()
     spans = [
         [None if np.isnan(second) else float(second) for second in content[at]]
@@ -136,8 +129,6 @@ def _find_fault_of_vectors(name: str, vectors: np.ndarray) -> str | None:
     return None
 
 
-BATCH = 1024
-
 Batch = tuple[StoredVideos, list[FileEntry]]
 
 
@@ -150,9 +141,8 @@ def import_features(
 
     Args:
         store: Where the index will be; there is none yet.
-        path: What :func:`mmtvr.search.features.read_features`
-            writes; at least ``video`` and ``videos``. Vectors are brought to
-            unit length.
+        path: What :func:`read_features` describes; at least ``video`` and
+            ``videos``. Vectors are brought to unit length.
         precision: How tokens are kept.
         parts: Vectors of the first stage, see :func:`part_vectors`;
             of a file with tokens. At least 1.
@@ -166,17 +156,17 @@ def import_features(
     """
     require_at_least(1, parts=parts)
     content = read_feature_file(path)
-    about = _describe(content, path, precision, parts)
+    info = _describe(content, path, precision, parts)
     # Before anything is written, so that what fails here leaves no index.
     batches = list(_batches(content, path.name))
-    before = store.read_about()
-    if before not in (None, about):
+    before = store.read_info()
+    if before not in (None, info):
         raise SetupError(
             f'there is another index in {store.url} already: import into a '
             'new one'
         )
     if before is None:
-        store.write_about(about)
+        store.create(info)
     with store.lock():
         _fill(store, batches)
     return len(content['videos'])
@@ -208,7 +198,7 @@ def _fill(store: VideoStore, batches: Sequence[Batch]) -> None:
         if new:
             store.add_videos(videos.select(new))
         store.put_files(entries)
-    store.tidy()
+    store.compact()
 
 
 def _batches(content: dict[str, np.ndarray], source: str) -> Iterator[Batch]:
@@ -239,18 +229,8 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-EXPORT_BATCH = 1024
-ENDING = '.npz'
-
-
 def list_readable(store: VideoStore) -> list[FileEntry]:
-    """List what an index has features of.
-
-    Args:
-        store: The index.
-
-    Returns:
-        The entries, by path and span.
+    """List what an index has features of, sorted by path and span.
 
     Raises:
         SetupError: There is none.
@@ -262,14 +242,7 @@ def list_readable(store: VideoStore) -> list[FileEntry]:
 
 
 def check_export_path(path: Path) -> None:
-    """Make sure, before long work, that a file can be written.
-
-    Args:
-        path: Where features are to go.
-
-    Raises:
-        SetupError: It has another ending than ``.npz``, or no folder.
-    """
+    """Refuse another ending than ``.npz``, and a folder that is missing."""
     if path.suffix != ENDING:
         raise SetupError(f'{path} must end in {ENDING}')
     if not path.parent.is_dir():
@@ -297,10 +270,8 @@ def read_features(
             since they were listed.
     """
     pooled, tokens, times = [], [], []
-    for start in range(0, len(entries), EXPORT_BATCH):
-        wanted = [
-            entry.content for entry in entries[start : start + EXPORT_BATCH]
-        ]
+    for start in range(0, len(entries), BATCH):
+        wanted = [entry.content for entry in entries[start : start + BATCH]]
         found = store.read_videos(wanted)
         if found.contents != wanted:
             raise SetupError(
@@ -329,9 +300,6 @@ def read_features(
 def _order(entry: FileEntry) -> tuple:
     return os.fsencode(entry.path), entry.start or 0.0, entry.end or 0.0
 
-
-CAPTION_BATCH = 64
-SHOWN = 3
 
 Clip = tuple[str, float | None, float | None]
 
@@ -370,7 +338,7 @@ def place_captions(
     if lacking:
         raise SetupError(
             f'{_count(lacking, clips)} could not be read when they were '
-            f'indexed: {_name(lacking)}. Mend them and index again, or take '
+            f'indexed: {_name(lacking)}. Fix them and index again, or take '
             'them out of the annotation file'
         )
     texts, ids = [], []
@@ -396,15 +364,7 @@ def _name(clips: Sequence[Clip]) -> str:
 def encode_captions(
     encoder: RetrievalEncoder, texts: Sequence[str]
 ) -> np.ndarray:
-    """Encode captions to pooled vectors, as queries are.
-
-    Args:
-        encoder: The model that filled the index.
-        texts: B captions.
-
-    Returns:
-        Shape (B, D), float32, unit vectors.
-    """
+    """Encode B captions, as queries are, to pooled vectors (B, D)."""
     batches = [
         encoder.encode_texts(
             texts[start : start + CAPTION_BATCH]

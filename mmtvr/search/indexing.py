@@ -12,8 +12,7 @@ from mmengine.dist import all_reduce, barrier, get_rank, get_world_size
 from tqdm import tqdm
 
 from mmtvr.errors import SetupError
-from mmtvr.search.encoder import EncodedVideo, RetrievalEncoder
-from mmtvr.search.identity import check_model
+from mmtvr.search.encoder import EncodedVideo, RetrievalEncoder, check_model
 from mmtvr.search.query import IndexReport
 from mmtvr.search.stores.base import (
     FileEntry,
@@ -60,12 +59,7 @@ class PendingBatch:
         self._last = time.monotonic()
 
     def add(self, entry: FileEntry, result: EncodedVideo) -> None:
-        """Take a result, and commit if there are enough.
-
-        Args:
-            entry: The file.
-            result: What it was encoded to.
-        """
+        """Take what a file was encoded to, and commit if there is enough."""
         content, error = result.content, result.error
         if content in self.known:
             self.reused += 1
@@ -107,14 +101,14 @@ def _stack(results: Sequence[EncodedVideo]) -> StoredVideos:
 
 def prepare_index(
     store: VideoStore,
-    about: dict[str, Any],
+    info: dict[str, Any],
     asked: Mapping[str, Any] | None = None,
 ) -> None:
     """Make an index if there is none, or check that it is of this model.
 
     Args:
         store: Where the index is or will be.
-        about: Facts about the model and, for a new index, its settings.
+        info: Facts about the model and, for a new index, its settings.
         asked: Settings that an index that is there must have; None as a value
             takes any.
 
@@ -122,12 +116,12 @@ def prepare_index(
         SetupError: Another model filled it, it has other settings, or a
             video is to have no part.
     """
-    require_at_least(1, parts=about['parts'])
-    if get_rank() == 0 and store.read_about() is None:
-        store.write_about(about)
+    require_at_least(1, parts=info['parts'])
+    if get_rank() == 0 and store.read_info() is None:
+        store.create(info)
     barrier()
-    there = store.read_about()
-    check_model(there, about, store.url)
+    there = store.read_info()
+    check_model(there, info, store.url)
     for name, value in (asked or {}).items():
         if value is not None and value != there[name]:
             raise SetupError(
@@ -173,10 +167,7 @@ class Indexer:
         self.retry = retry
 
     def run(self, sources: Sources) -> IndexReport:
-        """Index the files of some sources.
-
-        Args:
-            sources: What :func:`find_videos` found.
+        """Index what :func:`find_videos` found.
 
         Returns:
             What was done, by all processes together.
@@ -201,7 +192,7 @@ class Indexer:
             if get_rank() == 0:
                 self.store.refresh()
                 remove_files(self.store, gone)
-                self.store.tidy()
+                self.store.compact()
             barrier()
         self.store.refresh()
         files = list(self.store.list_files())
@@ -224,7 +215,7 @@ class Indexer:
         videos: Sequence[FoundVideo],
         broken: Mapping[str, str],
     ) -> tuple[list[tuple[FoundVideo, FileEntry]], list[FileEntry]]:
-        """Split the share of this process into what is new and as before."""
+        """The share of this process: what is new, and what is as before."""
         pending, as_before = [], []
         for video in videos:
             entry = describe_file(video)
@@ -266,7 +257,7 @@ class Indexer:
 
 
 def _count(batch: PendingBatch, as_before: Sequence[FileEntry]) -> list[int]:
-    """What all processes encoded, reused, left unchanged, and skipped."""
+    """What all processes encoded, reused, left unchanged and skipped."""
     skipped = sum(entry.error is not None for entry in as_before)
     unchanged = len(as_before) - skipped
     skipped += batch.skipped
@@ -276,12 +267,7 @@ def _count(batch: PendingBatch, as_before: Sequence[FileEntry]) -> list[int]:
 
 
 def remove_files(store: VideoStore, entries: Sequence[FileEntry]) -> None:
-    """Take files out of an index, and features that no file has any more.
-
-    Args:
-        store: The index.
-        entries: The files.
-    """
+    """Take files out of an index, and features that no file has any more."""
     store.remove_files([entry.key for entry in entries])
     named = {entry.content for entry in store.list_files()}
     store.remove_videos(sorted(store.list_contents() - named))

@@ -1,20 +1,26 @@
 """Search in two stages: nearest vectors, then the head of the model."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation
+from mmtvr.files import load_arrays
 from mmtvr.search.encoder import QueryWord, RetrievalEncoder
+from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import (
     FileEntry,
     StoredVideos,
     VideoStore,
     part_vectors,
+    require_at_least,
 )
 from mmtvr.structures import TokenFeatures
 
@@ -62,11 +68,7 @@ class SearchResult:
     end: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, dicts, strings and numbers, for JSON.
-
-        Returns:
-            The fields by name.
-        """
+        """The fields as lists, dicts, strings and numbers, for JSON."""
         return asdict(self)
 
 
@@ -89,11 +91,7 @@ class VideoExplanation:
     explanation: Explanation = field(repr=False)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, dicts, strings and numbers, for JSON.
-
-        Returns:
-            The fields by name.
-        """
+        """The fields as lists, dicts, strings and numbers, for JSON."""
         return _plain(asdict(self))
 
 
@@ -133,89 +131,8 @@ class IndexReport:
     seconds: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, dicts, strings and numbers, for JSON.
-
-        Returns:
-            The fields by name.
-        """
+        """The fields as lists, dicts, strings and numbers, for JSON."""
         return asdict(self)
-
-
-def find_moment(
-    query: TokenFeatures, tokens: np.ndarray, times: np.ndarray
-) -> float:
-    """Find the frame that is most like the whole text.
-
-    Args:
-        query: Features of one text.
-        tokens: Shape (T, D), the frames.
-        times: Shape (T,), seconds.
-
-    Returns:
-        Its time in seconds.
-    """
-    return float(times[sentence_cosines(query, tokens).argmax()])
-
-
-def sentence_cosines(query: TokenFeatures, tokens: np.ndarray) -> np.ndarray:
-    """Compare the whole text with each frame.
-
-    Args:
-        query: Features of one text.
-        tokens: Shape (T, D), the frames.
-
-    Returns:
-        Shape (T,).
-    """
-    return tokens @ query.pooled[0].float().numpy()
-
-
-def word_cosines(
-    query: TokenFeatures, words: Sequence[QueryWord], tokens: np.ndarray
-) -> np.ndarray:
-    """Compare each word, the mean over its pieces, with each frame.
-
-    Args:
-        query: Features of one text.
-        words: W words of it.
-        tokens: Shape (T, D), the frames.
-
-    Returns:
-        Shape (W, T).
-    """
-    pieces = query.tokens[0][query.mask[0]].float().numpy() @ tokens.T
-    rows = [pieces[list(word.pieces)].mean(0) for word in words]
-    return np.array(rows, np.float32).reshape(len(words), len(tokens))
-
-
-def find_word_moments(
-    query: TokenFeatures,
-    words: Sequence[QueryWord],
-    tokens: np.ndarray,
-    times: np.ndarray,
-) -> tuple[WordMoment, ...]:
-    """Find for each key word the frame that is most like it.
-
-    Args:
-        query: Features of one text.
-        words: The words of it.
-        tokens: Shape (T, D), the frames.
-        times: Shape (T,), seconds.
-
-    Returns:
-        One for each key word, in the order of the text.
-    """
-    keys = [word for word in words if word.is_key]
-    cosines = word_cosines(query, keys, tokens)
-    return tuple(
-        WordMoment(
-            word.text,
-            word.weight,
-            time=float(times[row.argmax()]),
-            score=float(row.max()),
-        )
-        for word, row in zip(keys, cosines, strict=True)
-    )
 
 
 def search_texts(
@@ -245,53 +162,14 @@ def search_texts(
         found = store.nearest(vector, max(candidates, top_k))
         videos = store.read_videos([content for content, _ in found])
         query = text.select(torch.tensor([row]))
-        scores = rescore(encoder, query, videos)
+        if videos.contents and all(map(len, videos.tokens)):
+            scores = encoder.score(query, to_features(videos))[0].numpy()
+        else:
+            scores = videos.pooled @ vector
         results.append(
             _to_results(store, videos, scores, top_k, query, words[row])
         )
     return results
-
-
-def rescore(
-    encoder: RetrievalEncoder, query: TokenFeatures, videos: StoredVideos
-) -> np.ndarray:
-    """Compare one text with its candidates by the head.
-
-    Args:
-        encoder: The model.
-        query: Features of one text.
-        videos: N candidates.
-
-    Returns:
-        Shape (N,). The cosines of pooled vectors where a candidate has no
-        tokens.
-    """
-    if not videos.contents or not all(len(each) for each in videos.tokens):
-        return videos.pooled @ query.pooled[0].float().numpy()
-    return encoder.score(query, to_features(videos))[0].numpy()
-
-
-def to_features(videos: StoredVideos) -> TokenFeatures:
-    """Pad the tokens of videos to those of the longest.
-
-    Args:
-        videos: N videos.
-
-    Returns:
-        Features of N videos.
-    """
-    count = len(videos.tokens)
-    length = max(len(each) for each in videos.tokens)
-    tokens = np.zeros((count, length, videos.pooled.shape[1]), np.float32)
-    mask = np.zeros((count, length), bool)
-    for row, each in enumerate(videos.tokens):
-        tokens[row, : len(each)] = each
-        mask[row, : len(each)] = True
-    return TokenFeatures(
-        torch.from_numpy(tokens),
-        torch.from_numpy(mask),
-        torch.from_numpy(videos.pooled),
-    )
 
 
 def search_similar(
@@ -309,7 +187,7 @@ def search_similar(
         The results, the best first, by the cosine of pooled vectors.
     """
     parts = part_vectors(
-        video.pooled[0], video.tokens[0], store.read_about()['parts']
+        video.pooled[0], video.tokens[0], store.read_info()['parts']
     )
     contents = {
         content: None
@@ -322,20 +200,28 @@ def search_similar(
 
 
 def without(results: Sequence[SearchResult], path: str) -> list[SearchResult]:
-    """Leave one file out.
-
-    Args:
-        results: Results, the best first.
-        path: The file.
-
-    Returns:
-        The other ones, ranked anew.
-    """
+    """Leave one file out of results, and rank the others anew."""
     others = [result for result in results if result.path != path]
     return [
         replace(result, rank=rank)
         for rank, result in enumerate(others, start=1)
     ]
+
+
+def to_features(videos: StoredVideos) -> TokenFeatures:
+    """Pad the tokens of N videos to those of the longest."""
+    count = len(videos.tokens)
+    length = max(len(each) for each in videos.tokens)
+    tokens = np.zeros((count, length, videos.pooled.shape[1]), np.float32)
+    mask = np.zeros((count, length), bool)
+    for row, each in enumerate(videos.tokens):
+        tokens[row, : len(each)] = each
+        mask[row, : len(each)] = True
+    return TokenFeatures(
+        torch.from_numpy(tokens),
+        torch.from_numpy(mask),
+        torch.from_numpy(videos.pooled),
+    )
 
 
 def _to_results(
@@ -351,10 +237,11 @@ def _to_results(
     results = []
     for row, file in _each_file(order, videos, files):
         moment, seen = None, ()
-        if query is not None and len(videos.tokens[row]):
-            tokens, times = videos.tokens[row], videos.times[row]
-            moment = find_moment(query, tokens, times)
-            seen = find_word_moments(query, words, tokens, times)
+        tokens, times = videos.tokens[row], videos.times[row]
+        if query is not None and len(tokens):
+            cosines = tokens @ query.pooled[0].float().numpy()
+            moment = float(times[cosines.argmax()])
+            seen = _find_word_moments(query, words, tokens, times)
         results.append(
             SearchResult(
                 path=file.path,
@@ -391,3 +278,159 @@ def _each_file(
             files.pop(videos.contents[row], ()), key=lambda f: f.path
         ):
             yield row, file
+
+
+def _find_word_moments(
+    query: TokenFeatures,
+    words: Sequence[QueryWord],
+    tokens: np.ndarray,
+    times: np.ndarray,
+) -> tuple[WordMoment, ...]:
+    """Find for each key word, the mean of its pieces, the frame most like it.
+
+    Args:
+        query: Features of one text.
+        words: The words of it.
+        tokens: Shape (T, D), the frames.
+        times: Shape (T,), seconds.
+    """
+    cosines = query.tokens[0][query.mask[0]].float().numpy() @ tokens.T
+    moments = []
+    for word in words:
+        if word.is_key:
+            row = cosines[list(word.pieces)].mean(0)
+            time, score = times[row.argmax()], row.max()
+            moments.append(
+                WordMoment(word.text, word.weight, float(time), float(score))
+            )
+    return tuple(moments)
+
+
+PathLike = str | os.PathLike[str]
+QUERIES = (
+    'a .npy with vectors (Q, D), or a .npz with text (Q, D), the vectors of '
+    'the queries, and optionally texts (Q,)'
+)
+
+
+def read_queries(path: PathLike) -> tuple[np.ndarray, list[str]]:
+    """Read query vectors that the encoder of imported features made.
+
+    Args:
+        path: A ``.npy`` with vectors (Q, D), or a ``.npz`` with ``text``
+            (Q, D) and, optionally, ``texts`` (Q,), strings.
+
+    Returns:
+        The vectors, and a name for each.
+
+    Raises:
+        SetupError: There is no file, or it is neither.
+    """
+    content = load_arrays(Path(path), QUERIES)
+    if isinstance(content, np.ndarray):
+        content = dict(text=content)
+    if 'text' not in content:
+        raise SetupError(f'{path} holds {sorted(content)}; expected {QUERIES}')
+    vectors = content['text']
+    if vectors.ndim != 2:
+        raise SetupError(
+            f'{path} holds vectors of shape {vectors.shape}; expected '
+            f'{QUERIES}'
+        )
+    texts = content.get('texts')
+    if texts is not None and texts.shape == (len(vectors),):
+        return vectors, list(map(str, texts.tolist()))
+    return vectors, [f'vector {number}' for number in range(len(vectors))]
+
+
+def search_by_vectors(
+    index: PathLike,
+    vectors: np.ndarray,
+    top_k: int = 10,
+    candidates: int = 100,
+) -> list[list[SearchResult]]:
+    """Search an index without its model, by vectors.
+
+    Args:
+        index: The folder or the address of an index.
+        vectors: Shape (Q, D), floating point, made by the encoder that made
+            the features of the index.
+        top_k: How many results for each.
+        candidates: How many neighbours are compared as whole videos.
+
+    Returns:
+        For each vector its results by cosine with the pooled vectors, the
+        best first.
+
+    Raises:
+        SetupError: There is no index, the vectors do not fit, or a number is
+            below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> vectors = np.random.default_rng(0).standard_normal((2, 96))
+        >>> found = search_by_vectors(where, vectors, top_k=3)
+        >>> [len(results) for results in found]
+        [3, 3]
+    """
+    require_at_least(1, top_k=top_k, candidates=candidates)
+    store = open_store(index)
+    width = store.require_info()['width']
+    nothing = np.zeros((0, width), np.float32)
+    return [
+        search_similar(
+            store,
+            StoredVideos([''], row[None], [nothing], [nothing[:, 0]]),
+            top_k,
+            candidates,
+        )
+        for row in _to_unit(vectors, width)
+    ]
+
+
+def _to_unit(vectors: np.ndarray, width: int) -> np.ndarray:
+    shape, kind = vectors.shape, vectors.dtype
+    if len(shape) != 2 or shape[1] != width or kind.kind != 'f':
+        raise SetupError(
+            f'queries are {kind} of shape {shape}, the features of the index '
+            f'have {width} dimensions: expected floating point (Q, {width})'
+        )
+    vectors = vectors.astype(np.float32)
+    lengths = np.linalg.norm(vectors, axis=1)
+    if not (np.isfinite(lengths) & (lengths > 0)).all():
+        raise SetupError('a query vector is zero or not finite')
+    return vectors / lengths[:, None]
+
+
+def search_by_name(
+    index: PathLike, name: str, top_k: int = 10, candidates: int = 100
+) -> list[SearchResult]:
+    """Find the videos that are most like one of the index, without a model.
+
+    Args:
+        index: The folder or the address of an index.
+        name: The video as the index names it.
+        top_k: How many results.
+        candidates: How many neighbours are compared as whole videos.
+
+    Returns:
+        The results by cosine, the best first, the video itself left out.
+
+    Raises:
+        SetupError: There is no index, it has no such video, or a number is
+            below 1.
+    """
+    require_at_least(1, top_k=top_k, candidates=candidates)
+    store = open_store(index)
+    store.require_info()
+    entry = store.find_entry(FileEntry(name, '').key)
+    if entry is None:
+        spans = sum(each.path == name for each in store.list_files())
+        why = f'{spans} spans of it; search with a vector of one of them'
+        raise SetupError(
+            f'{store.url} has no video named {name!r}'
+            + (f', but {why}' if spans else '')
+        )
+    video = store.read_videos([entry.content])
+    found = search_similar(store, video, top_k + 1, candidates)
+    return without(found, name)[:top_k]

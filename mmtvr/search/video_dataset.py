@@ -1,20 +1,25 @@
 """Reading videos for an index, where one that is broken stops nothing."""
 
 import errno
+import multiprocessing
 import os
 import stat
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from mmcv.transforms import Compose
-from torch.utils.data import Dataset
+from torch.utils.data import DataLoader, Dataset
 
+from mmtvr.distributed.exit_with_parent import ExitWithParent
 from mmtvr.errors import SetupError
 from mmtvr.files import hash_file
 from mmtvr.search.stores.base import KEY_BYTES
 from mmtvr.search.video_files import FoundVideo
 from mmtvr.video import AutoReader, UnreadableVideoError
+
+METHODS = multiprocessing.get_all_start_methods()
+START_METHOD = 'forkserver' if 'forkserver' in METHODS else 'spawn'
 
 
 class ReadVideo(NamedTuple):
@@ -78,21 +83,30 @@ class VideosToRead(Dataset):
         packed = self.pipeline(sample)
         about = packed['data_samples']
         if about.get('frame_times') is None:
-            # Another loading transform than ours does not tell them.
+            # Loading transforms of others do not give them.
             with AutoReader(video.path) as reader:
                 times = reader.get_times()[about.frame_inds]
             about.set_metainfo(dict(frame_times=times))
         return packed
 
 
+def load_batches(
+    videos: VideosToRead, batch_size: int, workers: int
+) -> Iterable[list[ReadVideo]]:
+    """Read videos in batches, in ``workers`` processes; 0 for this one."""
+    return DataLoader(
+        videos,
+        batch_size,
+        num_workers=workers,
+        collate_fn=list,
+        worker_init_fn=ExitWithParent(),
+        # LanceDB has threads, which a fork does not survive safely.
+        multiprocessing_context=START_METHOD if workers else None,
+    )
+
+
 def name_content(video: FoundVideo) -> str:
-    """Name what a file shows, whatever the file is called.
-
-    Args:
-        video: The file, and its span.
-
-    Returns:
-        Hexadecimal.
+    """Name what a file and its span show, whatever the file is called.
 
     Raises:
         OSError: The file cannot be opened, or is a pipe or a device, which

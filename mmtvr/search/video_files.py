@@ -148,14 +148,7 @@ def _order(video: FoundVideo) -> tuple:
 
 
 def describe_file(video: FoundVideo) -> FileEntry:
-    """Say what the file system tells of a file without reading it.
-
-    Args:
-        video: The file.
-
-    Returns:
-        Its entry, with the content still open.
-    """
+    """Size and times of a file that is not read: an entry without content."""
     entry = FileEntry(
         video.path, '', source=video.source, start=video.start, end=video.end
     )
@@ -171,17 +164,17 @@ def describe_file(video: FoundVideo) -> FileEntry:
 def is_unchanged(
     before: FileEntry, now: FileEntry, broken: Container[str]
 ) -> bool:
-    """Say whether a file is as it was when it was indexed.
+    """Whether a file is as it was when it was indexed.
 
     Args:
         before: Its entry in the index.
-        now: What the file system tells of it.
+        now: What :func:`describe_file` says.
         broken: Contents that are known to be unreadable.
 
     Returns:
         Whether size and times are the same and it could be read, or is known
         not to be readable. A file that could not even be opened is tried
-        again: that takes no time, and another right or mount may mend it.
+        again: that takes no time, and another right or mount may fix it.
     """
     same = (before.size, before.changed) == (now.size, now.changed)
     return same and (before.error is None or before.broken in broken)
@@ -190,14 +183,11 @@ def is_unchanged(
 def find_broken(
     entries: Iterable[FileEntry], readable: Container[str]
 ) -> dict[str, str]:
-    """Find the contents that could not be decoded.
+    """Contents that could not be decoded, and why.
 
     Args:
         entries: The entries of the index.
         readable: Contents that have features.
-
-    Returns:
-        The reason by content.
     """
     return {
         entry.broken: entry.error or ''
@@ -210,10 +200,6 @@ def find_gone(
     entries: Iterable[FileEntry], sources: Sources
 ) -> list[FileEntry]:
     """Find entries whose file is no longer there.
-
-    Args:
-        entries: The entries of the index.
-        sources: What was looked through now.
 
     Returns:
         Entries below one of the folders, or of one of the annotations, that
@@ -251,15 +237,7 @@ def find_gone(
 def find_named(
     entries: Iterable[FileEntry], paths: Sequence[str]
 ) -> list[FileEntry]:
-    """Find entries by what a user calls them.
-
-    Args:
-        entries: Entries of the index.
-        paths: Files, folders or annotations.
-
-    Returns:
-        Entries of these files, below these folders or of these annotations.
-    """
+    """Entries of these files, below these folders or of these annotations."""
     names = {*paths, *map(os.path.abspath, paths)}
     return [
         entry

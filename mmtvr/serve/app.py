@@ -21,13 +21,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mmtvr.datasets.readers import get_reader
 from mmtvr.errors import SetupError
-from mmtvr.serve.answers import Answers
-from mmtvr.serve.api import Api
 from mmtvr.serve.library import Library
-from mmtvr.serve.media import Media
-from mmtvr.serve.pages import Pages
-from mmtvr.serve.requests import Lane, PageError
-from mmtvr.serve.thumbnails import DiskCache, Pictures
+from mmtvr.serve.media import DiskCache, Media, Thumbnails
+from mmtvr.serve.pages import Answers, Api, Pages
+from mmtvr.serve.requests import BoundedExecutor, PageError
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.supervised_reader import supervise
 
@@ -52,7 +49,7 @@ FRESH = 'private, no-cache'
 
 
 class SafeHeaders:
-    """Add the headers that keep a page from loading or being loaded abroad.
+    """Add headers that keep pages from loading or being framed by others.
 
     Args:
         app: What answers.
@@ -135,25 +132,24 @@ HEADINGS = {
 def create_app(
     searcher: Any, title: str, cache: Path, hosts: Iterable[str] = ()
 ) -> ASGIApp:
-    """Make the application.
+    """Make the ASGI application.
 
     Args:
-        searcher: A :class:`mmtvr.apis.searcher.TextVideoSearcher` with an
-            open index.
+        searcher: A :class:`mmtvr.apis.TextVideoSearcher` with an open index.
         title: What is served, for people.
-        cache: Folder of posters and previews.
+        cache: Folder of thumbnails and previews.
         hosts: Host names under which it may be asked for, beside
             ``localhost`` and addresses in figures.
-
-    Returns:
-        An ASGI application.
     """
+    # Now, not at the first request that needs what encodes videos.
+    _ = searcher.encoder.model
     library = Library(searcher.store)
     answers = Answers(searcher, library)
     # The model computes with all cores: one question at a time.
-    model, files = Lane('model', 1, 32), Lane('files', 2, 128)
+    model = BoundedExecutor('model', 1, 32)
+    files = BoundedExecutor('files', 2, 128)
     pages = Pages(answers, model, title)
-    pictures = Pictures(library, DiskCache(cache), _reader_of(searcher))
+    thumbnails = Thumbnails(library, DiskCache(cache), _reader_of(searcher))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -165,7 +161,7 @@ def create_app(
         routes=[
             *pages.routes,
             *Api(answers, model).routes,
-            *Media(library, pictures, files).routes,
+            *Media(library, thumbnails, files).routes,
             Mount('/static', StaticFiles(directory=STATIC)),
         ],
         middleware=[Middleware(KnownHosts, names=hosts)],

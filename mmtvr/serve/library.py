@@ -1,4 +1,4 @@
-"""The files of an index, by names that tell nothing of their paths."""
+"""The files of an index, by keys that say nothing of their paths."""
 
 import os
 import re
@@ -26,8 +26,8 @@ class Library:
 
     Files are found by the key of their entry. A path never comes from
     outside, and what is opened must be, by size and times of modification and
-    of status change, the very file that was indexed: a link that was turned
-    elsewhere since is not followed.
+    of status change, the very file that was indexed: a link that was changed
+    since is not followed.
 
     Args:
         store: The index.
@@ -37,13 +37,7 @@ class Library:
         self.store = store
 
     def find(self, key: str) -> FileEntry:
-        """Look up an entry.
-
-        Args:
-            key: Its key.
-
-        Returns:
-            The entry of a readable video.
+        """The entry of a readable video, by its key.
 
         Raises:
             NotIndexedError: There is none.
@@ -54,13 +48,7 @@ class Library:
         return entry
 
     def open(self, entry: FileEntry) -> tuple[BinaryIO, os.stat_result]:
-        """Open the file of an entry.
-
-        Args:
-            entry: The entry.
-
-        Returns:
-            The open file, and what the system says of it.
+        """Open the file of an entry; also what ``fstat`` says of it.
 
         Raises:
             ChangedFileError: It is not there, or not as it was indexed.
@@ -72,25 +60,22 @@ class Library:
             raise ChangedFileError(
                 f'{name} cannot be opened any more {FRESH}.'
             ) from error
-        about = os.fstat(file.fileno())
-        stamp = FileStamp.of(about)
+        status = os.fstat(file.fileno())
+        stamp = FileStamp.of(status)
         known = (entry.size, tuple(entry.changed))
         if (
-            not stat.S_ISREG(about.st_mode)
+            not stat.S_ISREG(status.st_mode)
             or (stamp.size, stamp.times) != known
         ):
             file.close()
             raise ChangedFileError(
                 f'{name} has changed since it was indexed {FRESH}.'
             )
-        return file, about
+        return file, status
 
     @contextmanager
     def unchanged(self, entry: FileEntry) -> Iterator[str]:
         """Let a reader that opens paths itself read the file of an entry.
-
-        Args:
-            entry: The entry.
 
         Yields:
             The path.
@@ -104,13 +89,7 @@ class Library:
         self.open(entry)[0].close()
 
     def features(self, entry: FileEntry) -> StoredVideos:
-        """Read the features of an entry.
-
-        Args:
-            entry: The entry.
-
-        Returns:
-            One video.
+        """The features of an entry, one video.
 
         Raises:
             NotIndexedError: The index has none of this file.
@@ -121,35 +100,22 @@ class Library:
         return videos
 
     def times(self, entry: FileEntry) -> np.ndarray:
-        """Tell when the frames are that the index knows.
-
-        Args:
-            entry: The entry.
+        """Seconds of the frames that the index knows, ascending.
 
         Returns:
-            Shape (T,), seconds, ascending; (1,) zero where it knows none.
+            Shape (T,); (1,) zero where it knows none.
         """
         times = self.features(entry).times[0]
         return times if len(times) else np.zeros(1, np.float32)
 
     def some(self, count: int) -> list[FileEntry]:
-        """Take a few readable entries, whichever come first.
-
-        Args:
-            count: How many at most.
-
-        Returns:
-            The entries.
-        """
+        """A few readable entries, whichever come first."""
         readable = (e for e in self.store.list_files() if e.error is None)
         return list(islice(readable, count))
 
 
 def display_name(entry: FileEntry) -> str:
     """Name a file for people: its path below the folder that was indexed.
-
-    Args:
-        entry: The entry.
 
     Returns:
         Valid text, whatever bytes the file system has.

@@ -1,5 +1,7 @@
-"""The pages that people see."""
+"""What the model answers, as pages for people and as JSON for programs."""
 
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -7,16 +9,26 @@ from typing import Any
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
 from mmtvr.explanation import Explanation
-from mmtvr.serve.answers import Answers, Hit
-from mmtvr.serve.library import display_name
+from mmtvr.search.query import (
+    SearchResult,
+    VideoExplanation,
+    WordMoment,
+    search_similar,
+    to_features,
+)
+from mmtvr.search.stores.base import FileEntry
+from mmtvr.serve.library import Library, display_name
+from mmtvr.serve.media import PLAYABLE, preview_start
 from mmtvr.serve.requests import (
-    LONGEST_QUERY,
-    MOST_SHOWN,
-    Lane,
+    MAX_QUERY_LENGTH,
+    MAX_RESULTS,
+    BoundedExecutor,
+    NotIndexedError,
+    PageError,
     read_count,
     read_query,
     read_time,
@@ -25,6 +37,140 @@ from mmtvr.serve.requests import (
 TEMPLATES = Path(__file__).parent / 'templates'
 SHADES = 10
 SOME, SIMILAR = 12, 8
+CANDIDATES = 100
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One video on a page.
+
+    Attributes:
+        id: Key of the file in the index.
+        name: What it is called.
+        score: Similarity; None if nothing was asked.
+        rank: 1 for the best; 0 if nothing was asked.
+        time: Seconds to the best moment; None if it is not known.
+        words: Key words and their moments.
+    """
+
+    id: str
+    name: str
+    score: float | None = None
+    rank: int = 0
+    time: float | None = None
+    words: tuple[WordMoment, ...] = ()
+
+    @property
+    def extension(self) -> str:
+        """Extension of the file name, in lower case."""
+        dot = self.name.rfind('.')
+        return self.name[dot:].lower() if dot > 0 else ''
+
+    @property
+    def plays(self) -> bool:
+        """Whether browsers open files of this kind."""
+        return self.extension in PLAYABLE
+
+    @property
+    def at(self) -> str:
+        """The moment as part of an address, or nothing."""
+        return '' if self.time is None else f't={self.time:.2f}'
+
+    @property
+    def lead(self) -> float:
+        """Seconds from the beginning of the preview to the moment."""
+        moment = self.time or 0.0
+        return moment - preview_start(moment)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; with the addresses of video, poster and preview."""
+        query = f'?{self.at}' if self.at else ''
+        return {
+            **asdict(self),
+            'video': f'/video/{self.id}',
+            'poster': f'/poster/{self.id}{query}',
+            'preview': f'/preview/{self.id}{query}',
+        }
+
+
+class Answers:
+    """Ask the model; from one thread at a time.
+
+    Args:
+        searcher: A :class:`mmtvr.apis.searcher.TextVideoSearcher` with an
+            open index.
+        library: The videos.
+    """
+
+    def __init__(self, searcher: Any, library: Library) -> None:
+        self.searcher = searcher
+        self.library = library
+
+    def search(self, text: str, count: int) -> list[Hit]:
+        """Videos of a text, the best first."""
+        if not self.library.store.count_videos():
+            return []
+        return self._to_hits(self.searcher.search(text, top_k=count))
+
+    def similar(self, entry: FileEntry, count: int) -> list[Hit]:
+        """Videos like one of the index, the most similar first."""
+        found = search_similar(
+            self.library.store,
+            self.library.features(entry),
+            count + 1,
+            max(CANDIDATES, count + 1),
+        )
+        hits = [hit for hit in self._to_hits(found) if hit.id != entry.key]
+        return [
+            replace(hit, rank=rank)
+            for rank, hit in enumerate(hits[:count], start=1)
+        ]
+
+    def explain(
+        self, entry: FileEntry, text: str
+    ) -> tuple[Explanation, list[float]]:
+        """Why a text and a video have their score, and times in seconds.
+
+        Raises:
+            PageError: The index has only one vector of this video.
+        """
+        videos = self.library.features(entry)
+        if not len(videos.tokens[0]):
+            raise PageError(
+                'The index has no frames of this video, only one vector: '
+                'there is nothing to compare words with.'
+            )
+        features = to_features(videos)
+        found = self.searcher.encoder.explain(text, features)
+        return found, videos.times[0].tolist()
+
+    def some(self, count: int) -> list[Hit]:
+        """A few videos, whichever come first."""
+        entries = self.library.some(count)
+        return [Hit(entry.key, display_name(entry)) for entry in entries]
+
+    def _to_hits(self, results: Sequence[SearchResult]) -> list[Hit]:
+        hits = []
+        for result in results:
+            key = FileEntry(
+                result.path, '', start=result.start, end=result.end
+            ).key
+            try:
+                entry = self.library.find(key)
+            except NotIndexedError:
+                # It has left the index since the search.
+                continue
+            hits.append(
+                Hit(
+                    key,
+                    display_name(entry),
+                    result.score,
+                    result.rank,
+                    result.time,
+                    result.words,
+                )
+            )
+        return hits
 
 
 class Pages:
@@ -32,13 +178,15 @@ class Pages:
 
     Args:
         answers: What the model answers.
-        lane: Where the model runs.
+        executor: Where the model runs.
         title: What is served.
     """
 
-    def __init__(self, answers: Answers, lane: Lane, title: str) -> None:
+    def __init__(
+        self, answers: Answers, executor: BoundedExecutor, title: str
+    ) -> None:
         self.answers = answers
-        self.lane = lane
+        self.executor = executor
         # Captions and file names are what others wrote.
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES),
@@ -48,7 +196,7 @@ class Pages:
             lstrip_blocks=True,
         )
         self.templates.globals |= dict(
-            index=title, longest=LONGEST_QUERY, q='', shade=shade
+            index=title, longest=MAX_QUERY_LENGTH, q='', shade=shade
         )
         self.templates.filters |= dict(clock=clock, shell=quote)
 
@@ -65,16 +213,7 @@ class Pages:
     def render(
         self, name: str, status: int = 200, **facts: Any
     ) -> HTMLResponse:
-        """Fill a template.
-
-        Args:
-            name: Its name.
-            status: HTTP status.
-            **facts: What it shows.
-
-        Returns:
-            The page.
-        """
+        """Fill the template of that name."""
         text = self.templates.get_template(f'{name}.html.j2').render(facts)
         return HTMLResponse(text, status)
 
@@ -89,9 +228,9 @@ class Pages:
             hits = self.answers.search(text, count)
             return dict(hits=hits, videos=videos)
 
-        facts = await self.lane.run(work)
-        more = min(2 * count, MOST_SHOWN)
-        if len(facts['hits']) < count or count >= MOST_SHOWN or not text:
+        facts = await self.executor.run(work)
+        more = min(2 * count, MAX_RESULTS)
+        if len(facts['hits']) < count or count >= MAX_RESULTS or not text:
             more = 0
         return self.render('search', q=text, more=more, **facts)
 
@@ -115,7 +254,7 @@ class Pages:
                 hits=self.answers.similar(entry, SIMILAR),
             )
 
-        return self.render('watch', q=text, **await self.lane.run(work))
+        return self.render('watch', q=text, **await self.executor.run(work))
 
     async def similar(self, request: Request) -> HTMLResponse:
         """What is like a video."""
@@ -127,7 +266,7 @@ class Pages:
             hits = self.answers.similar(entry, count)
             return dict(hit=Hit(key, display_name(entry)), hits=hits)
 
-        return self.render('similar', q=text, **await self.lane.run(work))
+        return self.render('similar', q=text, **await self.executor.run(work))
 
     async def explain(self, request: Request) -> HTMLResponse:
         """The table of words and frames alone, to be put into a page."""
@@ -139,18 +278,78 @@ class Pages:
             hit = Hit(key, display_name(entry))
             return dict(hit=hit, why=found, times=times)
 
-        return self.render('explain', q=text, **await self.lane.run(work))
+        return self.render('explain', q=text, **await self.executor.run(work))
+
+
+class Api:
+    """Answer requests of programs.
+
+    Args:
+        answers: What the model answers.
+        executor: Where the model runs.
+    """
+
+    def __init__(self, answers: Answers, executor: BoundedExecutor) -> None:
+        self.answers = answers
+        self.executor = executor
+
+    @property
+    def routes(self) -> list[Route]:
+        """The addresses."""
+        return [
+            Route('/api/search', self.search),
+            Route('/api/similar/{key}', self.similar),
+            Route('/api/explain/{key}', self.explain),
+            Route('/health', self.health),
+        ]
+
+    async def search(self, request: Request) -> JSONResponse:
+        """``/api/search?q=TEXT&k=24``: videos of a text."""
+        text, count = _required(request), read_count(request)
+        hits = await self.executor.run(self.answers.search, text, count)
+        results = [hit.to_dict() for hit in hits]
+        return JSONResponse(dict(query=text, results=results))
+
+    async def similar(self, request: Request) -> JSONResponse:
+        """``/api/similar/ID?k=24``: videos like a video."""
+        key, count = request.path_params['key'], read_count(request)
+
+        def work() -> dict[str, Any]:
+            entry = self.answers.library.find(key)
+            hits = self.answers.similar(entry, count)
+            return dict(id=key, results=[hit.to_dict() for hit in hits])
+
+        return JSONResponse(await self.executor.run(work))
+
+    async def explain(self, request: Request) -> JSONResponse:
+        """``/api/explain/ID?q=TEXT``: why they have their score."""
+        key, text = request.path_params['key'], _required(request)
+
+        def work() -> dict[str, Any]:
+            entry = self.answers.library.find(key)
+            found, times = self.answers.explain(entry, text)
+            name = display_name(entry)
+            return VideoExplanation(text, name, times, found).to_dict()
+
+        return JSONResponse(await self.executor.run(work))
+
+    async def health(self, request: Request) -> JSONResponse:
+        """``/health``: whether the index can be read."""
+        count = await self.executor.run(
+            self.answers.library.store.count_videos
+        )
+        return JSONResponse(dict(status='ok', videos=count))
+
+
+def _required(request: Request) -> str:
+    text = read_query(request)
+    if not text:
+        raise PageError('Say what to search for: ?q=TEXT')
+    return text
 
 
 def clock(seconds: float) -> str:
-    """A time as players show it.
-
-    Args:
-        seconds: Not negative.
-
-    Returns:
-        Minutes and seconds, with tenths below a minute.
-    """
+    """A time as players show it, with tenths below a minute."""
     if seconds < 60:
         return f'{seconds:.1f} s'
     minutes, rest = divmod(int(seconds), 60)
@@ -161,15 +360,7 @@ def clock(seconds: float) -> str:
 
 
 def shade(why: Explanation, cosine: float) -> str:
-    """Which of the colours of the table a cosine has.
-
-    Args:
-        why: The table.
-        cosine: One of its values.
-
-    Returns:
-        Name of a class of the style sheet, ``s0`` to ``s10``.
-    """
+    """Class of the style sheet for a cosine, ``s0`` to ``s10``."""
     low = min(0.0, float(why.cosines.min()))
     high = max(float(why.cosines.max()), float(why.sentence.max()), 0.01)
     return f's{int(np.clip((cosine - low) / (high - low), 0, 1) * SHADES)}'

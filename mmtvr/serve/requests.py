@@ -1,4 +1,4 @@
-"""Requests: what they may ask for, where they wait, how they fail."""
+"""Requests: their parameters, errors, and where they wait."""
 
 import asyncio
 import math
@@ -10,10 +10,7 @@ from starlette.requests import Request
 
 
 class PageError(Exception):
-    """Something that the reader of a page is told.
-
-    The message says what is wrong and what to do about it.
-    """
+    """An error whose message is shown: what is wrong, and what to do."""
 
     status = 400
 
@@ -48,57 +45,40 @@ class BusyError(PageError):
         )
 
 
-LONGEST_QUERY = 1000
-SHOWN, MOST_SHOWN = 24, 96
+MAX_QUERY_LENGTH = 1000
+DEFAULT_RESULTS, MAX_RESULTS = 24, 96
 
 
 def read_query(request: Request) -> str:
-    """Read the text that is searched for.
-
-    Args:
-        request: With ``q``.
-
-    Returns:
-        The text, without spaces around it; empty if there is none.
+    """The text ``q`` without spaces around it; empty if there is none.
 
     Raises:
         PageError: It is too long.
     """
     text = request.query_params.get('q', '').strip()
-    if len(text) > LONGEST_QUERY:
+    if len(text) > MAX_QUERY_LENGTH:
         raise PageError(
             f'Your text has {len(text)} characters. Please ask with at most '
-            f'{LONGEST_QUERY}: a sentence or two say best what you look for.'
+            f'{MAX_QUERY_LENGTH}: a sentence or two say best what you look '
+            'for.'
         )
     return text
 
 
 def read_count(request: Request) -> int:
-    """Read how many results are wanted.
-
-    Args:
-        request: With ``k``.
-
-    Returns:
-        A number from 1 to ``MOST_SHOWN``.
+    """The number of results ``k``, from 1 to ``MAX_RESULTS``.
 
     Raises:
-        PageError: It is none.
+        PageError: It is no number.
     """
-    value = request.query_params.get('k', str(SHOWN))
+    value = request.query_params.get('k', str(DEFAULT_RESULTS))
     if not value.isascii() or not value.isdigit() or len(value) > 6:
         raise PageError('k must be a number of results, such as 24.')
-    return min(max(int(value), 1), MOST_SHOWN)
+    return min(max(int(value), 1), MAX_RESULTS)
 
 
 def read_time(request: Request) -> float | None:
-    """Read a moment.
-
-    Args:
-        request: With ``t``.
-
-    Returns:
-        Seconds, or None.
+    """The moment ``t`` in seconds, or None.
 
     Raises:
         PageError: It is no time.
@@ -118,37 +98,30 @@ def read_time(request: Request) -> float | None:
 Result = TypeVar('Result')
 
 
-class Lane:
-    """Threads with a queue of bounded length.
+class BoundedExecutor:
+    """A thread pool with a queue of bounded length.
 
     Args:
         name: For the names of the threads.
-        threads: How many requests work at a time.
-        waiting: How many more may wait.
+        max_workers: How many requests work at a time.
+        max_waiting: How many more may wait.
     """
 
-    def __init__(self, name: str, threads: int, waiting: int) -> None:
-        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
-        self.most = threads + waiting
-        self.count = 0
+    def __init__(self, name: str, max_workers: int, max_waiting: int) -> None:
+        self._pool = ThreadPoolExecutor(max_workers, thread_name_prefix=name)
+        self._max_pending = max_workers + max_waiting
+        self._pending = 0
 
     async def run(self, work: Callable[..., Result], *args: Any) -> Result:
-        """Do something in a thread.
-
-        Args:
-            work: What to do.
-            *args: Its arguments.
-
-        Returns:
-            Its result.
+        """Call ``work(*args)`` in a thread and return its result.
 
         Raises:
             BusyError: Too many wait already.
         """
-        if self.count >= self.most:
+        if self._pending >= self._max_pending:
             raise BusyError
-        job = self.pool.submit(work, *args)
-        self.count += 1
+        job = self._pool.submit(work, *args)
+        self._pending += 1
         # Not in a finally: a request that was broken off still runs.
         loop = asyncio.get_running_loop()
         job.add_done_callback(
@@ -157,8 +130,8 @@ class Lane:
         return await asyncio.wrap_future(job)
 
     def _end(self) -> None:
-        self.count -= 1
+        self._pending -= 1
 
     def close(self) -> None:
         """Let the threads go, without waiting for their work."""
-        self.pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)

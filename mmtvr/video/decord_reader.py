@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 
 from mmtvr.errors import SetupError
-from mmtvr.video.header import Header, read_header
-from mmtvr.video.reader import UnreadableVideoError, VideoReader
-from mmtvr.video.resizing import reduced_size, resize_frames
+from mmtvr.video.opening import Header, read_header
+from mmtvr.video.reader import (
+    UnreadableVideoError,
+    VideoReader,
+    reduced_size,
+    resize_frames,
+)
 
 # decord scales every frame that it decodes, also those that it skips, so it
 # pays only for frames much larger than asked (measured: 720p to 224 saves a
@@ -20,11 +24,8 @@ DECODE_REDUCED = 2 / 3
 class DecordReader(VideoReader):
     """A video file opened with decord, which decodes what is asked for.
 
-    decord's readers survive neither a fork nor pickling: open one in the
-    process that reads, and drop it after the sample. Rotation metadata is
-    applied; of several video streams the best is taken.
-
-    Not exact on every file when it jumps, and not available everywhere.
+    Not exact on every file when it jumps (see docs/video.md), and not
+    available everywhere.
 
     Args:
         path: The video file.
@@ -51,7 +52,7 @@ class DecordReader(VideoReader):
 
     @property
     def original_shape(self) -> tuple[int, int]:
-        """Height and width of the stored picture, as it is displayed."""
+        """Height and width of the first frame, as it is displayed."""
         if self._original_shape is None:
             height, width, _ = self._guard(lambda: self._reader[0].shape)
             self._original_shape = int(height), int(width)
@@ -64,16 +65,16 @@ class DecordReader(VideoReader):
 
     @property
     def codec(self) -> str:
-        """FFmpeg's name of the format of the pictures."""
+        """FFmpeg's name of the format, as ``'h264'``."""
         return self._read_header().codec
 
     @property
     def rotation(self) -> int:
-        """Degrees, anticlockwise, by which decord turned the pictures."""
+        """Degrees, anticlockwise, by which decord turned stored frames."""
         return self._read_header().rotation
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._reader = None
 
     def __len__(self) -> int:
@@ -81,17 +82,7 @@ class DecordReader(VideoReader):
         return len(self._reader)
 
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
-        """Decode frames.
-
-        Args:
-            indices: Positions from 0, in any order; repeats are allowed.
-
-        Returns:
-            Shape (T, H, W, 3), uint8, RGB, in the order of ``indices``.
-
-        Raises:
-            UnreadableVideoError: If one of the frames cannot be decoded.
-        """
+        """Decode frames, see :class:`VideoReader`."""
         indices = [int(index) for index in indices]
         try:
             frames = self._guard(
@@ -108,11 +99,7 @@ class DecordReader(VideoReader):
         return resize_frames(frames, self._resize_to)
 
     def get_times(self) -> np.ndarray:
-        """Tell when each frame is shown.
-
-        Returns:
-            Shape (number of frames,), seconds since the first frame.
-        """
+        """Return when each frame is shown, see :class:`VideoReader`."""
         count = len(self._reader)
         times = self._guard(
             lambda: self._reader.get_frame_timestamp(range(count))[:, 0]
@@ -131,7 +118,6 @@ class DecordReader(VideoReader):
             self._resize_to = size
 
     def _read_header(self) -> Header:
-        """Ask PyAV for what decord does not tell."""
         if self._header is None:
             self._header = read_header(self.path)
         return self._header

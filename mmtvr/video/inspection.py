@@ -1,4 +1,4 @@
-"""What a video file tells and holds, without decoding all of it."""
+"""What a video file says and holds, without decoding all of it."""
 
 from typing import Any, NamedTuple
 
@@ -7,22 +7,22 @@ import numpy as np
 from mmtvr.video.opening import name_failures, open_video
 
 # A file of keyframes only has thousands; beyond this every second is left out.
-MOST_KEYFRAMES = 40
-PIXELS_LEFT_OUT = 4
+MAX_KEYFRAMES = 40
+PIXEL_STEP = 4
 
 
 class Inspection(NamedTuple):
     """Facts about the best video stream of a file.
 
     Attributes:
-        codec: FFmpeg's name of the format of the pictures; '' if unknown.
-        seconds: Length that the file tells; 0 where it does not.
-        fps: Frames per second on average; 0 where the file does not tell.
-        frames_told: Number of frames by the header; 0 where it does not tell.
+        codec: FFmpeg's name of the format; '' if unknown.
+        seconds: Length by the header; 0 where it does not say.
+        fps: Frames per second on average; 0 where the file does not say.
+        frames_told: Number of frames by the header; 0 where it does not say.
         frames_held: Number of frames that are there.
         sizes: Each height and width that was met.
-        brightness: Smallest and largest mean of a picture, 0 to 255.
-        contrast: Largest standard deviation inside a picture.
+        brightness: Smallest and largest mean of a keyframe, 0 to 255.
+        contrast: Largest standard deviation inside a keyframe.
         end: Why reading stopped before the end; '' if it did not.
     """
 
@@ -38,7 +38,7 @@ class Inspection(NamedTuple):
 
 
 def inspect_video(path: str) -> dict:
-    """Look at all packets of a file, and at the pictures of some keyframes.
+    """Look at all packets of a file, and decode some of its keyframes.
 
     Args:
         path: The video file.
@@ -57,15 +57,15 @@ def inspect_video(path: str) -> dict:
 def _inspect(container: Any, stream: Any) -> Inspection:
     import av
 
-    look, count, end = _Look(), 0, ''
+    sampler, count, end = _KeyframeSampler(), 0, ''
     try:
         for packet in container.demux(stream):
             if packet.size and not packet.is_discard:
                 count += 1
-                look.take(packet)
+                sampler.take(packet)
     except av.FFmpegError as error:
         end = str(error)
-    look.finish(stream)
+    sampler.finish(stream)
     seconds = (container.duration or 0) / av.time_base
     if stream.duration:
         seconds = float(stream.duration * stream.time_base)
@@ -75,14 +75,17 @@ def _inspect(container: Any, stream: Any) -> Inspection:
         fps=float(stream.average_rate or 0),
         frames_told=stream.frames,
         frames_held=count,
-        sizes=sorted(look.sizes),
-        brightness=(min(look.means, default=0), max(look.means, default=0)),
-        contrast=max(look.deviations, default=0.0),
+        sizes=sorted(sampler.sizes),
+        brightness=(
+            min(sampler.means, default=0),
+            max(sampler.means, default=0),
+        ),
+        contrast=max(sampler.deviations, default=0.0),
         end=end,
     )
 
 
-class _Look:
+class _KeyframeSampler:
     """Decode keyframes, more and more sparsely."""
 
     def __init__(self) -> None:
@@ -98,7 +101,7 @@ class _Look:
         if self._seen % self._step == 0:
             self._decode(packet.decode)
             self._decoded += 1
-            if self._decoded >= MOST_KEYFRAMES:
+            if self._decoded >= MAX_KEYFRAMES:
                 self._decoded, self._step = 0, 2 * self._step
         self._seen += 1
 
@@ -117,6 +120,6 @@ class _Look:
         for frame in frames:
             self.sizes.add((frame.height, frame.width))
             grey = frame.to_ndarray(format='gray')
-            part = grey[::PIXELS_LEFT_OUT, ::PIXELS_LEFT_OUT].astype(np.int32)
+            part = grey[::PIXEL_STEP, ::PIXEL_STEP].astype(np.int32)
             self.means.append(round(float(part.mean()), 1))
             self.deviations.append(round(float(part.std()), 1))

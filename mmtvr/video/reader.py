@@ -20,7 +20,7 @@ class VideoReader(ABC):
 
     Readers survive neither a fork nor pickling: open one in the process that
     reads, and close it after the sample. Of several video streams the best is
-    taken, as FFmpeg understands it; pictures are rotated as the file says.
+    taken, as FFmpeg understands it; frames are rotated as the file says.
 
     Args:
         path: The video file.
@@ -48,22 +48,22 @@ class VideoReader(ABC):
     @property
     @abstractmethod
     def original_shape(self) -> tuple[int, int]:
-        """Height and width of the stored picture, as it is displayed."""
+        """Height and width of the first frame, as it is displayed."""
 
     @property
     @abstractmethod
     def fps(self) -> float:
-        """Frames per second, on average; 0 where the file does not tell."""
+        """Frames per second, on average; 0 where the file does not say."""
 
     @property
     @abstractmethod
     def codec(self) -> str:
-        """FFmpeg's name of the format of the pictures, as ``'h264'``."""
+        """FFmpeg's name of the format, as ``'h264'``."""
 
     @property
     @abstractmethod
     def rotation(self) -> int:
-        """Degrees, anticlockwise, by which stored pictures were turned."""
+        """Degrees, anticlockwise, by which stored frames were turned."""
 
     @abstractmethod
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
@@ -82,7 +82,7 @@ class VideoReader(ABC):
 
     @abstractmethod
     def get_times(self) -> np.ndarray:
-        """Tell when each frame is shown.
+        """Return when each frame is shown.
 
         Returns:
             Shape (number of frames,), seconds since the first frame.
@@ -90,7 +90,7 @@ class VideoReader(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the file; the reader is of no use afterwards."""
+        """Close the file; the reader is of no use afterwards."""
 
     def __enter__(self) -> 'VideoReader':
         return self
@@ -102,3 +102,39 @@ class VideoReader(ABC):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def reduced_size(
+    shape: tuple[int, int], short_side: int | None
+) -> tuple[int, int] | None:
+    """Compute the size at which frames are handed over.
+
+    Args:
+        shape: Height and width of a frame.
+        short_side: Pixels that its short side is to have, or None.
+
+    Returns:
+        Height and width with the same aspect ratio, rounded; None for a frame
+        that is not larger than asked and stays as it is.
+    """
+    height, width = shape
+    if short_side is None or short_side >= min(height, width):
+        return None
+    scale = short_side / min(height, width)
+    return round(height * scale), round(width * scale)
+
+
+def resize_frames(frames: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize frames of shape (T, H, W, 3), uint8, bicubically."""
+    resized = np.empty((len(frames), *size, 3), np.uint8)
+    for frame, into in zip(frames, resized, strict=True):
+        resize_frame(frame, into)
+    return resized
+
+
+def resize_frame(frame: np.ndarray, into: np.ndarray) -> None:
+    """Resize a frame of shape (H, W, 3) to that of ``into``, bicubically."""
+    import cv2
+
+    height, width = into.shape[:2]
+    cv2.resize(frame, (width, height), into, interpolation=cv2.INTER_CUBIC)

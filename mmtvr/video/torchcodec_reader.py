@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 
 from mmtvr.errors import SetupError
-from mmtvr.video.header import read_times
+from mmtvr.video.opening import read_times
 from mmtvr.video.pyav_reader import times_from_first
-from mmtvr.video.reader import UnreadableVideoError, VideoReader
-from mmtvr.video.resizing import reduced_size, resize_frames
+from mmtvr.video.reader import (
+    UnreadableVideoError,
+    VideoReader,
+    reduced_size,
+    resize_frames,
+)
 
 
 class TorchCodecReader(VideoReader):
@@ -55,25 +59,25 @@ class TorchCodecReader(VideoReader):
 
     @property
     def original_shape(self) -> tuple[int, int]:
-        """Height and width of the stored picture, as it is displayed."""
-        # The metadata tell that of the file, not that of the first picture.
+        """Height and width of the first frame, as it is displayed."""
+        # The metadata have that of the file, not that of the first frame.
         first = self._guard(lambda: self._decoder.get_frame_at(0).data)
         height, width, _ = first.shape
         return height, width
 
     @property
     def fps(self) -> float:
-        """Frames per second, on average; 0 where the file does not tell."""
+        """Frames per second, on average; 0 where the file does not say."""
         return float(self._decoder.metadata.average_fps or 0)
 
     @property
     def codec(self) -> str:
-        """FFmpeg's name of the format of the pictures."""
+        """FFmpeg's name of the format, as ``'h264'``."""
         return self._decoder.metadata.codec
 
     @property
     def rotation(self) -> int:
-        """Degrees, anticlockwise, by which torchcodec turned the pictures."""
+        """Degrees, anticlockwise, by which torchcodec turned stored frames."""
         return round(self._decoder.metadata.rotation or 0)
 
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
@@ -86,14 +90,14 @@ class TorchCodecReader(VideoReader):
         return frames if size is None else resize_frames(frames, size)
 
     def get_times(self) -> np.ndarray:
-        """Tell when each frame is shown, see :class:`VideoReader`."""
+        """Return when each frame is shown, see :class:`VideoReader`."""
         times = read_times(self.path)
         if len(times) == len(self):
             return times
         return times_from_first([None] * len(self), self.fps)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._decoder = None
 
     def _guard(self, decode: Callable[[], Any]) -> Any:

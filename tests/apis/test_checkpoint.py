@@ -5,7 +5,7 @@ import os
 import pytest
 
 from mmtvr.checkpoints import find_checkpoint
-from mmtvr.cli.index_tasks import choose_checkpoint
+from mmtvr.cli.index import choose_checkpoint
 from mmtvr.errors import SetupError
 
 

@@ -5,8 +5,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmtvr.config.check import check_config
-from mmtvr.config.reading import expand_encoder
+from mmtvr.config import check_config, expand_encoder
 from mmtvr.registry import MODELS, TRANSFORMS
 
 FOLDER = Path(__file__).parents[2] / 'configs'

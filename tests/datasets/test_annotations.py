@@ -7,8 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mmtvr.datasets.annotations import read_annotations
-from mmtvr.datasets.preparation import VideoCaptions, write_annotation
+from mmtvr.datasets.annotations import (
+    VideoCaptions,
+    read_annotations,
+    write_annotation,
+)
 from mmtvr.errors import SetupError
 
 

@@ -6,10 +6,10 @@ import pytest
 from mmtvr.datasets.video_check import (
     CheckedFiles,
     count_workers,
-    work_side_by_side,
+    thread_map,
 )
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video import helper_process as helpers
+from mmtvr.video import decoder_process as helpers
 
 
 def test_a_result_holds_until_the_file_changes(tmp_path):
@@ -18,7 +18,7 @@ def test_a_result_holds_until_the_file_changes(tmp_path):
     checked = CheckedFiles(base)
     assert checked.get(str(file), 'how') is None
     checked.put(str(file), 'how', 'broken')
-    # What one process has told, another one knows at once.
+    # What one process has written, another one sees at once.
     again = CheckedFiles(base)
     result, age = again.get(str(file), 'how')
     assert result == 'broken'
@@ -47,14 +47,14 @@ def test_another_file_is_not_taken_for_a_base(tmp_path):
 
 
 def test_all_items_are_worked_on_each_once():
-    results = dict(work_side_by_side(lambda x: x * x, range(50), workers=4))
+    results = dict(thread_map(lambda x: x * x, range(50), workers=4))
     assert results == {number: number**2 for number in range(50)}
-    assert dict(work_side_by_side(str, [])) == {}
+    assert dict(thread_map(str, [])) == {}
     assert count_workers(1) == 1
 
 
 def test_an_interruption_does_not_wait_for_decoders(tiny_videos, monkeypatch):
-    helpers.end_helper()
+    helpers.end_decoder_process()
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / 'video')
     from stub_readers import CountingReader
 
@@ -70,10 +70,10 @@ def test_an_interruption_does_not_wait_for_decoders(tiny_videos, monkeypatch):
             ended.append(str(error))
         return name
 
-    results = work_side_by_side(work, ['blocks', 'good', 'blocks'], 2)
+    results = thread_map(work, ['blocks', 'good', 'blocks'], 2)
     assert next(results) == (1, 'good')
     with pytest.raises(KeyboardInterrupt):
         results.throw(KeyboardInterrupt)
     assert ended
     assert all('SIGKILL' in message for message in ended)
-    helpers.end_helper()
+    helpers.end_decoder_process()

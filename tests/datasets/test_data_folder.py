@@ -4,9 +4,8 @@ import json
 
 import pytest
 
-from mmtvr.apis.verify import check_files
-from mmtvr.datasets.annotations import find_way_out
-from mmtvr.datasets.preparation import VideoCaptions
+from mmtvr.datasets.annotations import find_path_escape
+from mmtvr.datasets.verification import collect_benchmark, verify
 from mmtvr.errors import SetupError
 from mmtvr.registry import DATASETS
 
@@ -57,18 +56,18 @@ OUTSIDE = {
 @pytest.mark.parametrize('file', INSIDE)
 def test_files_inside_are_read_through_a_link_of_the_folder(root, file):
     assert len(build(root, file)) == 1
-    assert find_way_out(root / 'videos', file) is None
+    assert find_path_escape(root / 'videos', file) is None
 
 
 @pytest.mark.parametrize(('file', 'way'), OUTSIDE.items())
-def test_ways_out_are_refused_with_the_entry(root, file, way):
+def test_path_escapes_are_refused_with_the_entry(root, file, way):
     with pytest.raises(SetupError, match='leads out of the folder') as error:
         build(root, 'a.mp4', file)
     for words in (repr(file), way, 'a.json', 'allow_outside=True'):
         assert words in str(error.value)
 
 
-def test_ways_out_are_taken_when_allowed(root, tmp_path):
+def test_path_escapes_are_taken_when_allowed(root, tmp_path):
     names = ('outer.mp4', '../../secret.mp4', str(tmp_path / 'secret.mp4'))
     # videos is a link, so .. means the folder above the disk.
     names = names[:1] + names[2:] + ('../secret.mp4',)
@@ -81,9 +80,10 @@ def test_a_name_too_long_for_the_disk_is_missing(root):
 
 
 def test_checking_files_opens_nothing_outside(root):
-    splits = {'test': [VideoCaptions('outer.mp4', ('a dog',))]}
-    problems = check_files(splits, root / 'videos', workers=0)
-    assert problems['outer.mp4'].startswith('outside the folder: a link')
+    (root / 'test.json').write_text('{"outer.mp4": ["a dog"]}')
+    found = verify(collect_benchmark(root, root / 'videos'), thorough=False)
+    (((_, what),),) = found.values()
+    assert what.startswith('outside the folder: a link')
 
 
 def test_repeats_and_control_characters_are_counted_and_kept(

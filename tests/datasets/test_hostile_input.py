@@ -3,30 +3,21 @@
 import json
 import os
 import random
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.benchmark_long_captions import main as benchmark
+from benchmarks.faults import fuzz_annotations
+from benchmarks.faults.fuzz_annotations import mutate, try_input
+from benchmarks.faults.fuzzed_readers import READERS
 from mmtvr.cli.prepare import prepare
-from mmtvr.datasets import input_files as input_file
-from mmtvr.datasets.annotations import read_annotations
-from mmtvr.datasets.preparation import VideoCaptions
-from mmtvr.datasets.preparation.original_files import (
-    read_json,
-    read_lines,
-    read_table,
-)
-from mmtvr.datasets.preparation.table import read_pairs
+from mmtvr.datasets import input_files
+from mmtvr.datasets.annotations import VideoCaptions, read_annotations
+from mmtvr.datasets.input_files import read_json, read_lines, read_table
+from mmtvr.datasets.preparation import read_pairs
 from mmtvr.errors import SetupError
-
-sys.path.append(str(Path(__file__).parents[2] / 'tools/analysis'))
-import fuzz_annotations  # noqa: E402
-from benchmark_long_captions import main as benchmark  # noqa: E402
-from fuzz_annotations import mutate, try_input  # noqa: E402
-from fuzzed_readers import READERS  # noqa: E402
 
 each_reader = pytest.mark.parametrize('reader', READERS.values(), ids=READERS)
 OUTCOMES = ('read', 'refused')
@@ -189,17 +180,17 @@ def test_two_gigabytes_are_refused_before_they_are_read(
     monkeypatch.setattr('builtins.open', None)
     with pytest.raises(SetupError, match=r'huge.json has 2,048 MiB') as error:
         read(path)
-    assert input_file.LIMIT_VARIABLE in str(error.value)
+    assert input_files.LIMIT_VARIABLE in str(error.value)
 
 
 def test_the_limit_can_be_moved(tmp_path, monkeypatch):
     path = write(tmp_path / 'a.json', {'a.mp4': ['b ' * 2**20]})
-    monkeypatch.setenv(input_file.LIMIT_VARIABLE, '1')
+    monkeypatch.setenv(input_files.LIMIT_VARIABLE, '1')
     with pytest.raises(SetupError, match='read up to 1 MiB'):
         read_annotations(path)
-    monkeypatch.setenv(input_file.LIMIT_VARIABLE, '3')
+    monkeypatch.setenv(input_files.LIMIT_VARIABLE, '3')
     assert len(read_annotations(path)) == 1
-    monkeypatch.setenv(input_file.LIMIT_VARIABLE, 'much')
+    monkeypatch.setenv(input_files.LIMIT_VARIABLE, 'much')
     with pytest.raises(SetupError, match="'much', expected a number of MiB"):
         read_annotations(path)
 
@@ -224,7 +215,7 @@ def test_a_table_names_the_line_that_is_not_whole(tmp_path):
     for content, finding in (
         (
             'file,caption\na.mp4,"open\nb.mp4,x\n',
-            'no CSV behind line 1',
+            'no CSV after line 1',
         ),
         ('file,caption\na.mp4\n', 'line 2 has not as many fields'),
         ('file,caption\na.mp4,x,y\n', 'line 2 has not as many fields'),

@@ -142,8 +142,10 @@ def test_unreadable_video_is_replaced_in_training(tiny_videos, tmp_path):
     np.random.seed(0)
     sample = dataset[3]['data_samples']
     assert sample.video_id != 1
-    told = sample.unreadable_videos
-    assert {file for file, _ in told} == {str(root / 'videos' / 'video1.mp4')}
+    reported = sample.unreadable_videos
+    assert {file for file, _ in reported} == {
+        str(root / 'videos' / 'video1.mp4')
+    }
     assert 'unreadable_videos' not in dataset[0]['data_samples']
 
 

@@ -6,9 +6,10 @@ import shutil
 import pytest
 import torch
 
-from mmtvr.doctor import config_data
-from mmtvr.doctor.config_data import check_data
-from mmtvr.doctor.config_weights import check_weights
+from mmtvr.datasets import keywords
+from mmtvr.doctor import config as module
+from mmtvr.doctor.config import check_data, check_keywords, check_weights
+from mmtvr.errors import import_extra
 
 CONFIG = """
 default_scope = 'mmtvr'
@@ -48,12 +49,12 @@ def find(findings):
 
 
 def test_whole_data_are_counted(config, monkeypatch):
-    monkeypatch.setattr(config_data, 'WORK_LEAST', 0)
+    monkeypatch.setattr(module, 'MIN_WORK', 0)
     found = find(check_data(str(config)))
     assert {f.severity for f in found.values()} == {'ok'}
     assert '5 videos, 15 captions' in found['train data'].text
-    assert '5 of 5 in' in found['val videos'].text
-    assert 'the first one decodes' in found['val videos'].text
+    assert '5 videos, 9 captions' in found['val data'].text
+    assert 'the first video decodes' in found['val data'].text
 
 
 def lose_annotation(data):
@@ -81,24 +82,24 @@ def lead_out(data):
 
 
 @pytest.mark.parametrize(
-    ('fault', 'subject', 'severity', 'text', 'way_out'),
+    ('fault', 'subject', 'severity', 'text', 'fix'),
     [
         (lose_annotation, 'train data', 'error', 'train_9k', 'data_root'),
         (break_annotation, 'train data', 'error', 'no word', 'data_root'),
-        (lose_videos, 'train videos', 'error', 'no folder', 'data_prefix'),
-        (lose_a_video, 'train videos', 'error', '4 of 5', 'skip_missing'),
-        (break_a_video, 'train videos', 'warning', 'video0', 'verify.py'),
-        (lead_out, 'train videos', 'error', '../x.mp4', 'allow_outside'),
+        (lose_videos, 'train data', 'error', 'no folder', 'data_prefix'),
+        (lose_a_video, 'train data', 'error', '1 of 5', 'skip_missing'),
+        (break_a_video, 'train data', 'warning', 'video0', 'verify.py'),
+        (lead_out, 'train data', 'error', '../x.mp4', 'allow_outside'),
     ],
 )
-def test_each_fault_is_found_with_its_way_out(
-    config, fault, subject, severity, text, way_out
+def test_each_fault_is_found_with_its_fix(
+    config, fault, subject, severity, text, fix
 ):
     fault(config.parent / 'data')
     found = find(check_data(str(config)))[subject]
     assert found.severity == severity
     assert text in found.text
-    assert way_out in found.way_out
+    assert fix in f'{found.text} {found.fix}'
 
 
 def test_a_config_that_cannot_be_read_is_one_error(tmp_path):
@@ -106,7 +107,7 @@ def test_a_config_that_cannot_be_read_is_one_error(tmp_path):
     (found,) = check_data(path)
     assert found.severity == 'error'
     assert 'gone.py' in found.text
-    assert check_weights(path) == []
+    assert check_weights(path) == check_keywords(path) == []
 
 
 def test_weights_and_tokenizer_are_found(config):
@@ -130,7 +131,28 @@ def test_missing_weights_and_code_in_a_checkpoint(
     )
     config.write_text(text)
     found = [f for f in check_weights(str(config)) if f.severity == 'error']
-    told = ' '.join(f.text for f in found)
-    assert 'holds none of model.safetensors' in told
-    assert '/nowhere/clip' in told
-    assert 'would run code' in told
+    texts = ' '.join(f.text for f in found)
+    assert 'holds none of model.safetensors' in texts
+    assert '/nowhere/clip' in texts
+    assert 'would run code' in texts
+
+
+def test_a_missing_tagger_of_a_recipe_names_its_extra(config, monkeypatch):
+    assert check_keywords(str(config)) == []
+    step = "dict(type='mmtvr.TagKeyWords')"
+    text = config.read_text().replace('pipeline=[', f'pipeline=[{step}, ')
+    config.write_text(text)
+    (found,) = check_keywords(str(config))
+    assert (found.severity, found.text) == (
+        'ok',
+        "TagKeyWords(tagger='hanta')",
+    )
+
+    def refuse():
+        import_extra('no_hanta', 'keywords', 'tagging')
+
+    monkeypatch.setattr(keywords, 'HanTaTagger', refuse)
+    keywords.load_tagger.cache_clear()
+    (found,) = check_keywords(str(config))
+    assert found.severity == 'error'
+    assert "pip install 'mmtvr[keywords]'" in found.text

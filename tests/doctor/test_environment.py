@@ -3,8 +3,13 @@
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from mmtvr.doctor import known_breakages, versions
-from mmtvr.doctor.known_breakages import collect_versions, find_breakages
+from mmtvr.doctor import environment
+from mmtvr.doctor.environment import (
+    check_import,
+    collect_versions,
+    describe_environment,
+    find_breakages,
+)
 
 HEALTHY = {
     'torch': '2.13.0+cpu',
@@ -46,21 +51,21 @@ HEALTHY = {
         ({'mmaction2': '1.2.0'}, 'ok', 'apply_chunking_to_forward'),
     ],
 )
-def test_each_breakage_is_found_with_its_way_out(change, severity, words):
+def test_each_breakage_is_found_with_its_fix(change, severity, words):
     found = {**HEALTHY, **change}
     found = {name: value for name, value in found.items() if value is not None}
     (finding,) = [f for f in find_breakages(found) if words in f.text]
     assert finding.severity == severity
-    assert finding.way_out
+    assert finding.fix
 
 
 def test_a_healthy_environment_has_none():
     (finding,) = find_breakages(HEALTHY)
-    assert (finding.severity, finding.way_out) == ('ok', '')
+    assert (finding.severity, finding.fix) == ('ok', '')
 
 
 def test_each_breakage_is_tested_above():
-    assert len(known_breakages.BREAKAGES) == 12
+    assert len(environment.BREAKAGES) == 12
 
 
 def test_this_environment_breaks_nowhere():
@@ -77,37 +82,59 @@ def test_this_environment_breaks_nowhere():
         (None, 'error', 'it is not installed'),
     ],
 )
-def test_versions_are_compared(monkeypatch, own, severity, text):
-    def version(name):
-        if own is None:
-            raise versions.PackageNotFoundError(name)
-        return own
-
-    monkeypatch.setattr(versions, 'version', version)
-    found = versions.check_package('torch', SpecifierSet('>=2.6'), '2.13.0')
+def test_versions_are_compared(own, severity, text):
+    asked = SpecifierSet('>=2.6')
+    found = environment.compare_version('torch', own, asked, '2.13.0', 'fix')
     assert (found.severity, found.text) == (severity, text)
-    if severity == 'error':
-        assert "'torch>=2.6'" in found.way_out
+    assert (found.fix == 'fix') == (severity == 'error')
 
 
-def test_python_is_compared(monkeypatch):
-    monkeypatch.setattr(versions.platform, 'python_version', lambda: '3.9.1')
-    found = versions.check_python('>=3.10,<3.14')
-    assert found.severity == 'error'
-    assert '3.9.1' in found.text
+def test_python_and_absent_packages_are_compared(monkeypatch):
+    def version(name):
+        if name == 'torch':
+            raise environment.PackageNotFoundError(name)
+        return '0'
+
+    monkeypatch.setattr(environment.platform, 'python_version', lambda: '3.9')
+    monkeypatch.setattr(environment, 'version', version)
+    found = {f.subject: f for f in environment.check_versions()}
+    assert found['Python'].severity == found['torch'].severity == 'error'
+    assert '3.9, mmtvr needs' in found['Python'].text
+    assert found['torch'].text == 'it is not installed'
+    assert "'torch>=2.6'" in found['torch'].fix
+    assert found['mmengine'].text.startswith('0, mmtvr needs')
 
 
 def test_all_packages_are_listed_with_the_lock_read():
-    found = {f.subject: f for f in versions.check_versions()}
+    found = {f.subject: f for f in environment.check_versions()}
     assert found['torch'].severity == 'ok'
-    assert versions.read_lock(versions.LOCK)['torch'] == '2.13.0'
+    assert environment.read_lock(environment.LOCK_FILE)['torch'] == '2.13.0'
+
+
+def test_the_environment_is_described_as_by_mmengine(monkeypatch):
+    found = {f.subject: f.text for f in describe_environment()}
+    assert {'Python', 'PyTorch', 'GCC', 'MMEngine'} <= set(found)
+
+    def collect_env():
+        raise ModuleNotFoundError("No module named 'distutils'")
+
+    monkeypatch.setattr('mmengine.utils.dl_utils.collect_env', collect_env)
+    (finding,) = describe_environment()
+    assert (finding.severity, 'distutils' in finding.text) == ('ok', True)
+
+
+def test_an_optional_package_names_its_extra(monkeypatch):
+    monkeypatch.setitem(environment.EXTRAS, 'nowhere', 'search')
+    (finding,) = check_import('nowhere')
+    assert finding.severity == 'ok'
+    assert finding.fix == "pip install 'mmtvr[search]'"
 
 
 def test_mmtvr_that_is_not_installed_is_an_error(monkeypatch):
     def requires(name):
-        raise versions.PackageNotFoundError(name)
+        raise environment.PackageNotFoundError(name)
 
-    monkeypatch.setattr(versions, 'requires', requires)
-    (found,) = versions.check_versions()
+    monkeypatch.setattr(environment, 'requires', requires)
+    (found,) = environment.check_versions()
     assert found.severity == 'error'
-    assert found.way_out.startswith('pip install')
+    assert found.fix.startswith('pip install')

@@ -8,10 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from mmtvr.doctor import command
-from mmtvr.doctor.checks import Check, list_checks
-from mmtvr.doctor.finding import Finding
-from mmtvr.doctor.isolation import answer, run_check
+from mmtvr.doctor import Finding, checks
+from mmtvr.doctor.checks import MARK, Check, answer, list_checks, run_check
 
 ROOT = Path(__file__).resolve().parents[2]
 BROKEN = {
@@ -33,7 +31,7 @@ def broken(tmp_path, monkeypatch):
 
 
 def find(module, seconds=60):
-    check = Check('imports', 'imports:check_import', (module,), seconds)
+    check = Check('imports', 'environment:check_import', (module,), seconds)
     (finding,) = run_check(check)
     return finding
 
@@ -56,7 +54,7 @@ def test_a_broken_package_is_one_error(broken, module, seconds, text):
 
 
 def test_a_check_that_needs_broken_torch_is_an_error(broken):
-    (finding,) = run_check(Check('devices', 'devices:check_devices'))
+    (finding,) = run_check(Check('devices', 'machine:check_devices'))
     assert finding.severity == 'error'
     assert 'libcudart' in finding.text
 
@@ -65,12 +63,12 @@ def test_the_command_runs_without_torch_and_mmengine(broken):
     """The whole command in a process that can import neither."""
     program = (
         'import sys\n'
-        'from mmtvr.doctor import command\n'
+        'from mmtvr.doctor import checks\n'
         'from mmtvr.doctor.checks import Check\n'
-        'checks = [Check("versions", "versions:check_versions"),\n'
-        '          Check("imports", "imports:check_import", ("torch",))]\n'
-        'command.list_checks = lambda config: checks\n'
-        'sys.exit(command.main(["--json"]))\n'
+        'chosen = [Check("versions", "environment:check_versions"),\n'
+        '          Check("imports", "environment:check_import", ("torch",))]\n'
+        'checks.list_checks = lambda config: chosen\n'
+        'sys.exit(checks.main(["--json"]))\n'
     )
     path = os.pathsep.join([str(broken), str(ROOT)])
     done = subprocess.run(
@@ -84,11 +82,12 @@ def test_the_command_runs_without_torch_and_mmengine(broken):
     assert report['status'] == 'error'
     last = report['findings'][-1]
     assert (last['subject'], last['severity']) == ('torch', 'error')
-    assert last['way_out'].startswith('pip install')
+    assert last['fix'].startswith('pip install')
 
 
-def test_an_exception_of_a_check_is_an_error():
-    (finding,) = json.loads(answer('x', 'decoders:check_reader', ['Nothing']))
+def test_an_exception_of_a_check_is_an_error(capfd):
+    answer(['x', 'decoders:check_reader', 'Nothing'])
+    (finding,) = json.loads(capfd.readouterr().out.partition(MARK)[2])
     assert finding['severity'] == 'error'
     assert 'Nothing' in finding['text']
 
@@ -111,28 +110,29 @@ def test_exit_status_follows_the_worst_finding(
         Finding('disk', 'a', 'ok', 'fine'),
         Finding('disk', 'b', severity, '\x1b[2J [bold] 4', 'do this'),
     ]
-    monkeypatch.setattr(command, 'run_checks', lambda checks: iter(found))
-    assert command.main([]) == status
+    monkeypatch.setattr(checks, 'run_checks', lambda _: iter(found))
+    assert checks.main([]) == status
     shown = capsys.readouterr().out
     assert '\x1b[2J' not in shown
     assert r'\x1b[2J [bold] 4' in shown
-    assert command.main(['--json']) == status
+    assert checks.main(['--json']) == status
     report = json.loads(capsys.readouterr().out)
     assert report['status'] == severity
     assert sum(report['counts'].values()) == 2
     for finding in report['findings']:
         assert set(finding) == {
-            *('check', 'subject', 'severity', 'text', 'way_out')
+            *('check', 'subject', 'severity', 'text', 'fix', 'way_out')
         }
 
 
-def test_without_rich_it_is_plain_text(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, 'rich.console', None)
+def test_the_report_names_the_fix_below_the_finding(monkeypatch, capsys):
     found = [Finding('disk', 'b', 'warning', 'small', 'free some')]
-    monkeypatch.setattr(command, 'run_checks', lambda checks: iter(found))
-    assert command.main([]) == 0
-    assert capsys.readouterr().out.splitlines() == [
-        'warning: disk, b: small',
-        '    -> free some',
-        '1 warning, 0 fine',
+    monkeypatch.setattr(checks, 'run_checks', lambda _: iter(found))
+    assert checks.main([]) == 0
+    lines = capsys.readouterr().out.split('\n')
+    assert [line.split() for line in lines if line] == [
+        ['disk'],
+        ['!', 'b', 'small'],
+        ['→', 'free', 'some'],
+        ['1', 'warning,', '0', 'fine'],
     ]

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from mmtvr import video
-from mmtvr.doctor import decoders, devices, machine
-from mmtvr.doctor.clips import FRAMES, brightness, write_clip
-from mmtvr.doctor.two_processes import add_up
+from mmtvr.doctor import decoders, machine
+from mmtvr.doctor.decoders import NUM_FRAMES, brightness, write_clip
+from mmtvr.doctor.machine import all_reduce
 from mmtvr.errors import SetupError
 from mmtvr.video import UnreadableVideoError
 
@@ -46,7 +46,7 @@ def make_reader(frames=None, fault=None):
 
 def test_a_reader_decodes_the_clip(clip):
     assert decoders.decodes(video.PyAVReader, clip)
-    assert brightness(FRAMES - 1) < 256
+    assert brightness(NUM_FRAMES - 1) < 256
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_wrong_frames_and_faults_are_no_decoding(clip, reader):
 def test_what_the_default_reader_lacks_counts(name, fails, severity):
     found = decoders.judge(name, ['vp9'], fails, ['hevc'])
     assert found.severity == severity
-    assert bool(found.way_out) == bool(fails)
+    assert bool(found.fix) == bool(fails)
     assert 'not tried hevc' in found.text
 
 
@@ -108,10 +108,10 @@ def test_a_gpu_that_pytorch_does_not_use(
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(torch.version, 'cuda', cuda)
     place = tmp_path if has_card else tmp_path / 'none'
-    monkeypatch.setattr(devices, 'NVIDIA', place)
-    found = devices.check_devices()[-1]
+    monkeypatch.setattr(machine, 'NVIDIA', place)
+    found = machine.check_devices()[-1]
     assert (found.subject, found.severity) == ('GPU', severity)
-    assert bool(found.way_out) == has_card
+    assert bool(found.fix) == has_card
 
 
 def test_gpus_and_their_libraries(monkeypatch):
@@ -126,16 +126,18 @@ def test_gpus_and_their_libraries(monkeypatch):
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     monkeypatch.setattr(torch.distributed, 'is_nccl_available', lambda: False)
-    monkeypatch.setattr(devices, 'find_spec', lambda name: None)
-    found = {f.subject: f for f in devices.check_devices()}
+    monkeypatch.setattr(machine, 'find_spec', lambda name: None)
+    found = {f.subject: f for f in machine.check_devices()}
     assert 'Some GPU, 8 GiB, 1 GiB free; no bfloat16' in found['GPU 1'].text
-    for subject in ('GPU 0', 'GPU 1', 'nccl', 'Triton'):
+    for subject in ('GPU 0', 'GPU 1', 'nccl'):
         assert found[subject].severity == 'warning'
-        assert found[subject].way_out
+        assert found[subject].fix
+    assert found['Triton'].severity == 'ok'
+    assert 'pip install triton' in found['Triton'].fix
 
 
-def test_two_processes_add_up():
-    found = add_up('gloo')
+def test_two_processes_all_reduce():
+    found = all_reduce('gloo')
     assert (found.severity, found.subject) == ('ok', 'gloo'), found.text
 
 
@@ -147,10 +149,10 @@ def test_two_processes_add_up():
     ],
 )
 def test_two_processes_that_do_not_meet_are_ended(program, text):
-    found = add_up('gloo', program, seconds=5 if 'raise' in program else 1)
+    found = all_reduce('gloo', program, seconds=5 if 'raise' in program else 1)
     assert found.severity == 'warning'
     assert text in found.text
-    assert 'GLOO_SOCKET_IFNAME' in found.way_out
+    assert 'GLOO_SOCKET_IFNAME' in found.fix
 
 
 def use_disk(monkeypatch, total, free):
@@ -175,11 +177,11 @@ def test_little_shared_memory_is_a_warning(monkeypatch):
     use_disk(monkeypatch, 64 * 2**20, 0)
     found = machine.check_shared_memory(Path('/dev/shm'))
     assert found.severity == 'warning'
-    assert '--shm-size' in found.way_out
+    assert '--shm-size' in found.fix
 
 
 @pytest.mark.parametrize(
-    ('soft', 'hard', 'way_out'),
+    ('soft', 'hard', 'fix'),
     [
         (-1, -1, ''),
         (65536, -1, ''),
@@ -187,10 +189,10 @@ def test_little_shared_memory_is_a_warning(monkeypatch):
         (256, 1024, 'ulimit -n 1024'),
     ],
 )
-def test_few_open_files_are_a_warning(soft, hard, way_out):
+def test_few_open_files_are_a_warning(soft, hard, fix):
     found = machine.check_open_files(soft, hard)
-    assert found.way_out.startswith(way_out)
-    assert (found.severity == 'ok') == (not way_out)
+    assert found.fix.startswith(fix)
+    assert (found.severity == 'ok') == (not fix)
 
 
 def test_this_machine_is_described():

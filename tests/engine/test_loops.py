@@ -5,6 +5,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import loops
 
 from mmtvr.engine import RetrievalTestLoop, RetrievalValLoop
+from mmtvr.engine import loops as own_loops
 from mmtvr.evaluation.ranking import both_directions
 
 SHUFFLED = dict(type='DefaultSampler', shuffle=True)
@@ -173,3 +174,20 @@ def test_hooks_are_called_as_by_mmengines_loop(evaluate):
 
     evaluate(size=5, batch_size=3, hooks=[Recorder()])
     assert calls == ['before', (0, 3), (1, 2), True, 'after']
+
+
+def test_progress_is_logged_with_the_time_left(monkeypatch):
+    lines, now = [], [100.0]
+    monkeypatch.setattr('time.monotonic', lambda: now[0])
+    monkeypatch.setattr(
+        own_loops, 'print_log', lambda text, logger: lines.append(text)
+    )
+    bar = own_loops.Progress('scored texts', 100, interval=10)
+    for _ in range(10):
+        now[0] += 4
+        bar.advance(10)
+    assert lines == [
+        'scored texts: 30 of 100, 28 s left',
+        'scored texts: 60 of 100, 16 s left',
+        'scored texts: 90 of 100, 4 s left',
+    ]

@@ -14,9 +14,9 @@ from mmtvr.evaluation.report import (
     Rescoring,
     Table,
     build_report,
-    draw_ranks,
+    orient,
+    plot_ranks,
     to_text,
-    towards,
 )
 from mmtvr.evaluation.rescoring import dual_softmax
 
@@ -92,7 +92,7 @@ def test_rescorings_follow_the_raw_row_and_say_what_they_need(table):
     text = to_text(report)
     assert text.index('raw ') < text.index('DSL ')
     assert 'needs all test queries at once: yes' in text
-    want = dual_softmax(towards(table, 'v2t')[0], 0.1)
+    want = dual_softmax(orient(table, 'v2t')[0], 0.1)
     ids = table.video_ids
     assert report.rows[1].v2t.measures['R1'] == pytest.approx(
         both_directions(want, ids, ids)['R1']
@@ -123,16 +123,16 @@ def test_a_report_is_plain_json(table):
     )
 
 
-def test_ranks_are_drawn(tmp_path):
+def test_ranks_are_plotted(tmp_path):
     ranks = {'t2v': torch.rand(50).double() * 40 + 1, 'v2t': torch.ones(50)}
     # A formula that matplotlib could not read.
-    draw_ranks(tmp_path / 'ranks.png', ranks, r'title $\frac{$ a_$b.npy')
+    plot_ranks(tmp_path / 'ranks.png', ranks, r'title $\frac{$ a_$b.npy')
     assert (tmp_path / 'ranks.png').read_bytes().startswith(b'\x89PNG')
 
 
 def test_direction_must_be_one_of_two(table):
     with pytest.raises(ValueError, match='t2v or v2t'):
-        towards(table, 'both')
+        orient(table, 'both')
 
 
 def test_protocols_know_their_sizes():
@@ -161,13 +161,10 @@ def test_protocols_know_their_sizes():
 def test_protocols_equal_the_original_files(
     shared_dir, dataset, split, name, paragraph
 ):
-    from importlib import import_module
+    from mmtvr.datasets.annotations import clean_captions
+    from mmtvr.datasets.preparation import READERS, best_strict_recall
 
-    from mmtvr.datasets.preparation import clean_captions
-    from mmtvr.datasets.preparation.known_counts import best_strict_recall
-
-    module = import_module(f'mmtvr.datasets.preparation.{dataset}')
-    videos = module.read_splits(shared_dir / 'annotations' / dataset)[split]
+    videos = READERS[dataset](shared_dir / 'annotations' / dataset)[split]
     videos, _ = clean_captions(videos)
     if paragraph:
         videos = [video.as_paragraph() for video in videos]

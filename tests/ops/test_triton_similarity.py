@@ -7,13 +7,15 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from mmtvr.ops import nearest_frames
+from mmtvr.errors import SetupError
+from mmtvr.models import DMAEHead
+from mmtvr.ops import nearest_frames, similarity
 from mmtvr.ops.similarity import Bag, max_similarity
 from mmtvr.structures import TokenFeatures
 
 pytest.importorskip('triton')
 
-from mmtvr.ops.triton_similarity import TritonMaxSimilarity, fits
+from mmtvr.ops.triton_similarity import TritonMaxSimilarity
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 # The interpreter multiplies bfloat16 as the integers that hold it.
@@ -112,7 +114,59 @@ def test_nothing_is_kept_without_gradients():
         torch.testing.assert_close(ours, reference, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(('tokens', 'expected'), [(128, True), (129, False)])
-def test_a_tile_holds_so_many_tokens(tokens, expected):
-    assert fits(torch.empty(1, tokens, 8), torch.empty(1, 3, 8)) is expected
-    assert fits(torch.empty(1, 3, 8), torch.empty(1, tokens, 8)) is expected
+def test_the_kernel_is_used_where_the_head_asks_for_it(monkeypatch):
+    text = draw(2, 3, 16, torch.float32, 0)
+    video = draw(2, 3, 16, torch.float32, 1)
+    asked = []
+    monkeypatch.setattr(
+        similarity,
+        'max_similarity',
+        lambda *bags: asked.append(bags[4]) or in_chunks(text, video, None),
+    )
+    features = [
+        TokenFeatures(side.tokens, side.mask, side.tokens[:, 0])
+        for side in (text, video)
+    ]
+    for head in (DMAEHead(16), DMAEHead(16, kernel='triton')):
+        head(*features)
+    assert asked == ['torch', 'torch', 'triton', 'triton']
+
+
+@pytest.mark.parametrize('cuda', [True, False])
+def test_a_missing_triton_is_one_error_where_it_would_run(monkeypatch, cuda):
+    monkeypatch.setattr(similarity, 'find_spec', lambda name: None)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    if not cuda:
+        assert DMAEHead(kernel='triton').kernel == 'triton'
+        return
+    with pytest.raises(SetupError, match=r"install it.*kernel='torch'"):
+        DMAEHead(kernel='triton')
+
+
+def test_what_the_kernel_cannot_do_is_an_error():
+    with pytest.raises(ValueError, match="not 'cuda'"):
+        DMAEHead(kernel='cuda')
+    with pytest.raises(SetupError, match='learned'):
+        DMAEHead(kernel='triton', weighting='learned')
+
+
+@pytest.mark.parametrize(
+    ('tokens', 'dtype', 'problem'),
+    [
+        (129, torch.float32, '129 tokens, more than 128'),
+        (128, torch.float64, 'float64'),
+    ],
+)
+def test_features_that_do_not_fit_are_named(tokens, dtype, problem):
+    text, video = (
+        draw(1, size, 8, dtype, 0)._replace(
+            weight=torch.ones(1, size, dtype=dtype)
+        )
+        for size in (tokens, 3)
+    )
+    for sides in ((text, video), (video, text)):
+        with pytest.raises(SetupError, match=problem):
+            similarity._check_triton_input(*sides)
+    if dtype == torch.float32:
+        fitting = draw(1, 128, 8, dtype, 0)
+        similarity._check_triton_input(fitting, video)

@@ -8,7 +8,7 @@ import pytest
 from mmtvr.errors import SetupError
 from mmtvr.search.indexing import prepare_index, remove_files
 from mmtvr.search.stores import lance as lance_folder
-from mmtvr.search.stores import open_store, require_index
+from mmtvr.search.stores import open_store
 from mmtvr.search.video_files import find_named
 
 
@@ -174,7 +174,7 @@ def test_a_folder_of_something_else_is_no_index(tmp_path):
 
 def test_a_misspelt_index_is_not_there_afterwards_either(place, tmp_path):
     with pytest.raises(SetupError, match='there is no index'):
-        require_index(open_store(place))
+        open_store(place).require_info()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -184,7 +184,7 @@ def test_parts_below_one_are_refused_before_an_index_is_made(
 ):
     with pytest.raises(SetupError, match=f'at least 1, got {parts}'):
         index_folder([videos], tmp_path / 'index', parts=parts)
-    assert open_store(tmp_path / 'index').read_about() is None
+    assert open_store(tmp_path / 'index').read_info() is None
 
 
 def test_a_reader_outlives_the_version_that_it_has_open(

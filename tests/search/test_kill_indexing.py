@@ -12,10 +12,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.slow
 def test_an_index_killed_at_random_moments_equals_one_made_in_one_go():
-    script = ROOT / 'tools/analysis/kill_indexing.py'
+    script = 'benchmarks.faults.kill_indexing'
     done = subprocess.run(
-        [sys.executable, script, '--kills', '2', '--videos', '60'],
-        env={**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'},
+        [sys.executable, '-m', script, '--kills', '2', '--videos', '60'],
+        cwd=ROOT,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,
         timeout=300,

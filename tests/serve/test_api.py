@@ -3,7 +3,7 @@ import threading
 
 import pytest
 
-from mmtvr.serve.requests import BusyError, Lane
+from mmtvr.serve.requests import BoundedExecutor, BusyError
 
 QUERY = 'a red circle rising'
 
@@ -59,7 +59,7 @@ def test_other_methods_are_refused(client):
 
 
 def test_only_so_many_wait():
-    lane = Lane('test', 1, 1)
+    executor = BoundedExecutor('test', 1, 1)
     go, running = threading.Event(), []
 
     def work():
@@ -68,30 +68,30 @@ def test_only_so_many_wait():
         return 'done'
 
     async def ask():
-        first = [asyncio.ensure_future(lane.run(work)) for _ in range(2)]
+        first = [asyncio.ensure_future(executor.run(work)) for _ in range(2)]
         await asyncio.sleep(0.05)
         with pytest.raises(BusyError):
-            await lane.run(work)
+            await executor.run(work)
         assert len(running) == 1
         # One that no longer waits for its answer still occupies the thread.
         first[0].cancel()
         await asyncio.sleep(0)
         with pytest.raises(BusyError):
-            await lane.run(work)
+            await executor.run(work)
         go.set()
         assert await first[1] == 'done'
         await asyncio.sleep(0.05)
-        assert await lane.run(work) == 'done'
+        assert await executor.run(work) == 'done'
 
     asyncio.run(ask())
-    lane.close()
+    executor.close()
 
 
 def test_busy_is_told_with_when_to_come_back(client, monkeypatch):
     async def refuse(*_):
         raise BusyError
 
-    monkeypatch.setattr(Lane, 'run', refuse)
+    monkeypatch.setattr(BoundedExecutor, 'run', refuse)
     page = client.get('/?q=dog')
     assert page.status_code == 503
     assert page.headers['retry-after'] == '2'

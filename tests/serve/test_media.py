@@ -10,8 +10,8 @@ from PIL import Image
 
 from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.library import Library, display_name
+from mmtvr.serve.media import DiskCache, choose_preview
 from mmtvr.serve.requests import ChangedFileError
-from mmtvr.serve.thumbnails import DiskCache, choose_preview
 
 
 def test_a_video_is_sent_as_it_is(client, key_of, videos):
@@ -213,7 +213,7 @@ def test_a_preview_begins_a_second_before_the_moment():
 
 
 def test_the_cache_keeps_within_its_bytes(tmp_path):
-    cache = DiskCache(tmp_path / 'cache', most_bytes=1000)
+    cache = DiskCache(tmp_path / 'cache', max_bytes=1000)
     made = []
 
     def get(number):

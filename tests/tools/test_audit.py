@@ -81,7 +81,7 @@ def test_vulnerabilities_are_listed_with_what_mends_them(vulnerabilities):
         ]
     }
     assert vulnerabilities['describe'](answer) == [
-        'a 1: PYSEC-1, mended in 2',
+        'a 1: PYSEC-1, fixed in 2',
         '2 of 3 packages looked up, 1 with known vulnerabilities',
         'not looked up: 1: c',
     ]

@@ -12,10 +12,10 @@ import av
 import numpy as np
 import pytest
 
+from mmtvr.config import load_config
 from mmtvr.config.preflight import build_runner, check_runner
-from mmtvr.config.reading import load_config
 from mmtvr.errors import SetupError
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_decoder_process
 
 STUBS = Path(__file__).parents[1] / 'video'
 READER = 'stub_readers.EvilReader'
@@ -77,7 +77,7 @@ def options(damaged):
 @pytest.fixture
 def build(tiny_config, options, tmp_path, monkeypatch):
     """A runner in this process, checked as the tools do."""
-    end_helper()
+    end_decoder_process()
     monkeypatch.syspath_prepend(STUBS)
 
     def build(stage, **more):
@@ -92,7 +92,7 @@ def build(tiny_config, options, tmp_path, monkeypatch):
         return runner
 
     yield build
-    end_helper()
+    end_decoder_process()
 
 
 def read_list(folder):

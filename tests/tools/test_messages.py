@@ -12,6 +12,7 @@ from mmengine.config import Config
 
 from mmtvr.checkpoints import read_checkpoint
 from mmtvr.cli.command import run_command
+from mmtvr.datasets.keywords import load_tagger
 from mmtvr.errors import SetupError
 
 TOOLS = Path(__file__).resolve().parents[2] / 'tools'
@@ -71,6 +72,21 @@ def test_what_is_missing_is_one_message(run, option, words):
     assert len(message.splitlines()) < 6
     for word in words:
         assert word in message
+
+
+def test_a_recipe_with_key_words_names_their_extra(run, monkeypatch, tmp_path):
+    config = tmp_path / f'config_{tmp_path.name}.py'
+    pipeline = "dict(pipeline=[dict(type='mmtvr.TagKeyWords')])"
+    with config.open('a') as file:
+        file.write(f'\ntrain_dataloader = dict(dataset={pipeline})\n')
+    for name in ['HanTa', *(n for n in sys.modules if n.startswith('HanTa.'))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    load_tagger.cache_clear()
+    status, message = run('train')
+    assert status == 1
+    assert message.startswith('error: ')
+    assert "pip install 'mmtvr[keywords]'" in message
+    assert len(message.splitlines()) == 1
 
 
 def test_an_annotation_file_of_another_layout_is_named(run, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mmtvr.datasets.preparation.msrvtt import read_splits
+from mmtvr.datasets.preparation import read_msrvtt
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/tpmcl_msrvtt.py'
 MSRVTT_CLIPS = {
@@ -47,7 +47,7 @@ def small_msrvtt(shared_dir, tmp_path_factory):
         shutil.copy(shared_dir / 'clips' / source, root / 'videos' / name)
     for name in OTHER_CLIPS:
         shutil.copy(shared_dir / 'clips' / name, root / 'videos' / name)
-    splits = read_splits(shared_dir / 'annotations/msrvtt')
+    splits = read_msrvtt(shared_dir / 'annotations/msrvtt')
     for name, split in SPLITS.items():
         captions = {
             video.file: list(video.captions[:8])
@@ -112,7 +112,7 @@ def test_the_msrvtt_recipe_trains_and_tests_on_real_clips(
     assert 'Epoch(train) [2][2/2]' in trained.stdout
     for name in ('contrastive', 'partial'):
         assert re.search(rf'{name}\w*: \d', trained.stdout), name
-    assert 'What training reached' in trained.stdout
+    assert 'Training results' in trained.stdout
     assert len(recalls(trained.stdout)) == 4
 
     tested = fork_tool(

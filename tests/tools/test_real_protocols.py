@@ -15,7 +15,6 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from mmtvr.cli.prepare import main as prepare
-from mmtvr.datasets.preparation import activitynet, didemo, msvd
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 CLIPS = (
@@ -30,13 +29,12 @@ CLIPS = (
 def run_protocol(shared_dir, tiny_clip, tmp_path):
     """Prepare, cut down to four videos, test; metrics, scores and captions."""
 
-    def run(dataset, read_splits, split, *, paragraph, **text_options):
+    def run(dataset, split, *, paragraph, **text_options):
         flags = ['--paragraph'] if paragraph else []
         originals = shared_dir / 'annotations' / dataset
         root = tmp_path / dataset
         arguments = [str(originals), '--output', str(root), *flags]
-        offered = dataset in ('didemo', 'activitynet')
-        assert prepare(dataset, read_splits, offered, arguments) == 0
+        assert prepare(dataset, arguments) == 0
         annotation = root / f'{split}.json'
         content = json.loads(annotation.read_text())
         content['videos'] = content['videos'][: len(CLIPS)]
@@ -102,9 +100,7 @@ def slow_recall(scores, owner):
 
 @pytest.mark.shared
 def test_msvd_asks_all_captions_and_takes_any_of_a_video(run_protocol):
-    metrics, dumped, captions = run_protocol(
-        'msvd', msvd.read_splits, 'test', paragraph=False
-    )
+    metrics, dumped, captions = run_protocol('msvd', 'test', paragraph=False)
     assert all(len(each) > 20 for each in captions)
     assert dumped['scores'].shape == (sum(map(len, captions)), 4)
     assert dumped['texts'].tolist() == [text for c in captions for text in c]
@@ -115,12 +111,11 @@ def test_msvd_asks_all_captions_and_takes_any_of_a_video(run_protocol):
 
 @pytest.mark.shared
 @pytest.mark.parametrize(
-    ('dataset', 'read_splits', 'split', 'text_options'),
+    ('dataset', 'split', 'text_options'),
     [
-        ('didemo', didemo.read_splits, 'test_paragraph', {}),
+        ('didemo', 'test_paragraph', {}),
         (
             'activitynet',
-            activitynet.read_splits,
             'val_1_paragraph',
             dict(long_text='sentences'),
         ),
@@ -128,10 +123,10 @@ def test_msvd_asks_all_captions_and_takes_any_of_a_video(run_protocol):
     ids=['didemo', 'activitynet'],
 )
 def test_paragraphs_are_one_query_a_video(
-    run_protocol, dataset, read_splits, split, text_options
+    run_protocol, dataset, split, text_options
 ):
     metrics, dumped, captions = run_protocol(
-        dataset, read_splits, split, paragraph=True, **text_options
+        dataset, split, paragraph=True, **text_options
     )
     assert [len(each) for each in captions] == [1, 1, 1, 1]
     assert dumped['scores'].shape == (4, 4)

@@ -79,7 +79,7 @@ def test_a_stopped_training_goes_on_and_is_tested(
         'eta',
     ):
         assert f'{name}: ' in resumed.stdout
-    assert 'What training reached' in resumed.stdout
+    assert 'Training results' in resumed.stdout
     second = load(work / 'epoch_2.pth')
     for checkpoint, steps in ((first, 4), (second, 8)):
         state = checkpoint['optimizer']['state']

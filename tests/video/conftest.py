@@ -1,41 +1,32 @@
 """What makes videos of all kinds, and readers that go wrong."""
 
-import sys
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_decoder_process
 from mmtvr.video.supervised_reader import SupervisedReader
-
-TOOLS = Path(__file__).resolve().parents[2] / 'tools/analysis'
 
 
 @pytest.fixture(scope='session')
 def tools():
     """The scripts that make and judge stamped videos."""
-    sys.path.insert(0, str(TOOLS))
-    try:
-        import compare_readers
-        import joined_videos
-        import stamped_videos
-        import video_kinds
-    finally:
-        sys.path.remove(str(TOOLS))
-    kinds = {kind.file: kind for kind in video_kinds.KINDS}
-    return kinds, compare_readers, stamped_videos, joined_videos
+    from benchmarks.video_fuzz import compare_readers, kinds, special, stamped
+
+    by_file = {kind.file: kind for kind in kinds.KINDS}
+    return by_file, compare_readers, stamped, special
 
 
 @pytest.fixture
 def stubs(monkeypatch):
-    """Stub readers, which the helper of each test can import."""
-    end_helper()
+    """Stub readers, which each decoder process can import."""
+    end_decoder_process()
     monkeypatch.syspath_prepend(Path(__file__).parent)
     import stub_readers
 
     yield stub_readers
-    end_helper()
+    end_decoder_process()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Readers that do to their process what a decoder gone wrong does.
 
-A helper imports this module by its name, so it is no test module.
+A decoder process imports this module by its name, so it is no test module.
 """
 
 import ctypes

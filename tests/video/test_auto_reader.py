@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmtvr.video import AutoReader, PyAVReader, UnreadableVideoError
-from mmtvr.video.selective_reader import MustReadInOrderError, SelectiveReader
+from mmtvr.video.auto_reader import MustReadInOrderError, SelectiveReader
 
 
 @pytest.fixture
@@ -19,14 +19,14 @@ def copy(tiny_videos, tmp_path):
 
 def break_promises(monkeypatch):
     monkeypatch.setattr(
-        SelectiveReader, '_feed', lambda self, packets: iter(())
+        SelectiveReader, '_feed', lambda self, packets, wanted: iter(())
     )
 
 
 def test_packets_of_unknown_containers_are_not_read_ahead(
     copy, read_stamp, monkeypatch
 ):
-    monkeypatch.setattr('mmtvr.video.trust.CONTAINERS', ())
+    monkeypatch.setattr('mmtvr.video.auto_reader.CONTAINERS', ())
     monkeypatch.delattr(SelectiveReader, '_read_packets')
     reader = AutoReader(copy)
     assert reader.in_order.startswith('container mov')
@@ -34,17 +34,17 @@ def test_packets_of_unknown_containers_are_not_read_ahead(
 
 
 def test_what_no_trial_changes_is_tried_once(copy, monkeypatch):
-    tables = []
+    reads = []
     read = SelectiveReader._read_packets
 
-    def mark_odd(self):
-        table = read(self)
-        tables.append(table._replace(odd=np.ones_like(table.odd)))
-        return tables[-1]
+    def count(self):
+        reads.append(self)
+        return read(self)
 
-    monkeypatch.setattr(SelectiveReader, '_read_packets', mark_odd)
+    monkeypatch.setattr(SelectiveReader, '_read_packets', count)
+    monkeypatch.setattr('mmtvr.video.auto_reader._is_odd', lambda packet: True)
     assert 'edit list' in AutoReader(copy).in_order
-    assert len(tables) == 1
+    assert len(reads) == 1
 
 
 def test_one_reader_of_a_file_learns_nothing_false_from_another(
@@ -64,7 +64,7 @@ def test_one_reader_of_a_file_learns_nothing_false_from_another(
 def test_reader_stays_usable_where_its_file_was_away(
     copy, read_stamp, monkeypatch, kind
 ):
-    monkeypatch.setattr('mmtvr.video.pyav_reader.KEPT_BYTES', 0)
+    monkeypatch.setattr('mmtvr.video.pyav_reader.MAX_FRAME_BYTES', 0)
     break_promises(monkeypatch)
     reader = kind(copy)
     away = copy.rename(copy.with_name('away.mp4'))
@@ -95,7 +95,7 @@ def test_decision_is_remembered_until_the_file_changes(
     assert AutoReader(path).in_order == 'container avi'
     looks = []
     monkeypatch.setattr(
-        PyAVReader, '_look_through', lambda self: looks.append(1)
+        PyAVReader, '_decode_all', lambda self: looks.append(1)
     )
     assert len(AutoReader(path)) == 60
     assert not looks
@@ -108,7 +108,7 @@ def test_decision_is_remembered_until_the_file_changes(
 def test_packets_are_fetched_again_from_large_files(
     tiny_videos, read_stamp, monkeypatch
 ):
-    monkeypatch.setattr('mmtvr.video.selective_reader.KEPT_BYTES', 0)
+    monkeypatch.setattr('mmtvr.video.auto_reader.MAX_PACKET_BYTES', 0)
     reader = SelectiveReader(tiny_videos / 'videos/video0.mp4')
     indices = [39, 0, 13, 13, 25]
     assert [read_stamp(f) for f in reader.get_frames(indices)] == indices
@@ -134,7 +134,7 @@ def test_container_that_tells_another_size_is_seen_through(
     path = tmp_path / 'other_size.mp4'
     path.write_bytes(content)
     with pytest.raises(MustReadInOrderError, match='change of the size'):
-        SelectiveReader(path, try_decoders=False).get_frames([7])
+        SelectiveReader(path, probe_decoder=False).get_frames([7])
     with AutoReader(path) as reader, PyAVReader(path) as reference:
         frames = reader.get_frames([7, 30])
         np.testing.assert_array_equal(frames, reference.get_frames([7, 30]))

@@ -12,7 +12,7 @@ from mmtvr.video.inspection import inspect_video
 from mmtvr.video.opening import open_video
 
 
-@pytest.mark.parametrize('reader', ['auto', 'pyav', 'decord', 'opencv'])
+@pytest.mark.parametrize('reader', ['auto', 'pyav', 'decord'])
 @pytest.mark.parametrize(
     'name',
     ['a:b.mp4', 'http:x.mp4', 'concat:y|z', '-i.mp4', 'per%03dcent.mp4'],
@@ -31,7 +31,7 @@ def test_any_name_is_that_of_a_file(
     assert inspect_video(name)['codec'] == 'h264'
 
 
-@pytest.mark.parametrize('reader', ['auto', 'pyav', 'decord', 'opencv'])
+@pytest.mark.parametrize('reader', ['auto', 'pyav', 'decord'])
 def test_unknown_format_is_unreadable(tiny_videos, tmp_path, reader):
     content = (tiny_videos / 'videos' / 'video3.mp4').read_bytes()
     path = tmp_path / 'unknown.mp4'

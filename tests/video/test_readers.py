@@ -6,11 +6,11 @@ import sys
 import numpy as np
 import pytest
 
+from mmtvr.datasets.readers import get_reader
 from mmtvr.errors import SetupError
 from mmtvr.video import (
     AutoReader,
     DecordReader,
-    OpenCVReader,
     PyAVReader,
     TorchCodecReader,
     UnreadableVideoError,
@@ -88,14 +88,14 @@ def test_frames_of_rarer_files_are_right(tools, tmp_path, name):
 @pytest.mark.parametrize(
     ('name', 'reason'),
     [
-        ('edit_gap.mp4', 'its edit list pauses behind pictures'),
-        ('edit_held.mp4', 'its edit list holds a picture'),
+        ('edit_gap.mp4', 'its edit list pauses behind frames'),
+        ('edit_held.mp4', 'its edit list holds a frame'),
         ('edit_fast.mp4', 'its edit list changes the speed'),
-        ('edit_two_second.mp4', 'its edit list has parts'),
-        ('edit_fragments_two.mp4', 'its edit list has parts'),
+        ('edit_two_second.mp4', 'its edit list has several parts'),
+        ('edit_fragments_two.mp4', 'its edit list has several parts'),
         ('edit_fragments_end.mp4', 'its edit list cuts off'),
         ('edit_fragments_begin.mp4', 'its edit list cuts off'),
-        ('cut_fragments.mp4', 'it is cut off: a fragment is not whole'),
+        ('cut_fragments.mp4', 'it is cut off: a fragment is incomplete'),
         ('cut.avi', 'a packet is damaged or cut off'),
         ('cut_between.mp4', 'it is cut off: its index promises 60'),
     ],
@@ -133,11 +133,11 @@ def test_times_stay_where_the_size_changes(tools, tmp_path):
         np.testing.assert_allclose(reader.get_times(), np.array(ticks) / 25)
 
 
-def test_opencv_reads_in_order(tools, tmp_path):
-    kinds, compare, *_ = tools
-    path = tmp_path / 'mpeg2.mpg'
-    numbers = kinds[path.name].make(path)
-    assert compare.judge(OpenCVReader, path, numbers) == 'right'
+@pytest.mark.parametrize('name', ['opencv', 'mmtvr.OpenCVReader'])
+def test_removed_reader_names_another(name):
+    for reader in (name, dict(type=name)):
+        with pytest.raises(SetupError, match=f"{name}.*reader='auto'"):
+            get_reader(reader)
 
 
 def test_judging_finds_wrong_frames(tools, tmp_path):

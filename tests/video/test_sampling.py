@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from mmtvr.video.sampling import fill_up, sample_per_second
-from mmtvr.video.spans import find_span
+from mmtvr.video.sampling import fill_up, find_span, sample_per_second
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,13 @@ import pytest
 
 from mmtvr.errors import SetupError
 from mmtvr.video import DecordReader, UnreadableVideoError
-from mmtvr.video import helper_process as module
-from mmtvr.video.helper_process import get_helper
+from mmtvr.video import decoder_process as module
+from mmtvr.video.decoder_process import get_decoder_process
 from mmtvr.video.supervised_reader import SupervisedReader, supervise
 
 
-def helper_pid():
-    return get_helper(10**9).pid
+def decoder_pid():
+    return get_decoder_process(10**9).pid
 
 
 def test_all_that_a_reader_tells_comes_through(tiny_videos):
@@ -54,13 +54,13 @@ def test_frames_of_two_open_files_stay_apart(stubs):
 
 @pytest.mark.parametrize('evil', ['holds', 'blocks', 'spins'])
 def test_a_decoder_that_never_ends_is_given_up(is_alive, read, evil):
-    helper = helper_pid()
+    decoder = decoder_pid()
     start = time.monotonic()
     with pytest.raises(UnreadableVideoError) as caught:
         read(f'{evil}.mp4', time_limit=0.3)
     assert str(caught.value) == f'{evil}.mp4: gave up after 0.3 s (time_limit)'
     assert 0.3 <= time.monotonic() - start < 10
-    assert not is_alive(helper)
+    assert not is_alive(decoder)
     assert read('good.mp4')[0, 0, 0, 0] == 5
 
 
@@ -89,8 +89,8 @@ def test_a_decoder_that_dies_is_told_with_the_file(read, evil, message):
     assert read('good.mp4')[1, 0, 0, 0] == 1
 
 
-def test_errors_of_the_reader_keep_the_helper(read):
-    helper = helper_pid()
+def test_errors_of_the_reader_keep_the_decoder(read):
+    decoder = decoder_pid()
     with pytest.raises(UnreadableVideoError, match=r'^unreadable.*: as told$'):
         read('unreadable.mp4')
     with pytest.raises(UnreadableVideoError, match='not enough memory'):
@@ -98,10 +98,10 @@ def test_errors_of_the_reader_keep_the_helper(read):
     with pytest.raises(RuntimeError, match='a mistake of the reader'):
         read('fails.mp4')
     assert (read('chatters.mp4')[0] == 5).all()
-    assert helper_pid() == helper
+    assert decoder_pid() == decoder
 
 
-def test_a_helper_that_cannot_start_is_an_error(read, monkeypatch):
+def test_a_decoder_that_cannot_start_is_an_error(read, monkeypatch):
     monkeypatch.setitem(os.environ, 'PYTHONHOME', '/nowhere')
     with pytest.raises(SetupError, match='time_limit=None'):
         read('x')
@@ -112,11 +112,11 @@ def test_a_reader_without_a_name_is_refused(stubs):
         SupervisedReader('x', reader=lambda path: None)
 
 
-def test_a_helper_gives_way_after_many_files(is_alive, read, monkeypatch):
-    monkeypatch.setattr(module, 'FILES_PER_HELPER', 3)
+def test_a_decoder_gives_way_after_many_files(is_alive, read, monkeypatch):
+    monkeypatch.setattr(module, 'FILES_PER_PROCESS', 3)
     pids = set()
     for _ in range(6):
         read('x')
-        pids.add(helper_pid())
+        pids.add(decoder_pid())
     assert len(pids) == 2
     assert sum(map(is_alive, pids)) == 1

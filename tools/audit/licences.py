@@ -25,15 +25,7 @@ LONGEST = 60
 
 
 def find_licence(package: Distribution) -> str:
-    """What a package says of its licence.
-
-    Args:
-        package: The package.
-
-    Returns:
-        Its SPDX expression; else what its classifiers, or a short free text,
-        say.
-    """
+    """SPDX expression of a package, else its classifiers or short text."""
     about = package.metadata
     if about.get('License-Expression'):
         return about['License-Expression']
@@ -49,14 +41,7 @@ def find_licence(package: Distribution) -> str:
 
 
 def judge(licence: str) -> str:
-    """Whether somebody must look at a licence.
-
-    Args:
-        licence: See :func:`find_licence`.
-
-    Returns:
-        Why, or an empty text.
-    """
+    """Why somebody must look at a licence, or an empty text."""
     if licence in (UNKNOWN, 'UNKNOWN'):
         return 'look it up'
     # What can be had under another licence too asks nothing.
@@ -66,14 +51,7 @@ def judge(licence: str) -> str:
 
 
 def draw(packages: Iterable[Distribution]) -> tuple[Table, list[str]]:
-    """Sort packages by what they say.
-
-    Args:
-        packages: The packages.
-
-    Returns:
-        A table of licences, and a line for each package to look at.
-    """
+    """A table of licences, and a line for each package to look at."""
     by_licence, remarks = defaultdict(set), []
     for package in packages:
         name = package.metadata['Name']

@@ -14,21 +14,13 @@ SECONDS = 120
 
 
 def describe(answer: dict) -> list[str]:
-    """Count what pip-audit says.
-
-    Args:
-        answer: Its JSON: ``dependencies``, each with ``name`` and ``version``
-            and ``vulns``, or with ``skip_reason``.
-
-    Returns:
-        Lines to print.
-    """
+    """Summarize the JSON of pip-audit as lines to print."""
     packages = answer['dependencies']
     skipped = [each for each in packages if 'skip_reason' in each]
     faulty = [each for each in packages if each.get('vulns')]
     looked_up = len(packages) - len(skipped)
     lines = [
-        f'{each["name"]} {each["version"]}: {fault["id"]}, mended in '
+        f'{each["name"]} {each["version"]}: {fault["id"]}, fixed in '
         f'{", ".join(fault.get("fix_versions") or ["no version yet"])}'
         for each in faulty
         for fault in each['vulns']
@@ -50,11 +42,7 @@ def describe(answer: dict) -> list[str]:
 
 
 def audit() -> list[str]:
-    """Run pip-audit on this environment.
-
-    Returns:
-        Lines to print; that nothing was audited, and why, where it was not.
-    """
+    """Run pip-audit on this environment."""
     command = [sys.executable, '-m', 'pip_audit', '--format', 'json']
     try:
         done = subprocess.run(
@@ -67,7 +55,7 @@ def audit() -> list[str]:
     except subprocess.TimeoutExpired:
         return [f'NOT AUDITED: no answer within {SECONDS} s']
     except ValueError:
-        said = done.stderr.strip().splitlines() or ['no word']
+        said = done.stderr.strip().splitlines() or ['no output']
         return [f'NOT AUDITED: {said[-1]}']
 
 

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from mmtvr.cli.command import run_command
 from mmtvr.datasets.readers import get_reader
-from mmtvr.datasets.video_check import work_side_by_side
+from mmtvr.datasets.video_check import thread_map
 from mmtvr.errors import SetupError
 from mmtvr.files import (
     PARTIAL,
@@ -34,7 +34,7 @@ from mmtvr.files import (
     write_csv,
 )
 from mmtvr.video import UnreadableVideoError, VideoReader
-from mmtvr.video.resizing import reduced_size, resize_frames
+from mmtvr.video.reader import reduced_size, resize_frames
 from mmtvr.video.supervised_reader import supervise
 
 # Time stamps of containers are rounded, to as much as a millisecond.
@@ -270,7 +270,7 @@ def compress_folder(
         return None
 
     # Threads: decoding has helper processes, encoding does not hold the GIL.
-    with closing(work_side_by_side(work, files, workers)) as results:
+    with closing(thread_map(work, files, workers)) as results:
         bar = tqdm(results, 'compressing', len(files), unit='video')
         problems |= {files[at]: problem for at, problem in bar if problem}
     return len(files), problems

@@ -13,9 +13,9 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from mmtvr.datasets.moving_shapes.scene import (
+    describe_shots,
     draw_frames,
     draw_scenes,
-    tell_shots,
     write_caption,
 )
 from mmtvr.datasets.text_video import TextVideoDataset
@@ -26,14 +26,7 @@ FRAMES_PER_SECOND = 4
 
 
 def write_video(path: Path, frames: Sequence[np.ndarray]) -> None:
-    """Encode frames with H.264.
-
-    Each frame stands alone: seeking is exact and costs nothing.
-
-    Args:
-        path: The file to write.
-        frames: Pictures of one size, (H, W, 3), uint8 RGB.
-    """
+    """Encode frames (H, W, 3), uint8 RGB, with H.264, each a keyframe."""
     height, width = frames[0].shape[:2]
     with av.open(str(path), 'w') as container:
         stream = container.add_stream('libx264', rate=FRAMES_PER_SECOND)
@@ -48,13 +41,13 @@ def write_video(path: Path, frames: Sequence[np.ndarray]) -> None:
             'tune': 'fastdecode',
         }
         for frame in frames:
-            picture = av.VideoFrame.from_ndarray(frame, format='rgb24')
-            container.mux(stream.encode(picture))
+            image = av.VideoFrame.from_ndarray(frame, format='rgb24')
+            container.mux(stream.encode(image))
         container.mux(stream.encode())
 
 
-# Raise it with every change to what is drawn or told, so that a folder that
-# an older version made is not taken for a new one.
+# Raise it with every change to videos or captions, so that a folder that an
+# older version made is not taken for a new one.
 VERSION = 1
 RECORD = 'moving_shapes.json'
 ANNOTATIONS = 'annotations.json'
@@ -107,7 +100,7 @@ def _is_drawn(target: Path, record: dict) -> bool:
         return True
     raise SetupError(
         f'{target} holds {found or "something else"}, but the config asks '
-        f'for {record}. Delete the folder to draw it anew, or set another '
+        f'for {record}. Delete the folder to draw it again, or set another '
         'data_root.'
     )
 
@@ -129,7 +122,7 @@ def _draw(target: Path, record: dict) -> None:
             name = f'video{number}.mp4'
             frames = draw_frames(scene, own_rng)
             write_video(folder / 'videos' / name, frames)
-            captions[name] = [write_caption(t) for t in tell_shots(scene)]
+            captions[name] = [write_caption(t) for t in describe_shots(scene)]
         (folder / ANNOTATIONS).write_text(json.dumps(captions, indent=0))
         (folder / RECORD).write_text(json.dumps(record))
 
@@ -155,8 +148,8 @@ def _whole_or_not(target: Path) -> Iterator[Path]:
 class MovingShapesDataset(TextVideoDataset):
     """Three-shot videos of coloured shapes, drawn on first use.
 
-    Each video has three captions that tell two of its three shots, for
-    example ``a red circle rising then a green cross resting``. They come in
+    Each video has three captions that describe two of its three shots, such
+    as ``a red circle rising then a green cross resting``. They come in
     pairs that differ in a few words, and no caption is true of another video
     of the split.
     The files are real mp4 and JSON, read as those of any other data set.

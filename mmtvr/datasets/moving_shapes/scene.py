@@ -27,7 +27,7 @@ MOTIONS = {
 WORDS = ('a', 'and', 'then', *COLOURS, *SHAPES, *MOTIONS)
 
 NUM_SHOTS = 3
-SHOTS_TOLD = 2
+SHOTS_PER_CAPTION = 2
 SHOT_FRAMES = (2, 3)
 
 
@@ -47,19 +47,13 @@ class Shot(NamedTuple):
 
 
 Scene = tuple[Shot, ...]
-Told = tuple[Shot, ...]
 
 
 def draw_scenes(count: int, rng: Generator) -> list[Scene]:
     """Draw videos of which no caption is true of another.
 
-    Args:
-        count: Number of videos.
-        rng: Source of the random numbers.
-
-    Returns:
-        The videos, in pairs: the second of each two is made of the first by
-        :func:`change_words`.
+    They come in pairs: the second of each two is made of the first by
+    :func:`change_words`.
     """
     scenes: list[Scene] = []
     showing: dict[Actor, list[Scene]] = defaultdict(list)
@@ -67,7 +61,7 @@ def draw_scenes(count: int, rng: Generator) -> list[Scene]:
         is_second = len(scenes) % 2
         scene = change_words(scenes[-1], rng) if is_second else draw_scene(rng)
         actors = [actor for shot in scene for actor in shot.actors]
-        # A caption tells two actors or more, so only videos that share as
+        # A caption names two actors or more, so only videos that share as
         # many can clash.
         shared = Counter(other for actor in actors for other in showing[actor])
         if any(_clash(scene, other) for other in shared if shared[other] > 1):
@@ -79,14 +73,7 @@ def draw_scenes(count: int, rng: Generator) -> list[Scene]:
 
 
 def draw_scene(rng: Generator) -> Scene:
-    """Draw the shots of a video; no two shots show a common actor.
-
-    Args:
-        rng: Source of the random numbers.
-
-    Returns:
-        Three shots.
-    """
+    """Draw the three shots of a video; no two show a common actor."""
     while True:
         shots = tuple(_draw_shot(rng) for _ in range(NUM_SHOTS))
         if _is_clear(shots):
@@ -94,14 +81,7 @@ def draw_scene(rng: Generator) -> Scene:
 
 
 def draw_still(rng: Generator) -> Shot:
-    """Draw a shot of a single frame.
-
-    Args:
-        rng: Source of the random numbers.
-
-    Returns:
-        A shot whose actors differ in colour or shape.
-    """
+    """Draw a shot of one frame whose actors differ in colour or shape."""
     while True:
         shot = _draw_shot(rng)._replace(frames=1)
         if _is_clear([shot]):
@@ -111,15 +91,9 @@ def draw_still(rng: Generator) -> Shot:
 def change_words(scene: Scene, rng: Generator) -> Scene:
     """Make a hard negative: change one word in all shots but one.
 
-    Every caption tells two shots, so each caption of the one video differs
-    from the same caption of the other, and two of the three by one word.
-
-    Args:
-        scene: A video.
-        rng: Source of the random numbers.
-
-    Returns:
-        Another video with as many actors and frames.
+    Every caption describes two shots, so each caption of the one video
+    differs from the same caption of the other, and two of the three by one
+    word. The new video has as many actors and frames.
     """
     while True:
         shots = list(scene)
@@ -129,48 +103,38 @@ def change_words(scene: Scene, rng: Generator) -> Scene:
             return tuple(shots)
 
 
-def tell_shots(scene: Scene) -> Iterator[Told]:
-    """Give what each caption tells: two of three shots, in their order."""
-    return combinations(scene, SHOTS_TOLD)
+def describe_shots(scene: Scene) -> Iterator[Scene]:
+    """What each caption describes: two of three shots, in their order."""
+    return combinations(scene, SHOTS_PER_CAPTION)
 
 
-def write_caption(told: Told) -> str:
-    """Put shots into words.
-
-    Args:
-        told: Shots in their order.
-
-    Returns:
-        ``'a red circle rising and a blue bar resting then a ...'``.
-    """
+def write_caption(shots: Scene) -> str:
+    """``'a red circle rising and a blue bar resting then a ...'``."""
     return ' then '.join(
         ' and '.join(f'a {" ".join(actor)}' for actor in shot.actors)
-        for shot in told
+        for shot in shots
     )
 
 
-def is_true_of(told: Told, scene: Scene) -> bool:
-    """Tell whether a caption describes a video truthfully.
+def is_true_of(described: Scene, scene: Scene) -> bool:
+    """Whether shots of a video, in the same order, show all actors described.
 
     Args:
-        told: What the caption tells.
+        described: What a caption describes.
         scene: Any video.
-
-    Returns:
-        Whether shots of the video, in the same order, show all actors told.
     """
     return any(
         all(
             set(part.actors) <= set(shot.actors)
-            for part, shot in zip(told, shots, strict=True)
+            for part, shot in zip(described, shots, strict=True)
         )
-        for shots in tell_shots(scene)
+        for shots in describe_shots(scene)
     )
 
 
 def _clash(one: Scene, other: Scene) -> bool:
-    return any(is_true_of(told, other) for told in tell_shots(one)) or any(
-        is_true_of(told, one) for told in tell_shots(other)
+    return any(is_true_of(part, other) for part in describe_shots(one)) or any(
+        is_true_of(part, one) for part in describe_shots(other)
     )
 
 
@@ -216,28 +180,12 @@ PIXELS = np.stack(np.meshgrid(*[np.arange(SIZE) + 0.5] * 2), -1, dtype='f4')
 
 
 def draw_frames(scene: Scene, rng: Generator) -> np.ndarray:
-    """Draw all frames of a video.
-
-    Args:
-        scene: The shots.
-        rng: Source of places, sizes, backgrounds and noise.
-
-    Returns:
-        Shape (T, 54, 54, 3), uint8, RGB.
-    """
+    """Draw all frames of a video: (T, 54, 54, 3), uint8, RGB."""
     return np.concatenate([draw_shot(shot, rng) for shot in scene])
 
 
 def draw_shot(shot: Shot, rng: Generator) -> np.ndarray:
-    """Draw a shot: actors on a grey of its own, with some noise.
-
-    Args:
-        shot: Actors and number of frames.
-        rng: Source of the random numbers.
-
-    Returns:
-        Shape (shot.frames, 54, 54, 3), uint8, RGB.
-    """
+    """Draw a shot: actors on a grey of its own, with some noise."""
     shape = (shot.frames, SIZE, SIZE, 3)
     frames = np.full(shape, rng.uniform(*BACKGROUND), np.float32)
     radii = rng.uniform(SMALLEST, LARGEST, len(shot.actors))
@@ -249,11 +197,7 @@ def draw_shot(shot: Shot, rng: Generator) -> np.ndarray:
 
 
 def _place(shot: Shot, radii: np.ndarray, rng: Generator) -> np.ndarray:
-    """Find paths inside the picture on which actors never touch.
-
-    Returns:
-        Shape (actors, frames, 2), centres (x, y) in pixels.
-    """
+    """Paths of centres (actors, frames, 2) on which actors never touch."""
     steps = STEP * np.array([MOTIONS[actor.motion] for actor in shot.actors])
     moves = steps[:, None] * np.arange(shot.frames)[None, :, None]
     low = radii[:, None] - moves.min(axis=1)

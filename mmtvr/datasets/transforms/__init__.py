@@ -1,17 +1,14 @@
 """Transforms from an annotation to what a model takes."""
 
-from mmtvr.datasets.transforms.keywords import (
-    DropUnimportantWords,
-    TagKeyWords,
-)
-from mmtvr.datasets.transforms.packing import PackTextVideo
-from mmtvr.datasets.transforms.text import TokenizeText
-from mmtvr.datasets.transforms.video import LoadVideoFrames
+import lazy_loader
 
-__all__ = [
-    'DropUnimportantWords',
-    'LoadVideoFrames',
-    'PackTextVideo',
-    'TagKeyWords',
-    'TokenizeText',
-]
+# Captions are prepared without decoders.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        'keywords': ['DropUnimportantWords', 'TagKeyWords'],
+        'packing': ['PackTextVideo'],
+        'text': ['TokenizeText'],
+        'video': ['LoadVideoFrames'],
+    },
+)

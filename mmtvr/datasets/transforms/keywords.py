@@ -1,9 +1,10 @@
-"""Key words of a caption: tagged, or the only ones kept."""
+"""Transforms that tag key words, or drop the least informative words."""
 
 import hashlib
 import logging
 import re
 import string
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,29 +17,29 @@ from tqdm import tqdm
 
 from mmtvr.datasets.annotations import read_annotations
 from mmtvr.datasets.keywords import (
+    STOP_WORDS,
     Span,
     SpanTable,
-    find_key_words,
-    get_stop_words,
+    find_keywords,
     load_tagger,
 )
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
 
 CACHE_FOLDER = '.mmtvr_cache'
-SHOW_PROGRESS = 5000
+PROGRESS_FROM = 5000
 
 
 @TRANSFORMS.register_module()
 class TagKeyWords(BaseTransform):
     """Mark nouns, adjectives and verbs that are no stop words.
 
-    :class:`TextVideoDataset` shows it all captions once: they are tagged in
+    :class:`TextVideoDataset` passes it all captions once: they are tagged in
     the main process, each distinct caption once, and kept on disk beside the
     annotation file (in the user's cache folder if that is read-only), by
-    their content, the tagger and the stop words. Workers only look up. A
-    caption that was not shown, as in a dataset of mmaction2, is tagged when
-    it comes; the tagger is then loaded once per process.
+    their content, the tagger and the stop words. Workers only look up. Any
+    other caption, as in a dataset of mmaction2, is tagged when it is met; the
+    tagger is then loaded once per process.
 
     Put it before :class:`DropUnimportantWords`, which shifts the spans.
 
@@ -51,12 +52,16 @@ class TagKeyWords(BaseTransform):
     - keyword_spans: per caption, a list of character spans (start, end)
 
     Args:
-        tagger (str): ``'hanta'``, which needs nothing more, or
-            ``'spacy:MODEL'`` with an installed spaCy model.
-        stop_words (Sequence[str], optional): Words that are never key.
+        tagger (str): ``'hanta'``, which needs the extra ``keywords``, or
+            ``'spacy:MODEL'``, which needs the extra ``spacy`` and that model.
+        stop_words (Sequence[str], optional): Words that are never key words.
             Defaults to None: scikit-learn's English list without the words
             that name what a video shows.
         cache (bool): Keep tags on disk.
+
+    Raises:
+        SetupError: If the tagger is not installed; no other one takes its
+            place.
     """
 
     #: Which side of a sample it reads.
@@ -70,18 +75,13 @@ class TagKeyWords(BaseTransform):
     ) -> None:
         load_tagger(tagger)
         self.tagger = tagger
-        words = get_stop_words() if stop_words is None else stop_words
+        words = STOP_WORDS if stop_words is None else stop_words
         self.stop_words = frozenset(word.lower() for word in words)
         self.cache = cache
         self._table: SpanTable | None = None
 
     def fit_captions(self, captions: Sequence[str], ann_file: str) -> None:
-        """Tag captions, or read what an earlier run has tagged.
-
-        Args:
-            captions: All captions of an annotation file, repeats included.
-            ann_file: The file, beside which tags are kept.
-        """
+        """Tag all captions of an annotation file, or read their tags."""
         captions = list(dict.fromkeys(captions))
         if not self.cache:
             self._table = self._tag(captions)
@@ -91,9 +91,9 @@ class TagKeyWords(BaseTransform):
         for folder in (beside, user_cache_path('mmtvr')):
             try:
                 self._table = self._load_or_tag(captions, folder / name)
-            except OSError as error:
+            except (OSError, SetupError) as error:
                 print_log(
-                    f'Key words cannot be kept in {folder}: {error}',
+                    f'key words cannot be cached in {folder}: {error}',
                     'current',
                     logging.WARNING,
                 )
@@ -102,14 +102,7 @@ class TagKeyWords(BaseTransform):
         self._table = self._tag(captions)
 
     def transform(self, results: dict) -> dict:
-        """Find the key words of one sample.
-
-        Args:
-            results: Sample with the required keys.
-
-        Returns:
-            The sample with the added keys.
-        """
+        """Find the key words of one sample."""
         text = results['text']
         captions = [text] if isinstance(text, str) else text
         spans = [self._find(caption) for caption in captions]
@@ -120,7 +113,7 @@ class TagKeyWords(BaseTransform):
         if known is not None:
             return known
         tagger = load_tagger(self.tagger)
-        return next(find_key_words([caption], tagger, self.stop_words))
+        return next(find_keywords([caption], tagger, self.stop_words))
 
     def _load_or_tag(self, captions: Sequence[str], path: Path) -> SpanTable:
         """Let one process tag while the others wait for its file."""
@@ -130,7 +123,7 @@ class TagKeyWords(BaseTransform):
                 try:
                     return SpanTable.load(path)
                 except ValueError as error:
-                    print_log(f'{error}; tagging anew.', 'current')
+                    print_log(f'{error}; tagging again', 'current')
             table = self._tag(captions)
             table.save(path)
         return table
@@ -138,12 +131,12 @@ class TagKeyWords(BaseTransform):
     def _tag(self, captions: Sequence[str]) -> SpanTable:
         tagger = load_tagger(self.tagger)
         bar = tqdm(
-            find_key_words(captions, tagger, self.stop_words),
+            find_keywords(captions, tagger, self.stop_words),
             total=len(captions),
             desc='Tagging key words',
             unit=' captions',
             mininterval=1,
-            disable=len(captions) < SHOW_PROGRESS,
+            disable=len(captions) < PROGRESS_FROM,
         )
         return SpanTable.build(captions, bar)
 
@@ -162,31 +155,24 @@ WORD = re.compile(r'\S+')
 
 
 def split_words(caption: str) -> list[str]:
-    """Split a caption at white space into words that can be compared.
-
-    Args:
-        caption: Any text.
-
-    Returns:
-        Its words in lower case, without punctuation around them.
-    """
+    """Split at white space into lower-case words without punctuation."""
     words = caption.lower().split()
     return [word.strip(string.punctuation) or word for word in words]
 
 
 @TRANSFORMS.register_module()
 class DropUnimportantWords(BaseTransform):
-    """Leave out a few of the words that tell least, anew at each access.
+    """Drop a few of the least informative words, drawn at each access.
 
     For training only: a list of captions, as in test mode, stays untouched.
-    A word tells as much as its TF-IDF over the captions of the training set;
-    as nearly every word occurs once in its caption, that is its inverse
-    document frequency (scikit-learn, smoothed). Candidates are the words of
-    the caption that tell no more than its average word, at most
-    ``max_dropped`` of the least telling ones. Of these, k are drawn, k
-    uniform in 0, ..., min(number of candidates, L // 2) for a caption of L
-    words, and each of their occurrences is left out. The rest is joined by
-    single spaces and never empty.
+    A word is as informative as its TF-IDF over the captions of the training
+    set; as nearly every word occurs once in its caption, that is its inverse
+    document frequency, smoothed as in scikit-learn. Candidates are the words
+    of the caption that score no more than its average word, at most
+    ``max_dropped`` of the lowest ones. Of these, k are drawn, k uniform in
+    0, ..., min(number of candidates, L // 2) for a caption of L words, and
+    each of their occurrences is left out. The rest is joined by single spaces
+    and never empty.
 
     Random numbers come from numpy's global generator, which mmengine seeds in
     each worker.
@@ -203,7 +189,7 @@ class DropUnimportantWords(BaseTransform):
     Args:
         max_dropped (int): Largest number of words, not counting repeats.
         ann_file (str, optional): Annotation file with the training captions.
-            Defaults to None: :class:`TextVideoDataset` shows its captions.
+            Defaults to None: :class:`TextVideoDataset` passes its captions.
     """
 
     #: Which side of a sample it reads.
@@ -225,41 +211,29 @@ class DropUnimportantWords(BaseTransform):
             self.fit_captions(captions, ann_file)
 
     def fit_captions(self, captions: Sequence[str], ann_file: str) -> None:
-        """Learn how telling each word is.
-
-        Args:
-            captions: All captions of the training set.
-            ann_file: The file that they come from; not read again.
-        """
-        # Imported late: it takes a second in each spawned worker.
-        from sklearn.feature_extraction.text import TfidfVectorizer
-
+        """Score each word by all captions of the training set."""
         del ann_file
-        vectorizer = TfidfVectorizer(analyzer=split_words).fit(captions)
-        words = vectorizer.get_feature_names_out()
-        scores = vectorizer.idf_.tolist()
-        self._scores = dict(zip(words, scores, strict=True))
+        counts: Counter[str] = Counter()
+        for caption in captions:
+            counts.update(set(split_words(caption)))
+        frequency = (np.array([*counts.values()]) + 1) / (len(captions) + 1)
+        scores = (1 - np.log(frequency)).tolist()
+        self._scores = dict(zip(counts, scores, strict=True))
         self._unknown = max(scores)
 
     def transform(self, results: dict) -> dict:
-        """Leave words out of one caption.
-
-        Args:
-            results: Sample with the required keys.
-
-        Returns:
-            The sample with the modified keys.
+        """Drop words of one caption.
 
         Raises:
-            SetupError: If no training captions were shown.
+            SetupError: If the training captions are not known.
         """
         caption = results['text']
         if not isinstance(caption, str):
             return results
         if not self._scores:
             raise SetupError(
-                'DropUnimportantWords knows no training captions: use it in '
-                'a mmtvr.TextVideoDataset, or set its ann_file.'
+                'DropUnimportantWords has no training captions: use it in a '
+                'mmtvr.TextVideoDataset, or set its ann_file.'
             )
         dropped = self._draw(split_words(caption))
         if not dropped:
@@ -277,14 +251,7 @@ class DropUnimportantWords(BaseTransform):
         return {**results, **changed}
 
     def _draw(self, words: Sequence[str]) -> set[str]:
-        """Draw the words to leave out.
-
-        Args:
-            words: The L words of a caption, with repeats.
-
-        Returns:
-            Fewer words than the caption has different ones.
-        """
+        """Draw fewer words than the caption has different ones."""
         scores = {
             word: self._scores.get(word, self._unknown) for word in words
         }
@@ -300,16 +267,7 @@ class DropUnimportantWords(BaseTransform):
 
 
 def _shift(spans: Sequence[Span], kept: Sequence[Span]) -> list[Span]:
-    """Move spans to where their words are after joining.
-
-    Args:
-        spans: Character spans in the original caption, ascending, each in one
-            word.
-        kept: Character spans of the words that stay, ascending.
-
-    Returns:
-        The spans in the joined caption; those of other words are gone.
-    """
+    """Move spans, each in one word, to where the kept words are joined."""
     moved, position, number = [], 0, 0
     for start, end in kept:
         while number < len(spans) and spans[number][0] < start:

@@ -53,14 +53,7 @@ class PackTextVideo(BaseTransform):
         self.meta_keys = tuple(meta_keys)
 
     def transform(self, results: dict) -> dict:
-        """Pack one sample.
-
-        Args:
-            results: Sample at the end of its pipeline.
-
-        Returns:
-            Dict with ``inputs`` and ``data_samples``.
-        """
+        """Pack one sample into ``inputs`` and ``data_samples``."""
         inputs = {}
         if 'imgs' in results:
             inputs['frames'] = _stack_frames(results['imgs'])

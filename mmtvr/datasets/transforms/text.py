@@ -26,7 +26,7 @@ class TokenizeText(BaseTransform):
     (EOT) kept, and counted. With ``long_text='sentences'`` such a caption is
     taken apart at its sentence ends instead, and what is longer still goes on
     in a further part; each part becomes a row with its own SOT and EOT, up to
-    ``max_sentences`` rows, and only what is behind those is cut.
+    ``max_sentences`` rows, and only what follows those is cut.
 
     **Required Keys:**
 
@@ -95,7 +95,7 @@ class TokenizeText(BaseTransform):
         self.tokenizer = load_pretrained(AutoTokenizer, tokenizer)
         if not self.tokenizer.is_fast:
             raise SetupError(
-                f'The tokenizer {tokenizer} tells no character offsets; '
+                f'The tokenizer {tokenizer} gives no character offsets; '
                 'a fast one is needed (tokenizer.json in its folder).'
             )
         if self.tokenizer.pad_token_id is None:
@@ -124,14 +124,7 @@ class TokenizeText(BaseTransform):
         self._room = max_words - self._lead - self._tail
 
     def transform(self, results: dict) -> dict:
-        """Tokenize the caption or captions of one sample.
-
-        Args:
-            results: Sample with the required keys.
-
-        Returns:
-            The sample with the added keys.
-        """
+        """Tokenize the caption or captions of one sample."""
         text = results['text']
         captions = [text] if isinstance(text, str) else text
         shape = (len(captions), self.max_rows, self.max_words)
@@ -160,30 +153,20 @@ class TokenizeText(BaseTransform):
         return {**results, **added, 'cut_pieces': cut}
 
     def find_spans(self, caption: str) -> list[Span]:
-        """Tell where in a caption its real tokens stand.
+        """Character span of each True in the row or rows of ``token_mask``.
 
-        Args:
-            caption: Any text.
-
-        Returns:
-            Character span (start, end) of each True in the row or rows of
-            ``token_mask``, in their order; (0, 0) for special tokens.
+        Special tokens have (0, 0).
         """
         rows = self._break(caption, self._encode(caption))
         return [span for row in rows for _, span in row]
 
     def name_pieces(self, caption: str) -> list[str]:
-        """Name the real tokens of a caption, as the caption writes them.
+        """Name each True in the row or rows of ``token_mask``.
 
-        Args:
-            caption: Any text.
-
-        Returns:
-            One name per True in the row or rows of ``token_mask``, in their
-            order: the characters of the piece, with a hyphen before it where
-            it goes on with a word. A character of several pieces is named
-            once, further pieces are ``'-'``. Special tokens are ``'[start]'``
-            and ``'[end]'``.
+        A name is the characters of the piece, as the caption writes them,
+        after a hyphen where it continues a word. A character of several
+        pieces is named once, further pieces are ``'-'``. Special tokens are
+        ``'[start]'`` and ``'[end]'``.
         """
         names = []
         for row in self._break(caption, self._encode(caption)):
@@ -192,13 +175,13 @@ class TokenizeText(BaseTransform):
             for piece in row[self._lead : len(row) - self._tail]:
                 known = before is not None and piece[1] == before[1]
                 name = '' if known else caption[slice(*piece[1])].strip()
-                goes_on = known or self._goes_on(before, piece)
-                names.append(f'-{name}' if goes_on else name)
+                continues = known or self._continues_word(before, piece)
+                names.append(f'-{name}' if continues else name)
                 before = piece
             names += ['[end]'] * self._tail
         return names
 
-    def _goes_on(self, before: Piece | None, piece: Piece) -> bool:
+    def _continues_word(self, before: Piece | None, piece: Piece) -> bool:
         """Whether two pieces that follow each other are of one word."""
         if before is None:
             return False

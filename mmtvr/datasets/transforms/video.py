@@ -22,27 +22,17 @@ from mmtvr.video import UnreadableVideoError, VideoReader
 from mmtvr.video.cache import CachedReader, FrameCache, decoder_versions
 from mmtvr.video.sampling import (
     fill_up,
+    find_span,
     sample_per_second,
     sample_uniformly,
     segment_bounds,
 )
-from mmtvr.video.spans import find_span
 from mmtvr.video.supervised_reader import supervise
 
 
 @dataclass(frozen=True)
 class FrameChoice:
-    """How positions are chosen; see ``LoadVideoFrames`` for the options.
-
-    Attributes:
-        num_frames: T.
-        sampling: ``'uniform'`` or ``'fps'``.
-        fps: Frames per second of the latter.
-        short_videos: ``'repeat'`` or ``'mask'``.
-
-    Raises:
-        ValueError: If one of them is out of its range.
-    """
+    """How positions are chosen; see ``LoadVideoFrames`` for the options."""
 
     num_frames: int
     sampling: str
@@ -83,7 +73,7 @@ class FrameChoice:
             frame, shape (T,), bool.
 
         Raises:
-            UnreadableVideoError: If the span begins behind the last frame.
+            UnreadableVideoError: If the span begins after the last frame.
         """
         first, count = self._find_span(reader, results)
         if self.sampling == 'fps':
@@ -221,14 +211,14 @@ class LoadVideoFrames(BaseTransform):
             resize follow. Defaults to None: decode as stored.
         reader (str | dict): ``'auto'``, which decodes single frames where
             that is exact and reads in order elsewhere; ``'decord'``,
-            ``'opencv'``, ``'pyav'`` or ``'torchcodec'``; with options,
+            ``'pyav'`` or ``'torchcodec'``; with options,
             ``dict(type='mmtvr.TorchCodecReader', seek_mode='approximate')``.
         cache (dict, optional): Keep decoded frames: ``dict(folder=...)`` and
             further options of :class:`mmtvr.video.cache.FrameCache`. Random
             sampling then draws among ``frames_per_segment`` frames of each
             segment. Defaults to None: decode at every visit.
         time_limit (float, optional): Seconds that reading one video may take;
-            it happens in a helper process, which is killed then, see
+            it happens in a decoder process, which is killed then, see
             :class:`mmtvr.video.supervised_reader.SupervisedReader`. A video
             that took too long twice, or killed the decoder twice, is not
             tried again. Defaults to 60; None: read in the process itself.
@@ -238,7 +228,7 @@ class LoadVideoFrames(BaseTransform):
             nothing.
         fps (float): Frames per second of the latter.
         short_videos (str): What fewer frames than T become: ``'repeat'``,
-            as in mmaction2, or ``'mask'``, black frames behind that count
+            as in mmaction2, or ``'mask'``, black frames after them that count
             nowhere, as in CLIP4Clip.
 
     Raises:
@@ -273,14 +263,7 @@ class LoadVideoFrames(BaseTransform):
         self._unreadable = UnreadableVideos()
 
     def transform(self, results: dict) -> dict | None:
-        """Read the frames of one sample.
-
-        Args:
-            results: Sample with the required keys.
-
-        Returns:
-            The sample with the added keys, or None, see ``test_mode``.
-        """
+        """Read the frames of one sample, or return None, see ``test_mode``."""
         path = str(results['filename'])
         try:
             if not self.test_mode:
@@ -294,24 +277,11 @@ class LoadVideoFrames(BaseTransform):
         return {**results, **frames}
 
     def take_unreadable(self) -> list[tuple[str, str]]:
-        """Tell which videos could not be read since the last call.
-
-        Returns:
-            File and reason of each time.
-        """
+        """File and reason of each failure since the last call."""
         return self._unreadable.take()
 
     def find_problem(self, results: dict) -> str | None:
-        """Try to read what a test would read of a sample.
-
-        Threads may do it side by side.
-
-        Args:
-            results: Sample with the required keys.
-
-        Returns:
-            Why it cannot be read; None if it can.
-        """
+        """Why a test could not read a sample; None if it can. Thread-safe."""
         try:
             self.count_frames(results)
         except UnreadableVideoError as error:
@@ -319,13 +289,7 @@ class LoadVideoFrames(BaseTransform):
         return None
 
     def count_frames(self, results: dict) -> int:
-        """Read what a test would read of a sample.
-
-        Args:
-            results: Sample with the required keys.
-
-        Returns:
-            How many of its ``num_frames`` frames are different ones.
+        """Read what a test would read of a sample; count distinct frames.
 
         Raises:
             UnreadableVideoError: If it cannot be read.

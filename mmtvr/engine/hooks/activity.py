@@ -1,4 +1,4 @@
-"""Hooks that report progress to the watchdog and end loading workers."""
+"""Hooks that report what a rank does and end loading workers."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
-from mmtvr.processes import LONG, EndWithParent, activity
+from mmtvr.distributed.exit_with_parent import ExitWithParent
+from mmtvr.distributed.phase import LONG, phase
 from mmtvr.registry import HOOKS
 
 
@@ -23,18 +24,18 @@ class ActivityHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Note the start."""
-        activity.note('at the start of training', LONG)
+        phase.enter('at the start of training', LONG)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Note the wait for the first batch."""
-        activity.note(f'loading the first batch of epoch {runner.epoch + 1}')
+        phase.enter(f'loading the first batch of epoch {runner.epoch + 1}')
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None
     ) -> None:
         """Note a training step."""
         number = runner.iter + 1
-        activity.note(
+        phase.enter(
             f'in the training step of iteration {number}', step=2 * number
         )
 
@@ -47,44 +48,44 @@ class ActivityHook(Hook):
     ) -> None:
         """Note the wait for the next batch."""
         number = runner.iter + 1
-        activity.note(
+        phase.enter(
             f'behind iteration {number} (hooks, then loading the next batch)',
             step=2 * number + 1,
         )
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Note the end of an epoch, where checkpoints are written."""
-        activity.note(f'at the end of epoch {runner.epoch + 1}', LONG)
+        phase.enter(f'at the end of epoch {runner.epoch + 1}', LONG)
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Note the wait for the first batch of a validation."""
-        activity.note('loading the first batch of a validation')
+        phase.enter('loading the first batch of a validation')
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any
     ) -> None:
         """Note the wait for the next batch of a validation."""
-        activity.note(f'behind batch {batch_idx + 1} of a validation')
+        phase.enter(f'behind batch {batch_idx + 1} of a validation')
 
     def after_val_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
         """Note the end of a validation, where checkpoints are written."""
-        activity.note('at the end of a validation', LONG)
+        phase.enter('at the end of a validation', LONG)
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Note the wait for the first batch of a test."""
-        activity.note('loading the first batch of a test')
+        phase.enter('loading the first batch of a test')
 
     def after_test_iter(
         self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any
     ) -> None:
         """Note the wait for the next batch of a test."""
-        activity.note(f'behind batch {batch_idx + 1} of a test')
+        phase.enter(f'behind batch {batch_idx + 1} of a test')
 
     def after_train(self, runner: Runner) -> None:
         """Note the end."""
-        activity.note('at the end of training', LONG)
+        phase.enter('at the end of training', LONG)
 
 
 @HOOKS.register_module()
@@ -92,7 +93,7 @@ class LoadingWorkersHook(Hook):
     """Let no loading worker outlive a killed training, validation or test.
 
     Each worker starts as before and then watches its parent, see
-    :class:`mmtvr.processes.EndWithParent`. Added to every run.
+    ``mmtvr.distributed.exit_with_parent``. Added to every run.
     """
 
     def before_train(self, runner: Runner) -> None:
@@ -114,5 +115,5 @@ def follow(loader: DataLoader) -> None:
     Args:
         loader: Changed in place; its workers must not have been started.
     """
-    if not isinstance(loader.worker_init_fn, EndWithParent):
-        loader.worker_init_fn = EndWithParent(loader.worker_init_fn)
+    if not isinstance(loader.worker_init_fn, ExitWithParent):
+        loader.worker_init_fn = ExitWithParent(loader.worker_init_fn)

@@ -1,74 +1,23 @@
-"""Explanations of fixed samples, drawn while a model learns."""
+"""Plot explanations of fixed samples while a model learns."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
-import torch
-from mmengine.dataset import pseudo_collate
 from mmengine.dist import master_only
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from torch import nn
 
-from mmtvr.engine.loops import bare_model
+from mmtvr.engine.loops import unwrap_model
 from mmtvr.errors import SetupError
-from mmtvr.explanation import Explanation, PieceNames, Scene, find_piece_names
+from mmtvr.explanation import explain_sample, find_piece_names
 from mmtvr.registry import HOOKS
-
-
-class ExplainedSample(NamedTuple):
-    """A caption, a video, and why they have their score.
-
-    Attributes:
-        text: The caption.
-        scene: The video.
-        explanation: The numbers.
-    """
-
-    text: str
-    scene: Scene
-    explanation: Explanation
-
-
-@torch.no_grad()
-def explain_sample(
-    model: nn.Module, sample: dict, name_pieces: PieceNames, caption: int = 0
-) -> ExplainedSample:
-    """Encode a sample and explain its score.
-
-    Args:
-        model: The bare retriever, in evaluation mode.
-        sample: What a pipeline that ends in ``PackTextVideo`` returns.
-        name_pieces: See :func:`mmtvr.explanation.find_piece_names`.
-        caption: Which caption of the sample.
-
-    Returns:
-        What can be drawn, see :mod:`mmtvr.visualization.explanation`.
-    """
-    about = sample['data_samples']
-    batch = model.data_preprocessor(pseudo_collate([sample]), False)
-    text, video = model(**batch, mode='tensor')
-    row = torch.tensor([caption], device=text.mask.device)
-    words = about.text[caption]
-    found = model.explain(text.select(row), video, name_pieces(words))
-    count = found.cosines.shape[1]
-    frames = sample['inputs']['frames'][:count].numpy().transpose(0, 2, 3, 1)
-    times = about.get('frame_times')
-    scene = Scene(
-        name=str(about.get('filename', '')).rpartition('/')[2],
-        frames=frames,
-        times=() if times is None else tuple(times[:count]),
-        score=found.score,
-    )
-    return ExplainedSample(words, scene, found)
 
 
 @HOOKS.register_module()
 class ExplanationHook(Hook):
-    """Draw why fixed validation samples have their score, as training goes.
+    """Plot why fixed validation samples have their score, as training goes.
 
     After a validation, the first caption of each sample and its video are
-    explained with the weights of that moment, and the picture goes to the
+    explained with the weights of that moment, and the plot goes to the
     visualiser: into ``vis_data/vis_image`` with ``LocalVisBackend``, to the
     images of TensorBoard with ``TensorboardVisBackend``. Off unless it is
     among ``custom_hooks``:
@@ -85,8 +34,8 @@ class ExplanationHook(Hook):
 
     Args:
         samples: Positions in the validation set.
-        interval: Every how many validations to draw.
-        dpi: Dots per inch; a picture is 10 inches wide.
+        interval: Every how many validations to plot.
+        dpi: Dots per inch; a plot is 10 inches wide.
     """
 
     priority = 'LOW'
@@ -110,7 +59,7 @@ class ExplanationHook(Hook):
         """
         if runner.val_loop is None:
             raise SetupError(
-                'ExplanationHook draws validation samples, but the config '
+                'ExplanationHook plots validation samples, but the config '
                 'has no val_dataloader: set one, or remove the hook'
             )
         dataset = runner.val_loop.dataloader.dataset
@@ -127,17 +76,18 @@ class ExplanationHook(Hook):
     def after_val_epoch(
         self, runner: Runner, metrics: dict[str, float] | None = None
     ) -> None:
-        """Draw the samples."""
+        """Plot the samples."""
         self.validations += 1
         if not self.loaded or self.validations % self.interval:
             return
-        # Imported late: runs without pictures need no matplotlib.
-        from mmtvr.visualization.explanation import draw_explanation, to_array
+        # Imported late: runs without plots need no matplotlib.
+        from mmtvr.visualization.explanation import draw_explanation
+        from mmtvr.visualization.figures import to_array
 
-        model = bare_model(runner.model)
+        model = unwrap_model(runner.model)
         for position, sample in self.loaded.items():
             found = explain_sample(model, sample, self.name_pieces)
-            picture = to_array(draw_explanation(*found), self.dpi)
+            plot = to_array(draw_explanation(*found), self.dpi)
             runner.visualizer.add_image(
-                f'explanation_{position}', picture, runner.iter
+                f'explanation_{position}', plot, runner.iter
             )

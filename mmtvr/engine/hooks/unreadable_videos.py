@@ -10,40 +10,21 @@ from mmengine.dist import all_gather_object, all_reduce, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
-from mmtvr.engine.hooks.training_stats import count_samples
+from mmtvr.engine.hooks.logging import (
+    UNREADABLE,
+    count_samples,
+    data_samples_of,
+)
 from mmtvr.errors import SetupError
 from mmtvr.files import write_csv
 from mmtvr.registry import HOOKS
 
-FOUND = 'mmtvr_unreadable_videos'
+#: In the message hub: epoch, samples and unreadable videos of it so far.
 COUNTS = 'mmtvr_unreadable_counts'
 COLUMNS = ('file', 'reason', 'times')
-FILES_SHOWN = 5
+MAX_FILES = 5
 # Chance at one check to stop a run whose true share is just the allowed one.
 CHANCE = 1e-4
-
-Met = list[tuple[str, str]]
-
-
-def take_unreadable(data_batch: Any) -> Met:
-    """Collect what travelled with the samples of a batch.
-
-    Args:
-        data_batch: What the loader yields.
-
-    Returns:
-        File and reason of each unreadable video that a sample replaces; none
-        for batches without ``data_samples``.
-    """
-    if not isinstance(data_batch, dict):
-        return []
-    samples = data_batch.get('data_samples') or ()
-    return [
-        tuple(met)
-        for sample in samples
-        if hasattr(sample, 'metainfo')
-        for met in sample.get('unreadable_videos', ())
-    ]
 
 
 @HOOKS.register_module()
@@ -51,11 +32,11 @@ class UnreadableVideosHook(Hook):
     """Report unreadable videos of training, and stop when they are many.
 
     :class:`TextVideoDataset` replaces an unreadable video by another sample,
-    which brings the news. All processes share what they met every
-    ``interval`` iterations and at the end of each epoch. The list, each file
-    with its reason and how often it was met since the beginning of training,
-    is kept in the work folder and in checkpoints, so a resumed run goes on
-    with it. Each epoch with unreadable videos gets a line in the log.
+    which carries its name and the reason. All processes share what they met
+    every ``interval`` iterations and at the end of each epoch. The list, each
+    file with its reason and how often it was met since training began, is
+    kept in the work folder and in checkpoints, so a resumed run continues it.
+    Each epoch with unreadable videos gets a line in the log.
 
     The share is that of unreadable ones among all samples that an epoch asked
     for. At the end of the epoch it is compared as it is; earlier, the run
@@ -63,8 +44,8 @@ class UnreadableVideosHook(Hook):
     10,000 if the true share were ``max_share``.
 
     Args:
-        max_share (float): Largest share, 0 to 1. Defaults to 0.01.
-        interval (int): Iterations between two checks. Defaults to 20.
+        max_share (float): Largest share, 0 to 1.
+        interval (int): Iterations between two checks.
         file_name (str): Name of the list in the work folder.
 
     Raises:
@@ -89,12 +70,13 @@ class UnreadableVideosHook(Hook):
         self.file_name = file_name
         self.found: dict[str, tuple[str, int]] = {}
         self.asked = self.unreadable = 0
+        # Since the processes last shared what they met.
         self._read = 0
-        self._met: Met = []
+        self._met: list[tuple[str, str]] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Go on with the list of the run that is resumed, or begin one."""
-        self.found = runner.message_hub.get_info(FOUND) or {}
+        """Continue the list of the run that is resumed, or begin one."""
+        self.found = runner.message_hub.get_info(UNREADABLE) or {}
         path = self._path(runner)
         if not self.found and path.exists() and is_main_process():
             earlier = path.with_suffix('.earlier' + path.suffix)
@@ -102,9 +84,8 @@ class UnreadableVideosHook(Hook):
             runner.logger.info(f'{path} of an earlier run is now {earlier}')
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Count anew, or go on with the counts of an epoch cut off."""
-        counts = runner.message_hub.get_info(COUNTS, (None, 0, 0))
-        epoch, *counts = counts
+        """Start counting, or continue in an epoch that was interrupted."""
+        epoch, *counts = runner.message_hub.get_info(COUNTS, (None, 0, 0))
         self.asked, self.unreadable = (
             counts if epoch == runner.epoch else (0, 0)
         )
@@ -129,11 +110,16 @@ class UnreadableVideosHook(Hook):
             SetupError: If clearly too many videos are unreadable.
         """
         self._read += count_samples(data_batch)
-        self._met += take_unreadable(data_batch)
+        self._met += [
+            tuple(video)
+            for sample in data_samples_of(data_batch)
+            if hasattr(sample, 'metainfo')
+            for video in sample.get('unreadable_videos', ())
+        ]
         if self.every_n_inner_iters(batch_idx, self.interval):
             self._share_between_processes(runner)
-            if self._is_too_much() and self._is_clear():
-                raise SetupError(self._tell_too_much(runner))
+            if self._is_too_many() and self._is_significant():
+                raise SetupError(self._describe_excess(runner))
 
     def after_train_epoch(self, runner: Runner) -> None:
         """Log what the epoch met.
@@ -142,12 +128,12 @@ class UnreadableVideosHook(Hook):
             SetupError: If too many videos were unreadable.
         """
         self._share_between_processes(runner)
-        if self._is_too_much():
-            raise SetupError(self._tell_too_much(runner))
+        if self._is_too_many():
+            raise SetupError(self._describe_excess(runner))
         if self.unreadable:
             runner.logger.info(
-                f'Epoch {runner.epoch + 1}: {self._tell_share()}, and others '
-                f'took their place; {len(self.found)} files since the '
+                f'Epoch {runner.epoch + 1}: {self._describe_share()}, and '
+                f'others took their place; {len(self.found)} files since the '
                 f'beginning are listed in {self._path(runner)}'
             )
 
@@ -159,45 +145,45 @@ class UnreadableVideosHook(Hook):
         self.unreadable += met
         if met:
             every = chain.from_iterable(all_gather_object(self._met))
-            self._add_to_list(runner, list(every))
+            self._extend_list(runner, list(every))
         self._read, self._met = 0, []
 
-    def _add_to_list(self, runner: Runner, met: Sequence) -> None:
+    def _extend_list(self, runner: Runner, met: Sequence) -> None:
         for file, reason in met:
             _, times = self.found.get(file, (reason, 0))
             self.found[file] = (reason, times + 1)
-        runner.message_hub.update_info(FOUND, dict(self.found))
+        runner.message_hub.update_info(UNREADABLE, dict(self.found))
         if is_main_process():
-            write_list(self._path(runner), self.found)
+            _write_list(self._path(runner), self.found)
 
-    def _is_too_much(self) -> bool:
+    def _is_too_many(self) -> bool:
         return self.unreadable > self.max_share * self.asked
 
-    def _is_clear(self) -> bool:
+    def _is_significant(self) -> bool:
         from scipy.stats import binom
 
         chance = binom.sf(self.unreadable - 1, self.asked, self.max_share)
         return bool(chance < CHANCE)
 
-    def _tell_share(self) -> str:
+    def _describe_share(self) -> str:
         return (
             f'{self.unreadable:,} of {self.asked:,} samples '
             f'({self.unreadable / self.asked:.2%}) were unreadable videos'
         )
 
-    def _tell_too_much(self, runner: Runner) -> str:
+    def _describe_excess(self, runner: Runner) -> str:
         often = sorted(self.found.items(), key=lambda item: -item[1][1])
         lines = [f'  {file}: {why}' for file, (why, _) in often]
-        more = len(lines) - FILES_SHOWN
+        more = len(lines) - MAX_FILES
         if more > 0:
-            lines[FILES_SHOWN:] = [f'  and {more} more']
+            lines[MAX_FILES:] = [f'  and {more} more']
         return '\n'.join(
             [
-                f'{self._tell_share()} in epoch {runner.epoch + 1}, more than '
-                f'the {self.max_share:.2%} allowed. They are listed in '
+                f'{self._describe_share()} in epoch {runner.epoch + 1}, more '
+                f'than the {self.max_share:.2%} allowed. They are listed in '
                 f'{self._path(runner)}:',
                 *lines,
-                'Mend or leave them out (python tools/data/verify.py CONFIG '
+                'Fix or leave them out (python tools/data/verify.py CONFIG '
                 'finds all of them beforehand), or set max_share of '
                 'mmtvr.UnreadableVideosHook.',
             ]
@@ -207,12 +193,6 @@ class UnreadableVideosHook(Hook):
         return Path(runner.work_dir, self.file_name)
 
 
-def write_list(path: Path, found: dict[str, tuple[str, int]]) -> None:
-    """Write the list, whole or not at all.
-
-    Args:
-        path: The CSV file.
-        found: File to reason and number of times.
-    """
+def _write_list(path: Path, found: dict[str, tuple[str, int]]) -> None:
     rows = [(name, *facts) for name, facts in sorted(found.items())]
     write_csv(path, COLUMNS, rows)

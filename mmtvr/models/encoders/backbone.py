@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool1d
 
 from mmtvr.errors import SetupError
-from mmtvr.ops.vectors import features_of_frames
+from mmtvr.ops import features_of_frames
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
 
@@ -69,9 +69,6 @@ class BackboneFrameEncoder(BaseModule):
         Args:
             frames: Shape (V, T, 3, H, W), normalised.
             mask: Shape (V, T), bool, True for real frames.
-
-        Returns:
-            Features of V videos, float32.
 
         Raises:
             SetupError: If the number of frames or of channels does not fit

@@ -11,7 +11,7 @@ from transformers import (
 )
 
 from mmtvr.errors import SetupError
-from mmtvr.ops.vectors import features_of_frames, to_unit
+from mmtvr.ops import features_of_frames, to_unit
 from mmtvr.pretrained import load_pretrained
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
@@ -82,21 +82,14 @@ def encode_rows(
     )
 
 
-@MODELS.register_module()
-class CLIPTextEncoder(BaseModule):
-    """Words and sentence of a caption, in the space that CLIP shares.
-
-    A word is the last hidden state after the final layer norm and the text
-    projection; the sentence is the same at the end token. A paragraph that
-    comes as K rows of words (``long_text='sentences'`` of
-    :class:`TokenizeText`) is encoded row by row: its words are those of all
-    rows, its sentence feature is the mean of theirs, a unit vector again.
+class CLIPTower(BaseModule):
+    """One tower of a CLIP: its weights, which layers learn, and memory.
 
     Args:
         clip: A CLIP in Hugging Face's layout: a hub name, a local folder or
             ``mmtvr://moving-shapes-clip``.
-        frozen_layers: Freeze the embeddings and this many of the lowest
-            layers. Defaults to 0, nothing frozen.
+        frozen_layers: Freeze this many of the lowest layers and everything in
+            front of them; 0 freezes nothing.
         gradient_checkpointing: Recompute activations in backward: less
             memory, about a third more time.
         attn_implementation: Attention kernel of transformers.
@@ -104,10 +97,12 @@ class CLIPTextEncoder(BaseModule):
 
     Raises:
         SetupError: If the weights are not there, or there are fewer layers.
-
-    Example:
-        >>> encoder = CLIPTextEncoder('mmtvr://moving-shapes-clip')
     """
+
+    model_class: type[PreTrainedModel]
+    #: Where the tower is in the model, and its parts before the first layer.
+    tower: str
+    front: tuple[str, ...]
 
     def __init__(
         self,
@@ -119,18 +114,39 @@ class CLIPTextEncoder(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         self.clip = load_pretrained(
-            CLIPTextModelWithProjection,
+            self.model_class,
             clip,
             attn_implementation=attn_implementation,
             dtype='float32',
         )
         self.embed_dims = self.clip.config.projection_dim
-        tower = self.clip.text_model
-        freeze_lower_layers(
-            [tower.embeddings], tower.encoder.layers, frozen_layers
-        )
+        tower = getattr(self.clip, self.tower)
+        layers = tower.encoder.layers
+        front = [getattr(tower, name) for name in self.front]
+        freeze_lower_layers(front, layers, frozen_layers)
         if gradient_checkpointing:
             checkpoint_layers(self.clip)
+
+
+@MODELS.register_module()
+class CLIPTextEncoder(CLIPTower):
+    """Words and sentence of a caption, in the space that CLIP shares.
+
+    A word is the last hidden state after the final layer norm and the text
+    projection; the sentence is the same at the end token. A paragraph that
+    comes as K rows of words (``long_text='sentences'`` of
+    :class:`TokenizeText`) is encoded row by row: its words are those of all
+    rows, its sentence feature is the mean of theirs, a unit vector again.
+
+    Arguments are those of :class:`CLIPTower`.
+
+    Example:
+        >>> encoder = CLIPTextEncoder('mmtvr://moving-shapes-clip')
+    """
+
+    model_class = CLIPTextModelWithProjection
+    tower = 'text_model'
+    front = ('embeddings',)
 
     def forward(
         self, tokens: Tensor, mask: Tensor, weight: Tensor | None = None
@@ -170,53 +186,21 @@ class CLIPTextEncoder(BaseModule):
 
 
 @MODELS.register_module()
-class CLIPFrameEncoder(BaseModule):
+class CLIPFrameEncoder(CLIPTower):
     """Frames of a video, each by CLIP's image tower.
 
     A frame is the class token after the last layer norm and the visual
     projection. The frames of all videos go through the tower in one batch.
 
-    Args:
-        clip: A CLIP in Hugging Face's layout: a hub name, a local folder or
-            ``mmtvr://moving-shapes-clip``.
-        frozen_layers: Freeze the embeddings and this many of the lowest
-            layers. Defaults to 0, nothing frozen.
-        gradient_checkpointing: Recompute activations in backward: less
-            memory, about a third more time.
-        attn_implementation: Attention kernel of transformers.
-        init_cfg: Not used: the weights come from ``clip``.
-
-    Raises:
-        SetupError: If the weights are not there, or there are fewer layers.
+    Arguments are those of :class:`CLIPTower`.
 
     Example:
         >>> encoder = CLIPFrameEncoder('mmtvr://moving-shapes-clip')
     """
 
-    def __init__(
-        self,
-        clip: str,
-        frozen_layers: int = 0,
-        gradient_checkpointing: bool = False,
-        attn_implementation: str = 'sdpa',
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(init_cfg)
-        self.clip = load_pretrained(
-            CLIPVisionModelWithProjection,
-            clip,
-            attn_implementation=attn_implementation,
-            dtype='float32',
-        )
-        self.embed_dims = self.clip.config.projection_dim
-        tower = self.clip.vision_model
-        freeze_lower_layers(
-            [tower.embeddings, tower.pre_layrnorm],
-            tower.encoder.layers,
-            frozen_layers,
-        )
-        if gradient_checkpointing:
-            checkpoint_layers(self.clip)
+    model_class = CLIPVisionModelWithProjection
+    tower = 'vision_model'
+    front = ('embeddings', 'pre_layrnorm')
 
     def forward(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         """Encode the frames of videos.

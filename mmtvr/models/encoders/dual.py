@@ -26,7 +26,7 @@ from mmtvr.models.encoders.clip import (
     encode_rows,
     freeze_lower_layers,
 )
-from mmtvr.ops.vectors import features_of_frames, to_unit
+from mmtvr.ops import features_of_frames, to_unit
 from mmtvr.pretrained import load_pretrained
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures

@@ -20,11 +20,7 @@ class CosineHead(nn.Module):
     compares = 'pooled'
 
     def forward(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
-        """Compare all captions with all videos.
-
-        Args:
-            text: B captions. Only ``pooled`` is read.
-            video: V videos. Only ``pooled`` is read.
+        """Compare B captions with V videos.
 
         Returns:
             Shape (B, V), rows are texts, cosines in [-1, 1], float32 or wider.

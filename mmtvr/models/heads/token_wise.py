@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, finfo, nn
 
+from mmtvr.errors import SetupError
 from mmtvr.ops import (
+    BLOCK_BYTES,
     autocast_off,
+    check_kernel,
     nearest_frames,
     token_directions,
     token_similarity,
@@ -16,42 +19,6 @@ from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
 
 LEVELS = ('sentence', 'word')
-
-
-def check_levels(levels: Sequence[str]) -> tuple[str, ...]:
-    """Check names of levels.
-
-    Args:
-        levels: One or both of ``'sentence'`` and ``'word'``.
-
-    Returns:
-        The levels as a tuple.
-
-    Raises:
-        ValueError: If there is none, an unknown one, or one twice.
-    """
-    levels = (levels,) if isinstance(levels, str) else tuple(levels)
-    known = set(levels) <= set(LEVELS)
-    if not levels or not known or len(set(levels)) < len(levels):
-        raise ValueError(
-            f'levels must be one or both of {LEVELS}, not {levels!r}'
-        )
-    return levels
-
-
-def as_sentence(text: TokenFeatures) -> TokenFeatures:
-    """Make the sentence vector the only token.
-
-    Args:
-        text: B captions.
-
-    Returns:
-        B captions of one real token each, without textual attention.
-    """
-    mask = text.mask.new_ones(len(text.pooled), 1)
-    return TokenFeatures(text.pooled[:, None], mask, text.pooled)
-
-
 WEIGHTINGS = ('mean', 'learned')
 
 
@@ -67,8 +34,8 @@ class TokenWeights(nn.Module):
 
     Args:
         embed_dims: Width D of the tokens.
-        hidden_layers: Layers of width D with ReLU before the linear score.
-            Defaults to 0, as the released code; DRL (arXiv:2203.07111) has 1.
+        hidden_layers: Layers of width D with ReLU before the linear score:
+            0 in the released code, 1 in DRL (arXiv:2203.07111).
     """
 
     def __init__(self, embed_dims: int, hidden_layers: int = 0) -> None:
@@ -80,14 +47,9 @@ class TokenWeights(nn.Module):
         self.score = nn.Sequential(*layers)
 
     def forward(self, features: TokenFeatures) -> TokenFeatures:
-        """Weigh the tokens.
+        """Give N captions or videos new weights (N, S), 0 at padding.
 
-        Args:
-            features: N captions or videos, tokens (N, S, D).
-
-        Returns:
-            The same features with new weights (N, S), in [0, max weight],
-            0 at padding. Their sum over S is not brought to 1.
+        They are in [0, max weight]; their sum is not brought to 1.
         """
         tokens = features.tokens.masked_fill(~features.mask[..., None], 0.0)
         score = self.score(tokens.to(self.score[-1].weight.dtype))
@@ -98,32 +60,6 @@ class TokenWeights(nn.Module):
         if features.weight is not None:
             weight = weight * features.weight.masked_fill(~features.mask, 0.0)
         return features._replace(weight=weight)
-
-
-def build_token_weights(
-    weighting: str, embed_dims: int, hidden_layers: int = 0
-) -> nn.Module:
-    """Make the module that sets the averaging weights.
-
-    Args:
-        weighting: ``'mean'`` keeps the weights of the features (TI),
-            ``'learned'`` multiplies them by learned ones (WTI).
-        embed_dims: Width of the tokens.
-        hidden_layers: See :class:`TokenWeights`.
-
-    Returns:
-        A module from features to features.
-
-    Raises:
-        ValueError: If the weighting is not one of the two.
-    """
-    if weighting not in WEIGHTINGS:
-        raise ValueError(
-            f'weighting must be one of {WEIGHTINGS}, not {weighting!r}'
-        )
-    if weighting == 'mean':
-        return nn.Identity()
-    return TokenWeights(embed_dims, hidden_layers)
 
 
 PARTS = dict(
@@ -157,11 +93,16 @@ class DMAEHead(nn.Module):
         hidden_layers: Hidden layers of the learned weights.
         block_bytes: Memory in bytes that the word-by-frame cosines of one
             block of texts may take.
+        kernel: ``'torch'``, or ``'triton'`` for the fused kernel on GPUs,
+            which was never measured on one and cannot learn weights. CPUs
+            always use PyTorch.
 
     Raises:
-        ValueError: If a level or the weighting is unknown.
+        ValueError: If a level, the weighting or the kernel is unknown.
+        SetupError: If Triton is asked for and missing, or the weighting is
+            learned.
 
-    Examples:
+    Example:
         >>> from torch import eye, ones
         >>> text = TokenFeatures(eye(4)[None, :2], ones(1, 2).bool(),
         ...                      eye(4)[:1])
@@ -178,28 +119,33 @@ class DMAEHead(nn.Module):
         weighting: str = 'mean',
         visual_attention: float = 0.5,
         hidden_layers: int = 0,
-        block_bytes: int = 2**24,
+        block_bytes: int = BLOCK_BYTES,
+        kernel: str = 'torch',
     ) -> None:
         super().__init__()
-        self.levels = check_levels(levels)
+        self.levels = _check_levels(levels)
+        if weighting not in WEIGHTINGS:
+            raise ValueError(
+                f'weighting must be one of {WEIGHTINGS}, not {weighting!r}'
+            )
+        learned = weighting == 'learned'
+        if check_kernel(kernel) == 'triton' and learned:
+            raise SetupError(
+                "kernel='triton' has no gradient for weighting='learned': set "
+                "kernel='torch'"
+            )
         self.visual_attention = visual_attention
         self.block_bytes = block_bytes
-        self.frame_weights = build_token_weights(
-            weighting, embed_dims, hidden_layers
-        )
-        # One sentence vector needs no weight: parameters here would be dead.
-        self.word_weights = (
-            build_token_weights(weighting, embed_dims, hidden_layers)
-            if 'word' in self.levels
-            else nn.Identity()
-        )
+        self.kernel = kernel
+        self.frame_weights = self.word_weights = nn.Identity()
+        if learned:
+            self.frame_weights = TokenWeights(embed_dims, hidden_layers)
+            # One sentence vector needs no weight, whose parameters were dead.
+            if 'word' in self.levels:
+                self.word_weights = TokenWeights(embed_dims, hidden_layers)
 
     def forward(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
-        """Compare all captions with all videos.
-
-        Args:
-            text: B captions.
-            video: V videos.
+        """Compare B captions with V videos.
 
         Returns:
             Shape (B, V), rows are texts, in [-1, 1 + visual_attention / 2],
@@ -214,6 +160,7 @@ class DMAEHead(nn.Module):
                     video,
                     neighbours,
                     self.block_bytes,
+                    self.kernel,
                 )
                 for level in self.levels
             ]
@@ -222,15 +169,7 @@ class DMAEHead(nn.Module):
     def parts(
         self, text: TokenFeatures, video: TokenFeatures
     ) -> dict[str, Tensor]:
-        """Tell what the similarities are made of.
-
-        Args:
-            text: B captions.
-            video: V videos.
-
-        Returns:
-            Shape (B, V) each; their sum is the similarity.
-        """
+        """Named parts of the similarity, (B, V) each, that add up to it."""
         parts = {}
         with autocast_off(text.tokens):
             video = self.frame_weights(video)
@@ -248,9 +187,10 @@ class DMAEHead(nn.Module):
         return parts
 
     def _at_level(self, level: str, text: TokenFeatures) -> TokenFeatures:
-        if level == 'sentence':
-            return as_sentence(text)
-        return self.word_weights(text)
+        if level == 'word':
+            return self.word_weights(text)
+        mask = text.mask.new_ones(len(text.pooled), 1)
+        return TokenFeatures(text.pooled[:, None], mask, text.pooled)
 
 
 @MODELS.register_module()
@@ -267,11 +207,8 @@ class TokenWiseHead(DMAEHead):
             ``'sentence'``.
         weighting: ``'mean'`` for TI, ``'learned'`` for WTI.
         hidden_layers: Hidden layers of the learned weights; DRL has 1.
-        block_bytes: Memory in bytes that the word-by-frame cosines of one
-            block of texts may take.
-
-    Raises:
-        ValueError: If the level or the weighting is unknown.
+        block_bytes: See :class:`DMAEHead`.
+        kernel: See :class:`DMAEHead`.
     """
 
     def __init__(
@@ -280,7 +217,8 @@ class TokenWiseHead(DMAEHead):
         level: str = 'word',
         weighting: str = 'mean',
         hidden_layers: int = 0,
-        block_bytes: int = 2**24,
+        block_bytes: int = BLOCK_BYTES,
+        kernel: str = 'torch',
     ) -> None:
         super().__init__(
             embed_dims=embed_dims,
@@ -289,4 +227,15 @@ class TokenWiseHead(DMAEHead):
             visual_attention=0.0,
             hidden_layers=hidden_layers,
             block_bytes=block_bytes,
+            kernel=kernel,
         )
+
+
+def _check_levels(levels: str | Sequence[str]) -> tuple[str, ...]:
+    levels = (levels,) if isinstance(levels, str) else tuple(levels)
+    known = set(levels) <= set(LEVELS)
+    if not levels or not known or len(set(levels)) < len(levels):
+        raise ValueError(
+            f'levels must be one or both of {LEVELS}, not {levels!r}'
+        )
+    return levels

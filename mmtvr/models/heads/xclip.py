@@ -27,17 +27,11 @@ class SimilarityAttention(nn.Module):
         self.mix = nn.Parameter(torch.eye(size))
 
     def forward(self, sim: Tensor, mask: Tensor) -> Tensor:
-        """Pool the last axis.
+        """Pool the last axis; 0 where all is padding.
 
         Args:
             sim: Shape (..., S), finite, at padding too.
             mask: Bool, shape (..., S) or one that broadcasts to it.
-
-        Returns:
-            Shape (...), 0 where all is padding.
-
-        Raises:
-            SetupError: If S is larger than the size.
         """
         size = sim.shape[-1]
         if size > len(self.mix):
@@ -93,11 +87,7 @@ class XCLIPHead(nn.Module):
         self.words_last = SimilarityAttention(max_words, temperature)
 
     def forward(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
-        """Compare all captions with all videos.
-
-        Args:
-            text: B captions.
-            video: V videos.
+        """Compare B captions with V videos.
 
         Returns:
             Shape (B, V), rows are texts, in [-1, 1] at initialisation,
@@ -131,18 +121,10 @@ class XCLIPHead(nn.Module):
         frame_mask: Tensor,
         whole_video: Tensor,
     ) -> Tensor:
-        """Score a block of b texts.
+        """Scores (b, V) of a block of b texts.
 
-        Args:
-            words: Shape (b, L, D).
-            word_mask: Shape (b, L), bool.
-            sentence: Shape (b, D).
-            frames: Shape (V, T, D).
-            frame_mask: Shape (V, T), bool.
-            whole_video: Shape (V, D).
-
-        Returns:
-            Shape (b, V).
+        Shapes: words (b, L, D), sentence (b, D), frames (V, T, D),
+        whole_video (V, D), and masks of words and frames.
         """
         real_words = word_mask[:, None]
         video_sentence = sentence @ self.global_form @ whole_video.mT

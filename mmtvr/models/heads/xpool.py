@@ -56,11 +56,7 @@ class XPoolHead(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
-        """Compare all captions with all videos.
-
-        Args:
-            text: B captions. Only ``pooled`` is read.
-            video: V videos. ``pooled`` is not read.
+        """Compare B captions with V videos.
 
         Returns:
             Shape (B, V), rows are texts, cosines in [-1, 1], 0 for a video
@@ -73,6 +69,7 @@ class XPoolHead(nn.Module):
             query = self._heads(self.query(self.norm_inputs(text.pooled)))
             key = self._heads(self.key(frames))
             value = self._heads(self.value(frames))
+            # Pooled vectors and what becomes of them, and the attention.
             numbers = len(frames) * (6 * frames.shape[2] + frames.shape[1])
             return text_blocks(
                 self._score,
@@ -97,17 +94,10 @@ class XPoolHead(nn.Module):
         value: Tensor,
         mask: Tensor,
     ) -> Tensor:
-        """Score a block of b texts.
+        """Scores (b, V) of a block of b texts.
 
-        Args:
-            sentence: Shape (b, D).
-            query: Shape (b, H, D / H).
-            key: Shape (V, T, H, D / H).
-            value: Shape (V, T, H, D / H).
-            mask: Shape (V, T), bool.
-
-        Returns:
-            Shape (b, V).
+        Shapes with H heads: sentence (b, D), query (b, H, D / H), key and
+        value (V, T, H, D / H), mask (V, T).
         """
         has_frames = mask.any(1)
         # Without any frame allowed, attention would be NaN.

@@ -10,7 +10,7 @@ from torch.nn.functional import gelu
 from mmtvr.errors import SetupError
 
 
-def gained_linear(
+def scaled_linear(
     mixed: Tensor, keys: Tensor, gain: Tensor, linear: Tensor
 ) -> Tensor:
     """Compute U (w_k * [q_k ; x_k]) for each token k of each pair.
@@ -28,10 +28,10 @@ def gained_linear(
     Returns:
         Shape (n, B, H). Differentiable once.
     """
-    return _GainedLinear.apply(mixed, keys, gain, linear)
+    return _ScaledLinear.apply(mixed, keys, gain, linear)
 
 
-class _GainedLinear(torch.autograd.Function):
+class _ScaledLinear(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, mixed: Tensor, keys: Tensor, gain: Tensor, linear: Tensor
@@ -114,7 +114,7 @@ class ImportancePredictor(nn.Module):
             keys: Shape (B, n, D), unit vectors, 0 at padding.
             key_mask: Shape (B, n), bool.
             queries: Shape (B, m, D), unit vectors, 0 at padding.
-            query_mask: Shape (B, m), bool.
+            query_mask: Shape (B, m), bool. Not read.
 
         Returns:
             Shape (B, n), not negative, 0 at padding, sum 1 (0 without any
@@ -148,7 +148,7 @@ class ImportancePredictor(nn.Module):
         gain, linear = self.norm_weight[:tokens], self.hidden.weight
         mixed = mix @ queries.transpose(0, 1).flatten(1)
         mixed = mixed.view(tokens, pairs, width)
-        product = gained_linear(mixed, keys, gain, linear)
+        product = scaled_linear(mixed, keys, gain, linear)
         product = product - mean * (gain @ linear.mT)[:, None]
         shift = self.norm_bias[:tokens] @ linear.mT
         return torch.addcmul(shift[:, None], product, scale)
@@ -184,7 +184,7 @@ class CosineImportance(nn.Module):
     .. math:: \mathrm{importance}_k =
         \mathrm{softmax}_k (\max_m \langle q_m, x_k \rangle / T)
 
-    Nothing is learned, so it tells from the first step on which tokens the
+    Nothing is learned, so it shows from the first step which tokens the
     similarity rests on, which a predictor learns late or not at all.
 
     Args:
@@ -202,18 +202,7 @@ class CosineImportance(nn.Module):
         queries: Tensor,
         query_mask: Tensor,
     ) -> Tensor:
-        """Weigh the key tokens of each pair.
-
-        Args:
-            keys: Shape (B, n, D), unit vectors.
-            key_mask: Shape (B, n), bool.
-            queries: Shape (B, m, D), unit vectors.
-            query_mask: Shape (B, m), bool.
-
-        Returns:
-            Shape (B, n), not negative, 0 at padding, sum 1 (0 without any
-            real key or query).
-        """
+        """Weigh the key tokens; see :meth:`ImportancePredictor.forward`."""
         cosine = torch.einsum('bnd,bmd->bnm', keys, queries)
         seen = key_mask[:, :, None] & query_mask[:, None]
         lowest = finfo(cosine.dtype).min

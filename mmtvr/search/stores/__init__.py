@@ -1,68 +1,55 @@
-"""Which engine an address means."""
+"""Where an index lives: a folder (LanceDB) or a cluster (Milvus)."""
 
 import os
-from typing import Any
 
 from mmtvr.errors import SetupError
 from mmtvr.search.stores.base import (
     CLUSTERS,
     LITE,
     OBJECT_STORES,
+    FileEntry,
+    StoredVideos,
     VideoStore,
-    without_secrets,
+    hide_secrets,
 )
-from mmtvr.search.stores.lance import LanceStore
-from mmtvr.search.stores.milvus import MilvusStore
+
+__all__ = [
+    'FileEntry',
+    'StoredVideos',
+    'VideoStore',
+    'hide_secrets',
+    'open_store',
+]
 
 
-def open_store(url: str | os.PathLike[str]) -> VideoStore:
-    """Connect to the engine of an index, whether there is an index or not.
+def open_store(index: str | os.PathLike[str]) -> VideoStore:
+    """Open the store at an address; there may be no index in it yet.
+
+    Nothing is created, and no engine is imported, before something is read
+    or written.
 
     Args:
-        url: A folder or an object store (``s3://``, ``gs://``, ``az://``),
+        index: A folder or an object store (``s3://``, ``gs://``, ``az://``),
             held by LanceDB in this process; a Milvus cluster
             (``http://HOST:19530/NAME``, ``https://``); or ``milvus:FILE.db``,
             which is Milvus Lite in this process.
 
-    Returns:
-        The store.
-
     Raises:
-        SetupError: The address is of no known kind.
+        SetupError: The address is of no known kind, or the folder holds
+            something else.
     """
-    url = os.fspath(url)
-    if url.startswith(LITE):
-        return MilvusStore(url)
-    scheme = url.partition('://')[0].lower() if '://' in url else ''
-    if not scheme:
-        return LanceStore(os.path.abspath(url))
-    if scheme in CLUSTERS:
-        return MilvusStore(url)
-    if scheme in OBJECT_STORES:
-        return LanceStore(url)
-    known = [f'{each}://' for each in (*CLUSTERS, *OBJECT_STORES)]
-    raise SetupError(
-        f'{without_secrets(url)!r} is no address of an index: give a '
-        f'folder, or one of {", ".join(known)}'
-    )
+    index = os.fspath(index)
+    scheme = index.partition('://')[0].lower() if '://' in index else ''
+    if index.startswith(LITE) or scheme in CLUSTERS:
+        from mmtvr.search.stores.milvus import MilvusStore
 
-
-def require_index(store: VideoStore) -> dict[str, Any]:
-    """Make sure that there is an index.
-
-    Args:
-        store: Where it should be.
-
-    Returns:
-        Facts about it.
-
-    Raises:
-        SetupError: There is none.
-    """
-    about = store.read_about()
-    if about is None:
+        return MilvusStore(index)
+    if scheme and scheme not in OBJECT_STORES:
+        known = [f'{each}://' for each in (*CLUSTERS, *OBJECT_STORES)]
         raise SetupError(
-            f'there is no index {store.url}: make one with '
-            '`mmtvr index CONFIG VIDEOS --into INDEX`'
+            f'{hide_secrets(index)!r} is no address of an index: give a '
+            f'folder, or one of {", ".join(known)}'
         )
-    return about
+    from mmtvr.search.stores.lance import LanceStore
+
+    return LanceStore(index if scheme else os.path.abspath(index))

@@ -1,4 +1,4 @@
-"""What an index holds, and the interface of the engine that holds it."""
+"""What an index holds, and the interface of the engines that hold it."""
 
 import json
 from abc import ABC, abstractmethod
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
@@ -14,6 +14,10 @@ import numpy as np
 from mmtvr.errors import SetupError
 
 KEY_BYTES = 16
+#: How token features are kept; the first is the default.
+PRECISIONS = ('float16', 'int8')
+INT8_MAX = 127
+SCALE = np.dtype('<f2')
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,8 @@ class FileEntry:
         content: Hash of its bytes, and its span; names its features.
             Empty where the file could not be read.
         size: Bytes.
-        changed: Modification and status change times in nanoseconds, which
-            tell without reading it that a file is as it was.
+        changed: Modification and status change times in nanoseconds: a file
+            with the same ones, and the same size, is as it was.
         source: What it was indexed as a part of: a folder, an annotation.
         start: First second of the span; None from the beginning.
         end: Last second of the span; None to the end.
@@ -49,8 +53,8 @@ class FileEntry:
     def key(self) -> str:
         """Name of the entry in an engine: hexadecimal, whatever the path."""
         span = f'{self.path}\0{self.start}\0{self.end}'
-        named = span.encode('utf-8', 'surrogatepass')
-        return blake2b(named, digest_size=KEY_BYTES).hexdigest()
+        encoded = span.encode('utf-8', 'surrogatepass')
+        return blake2b(encoded, digest_size=KEY_BYTES).hexdigest()
 
     def to_json(self) -> str:
         """ASCII, also for paths that are no valid text."""
@@ -58,14 +62,7 @@ class FileEntry:
 
     @classmethod
     def from_json(cls, text: str) -> 'FileEntry':
-        """Read what :meth:`to_json` wrote.
-
-        Args:
-            text: The JSON.
-
-        Returns:
-            The entry.
-        """
+        """Read what :meth:`to_json` wrote."""
         fields = json.loads(text)
         fields['changed'] = tuple(fields['changed'])
         return cls(**fields)
@@ -89,14 +86,7 @@ class StoredVideos(NamedTuple):
     times: list[np.ndarray]
 
     def select(self, rows: Sequence[int]) -> 'StoredVideos':
-        """Take rows.
-
-        Args:
-            rows: Row numbers.
-
-        Returns:
-            The rows in that order.
-        """
+        """Take rows by their numbers, in that order."""
         return StoredVideos(
             [self.contents[row] for row in rows],
             self.pooled[list(rows)],
@@ -109,56 +99,44 @@ class VideoStore(ABC):
     """Features by content, files by path, and facts about the index.
 
     Every change is there as a whole or not at all, also when the process is
-    killed, and readers see the state before or after it.
+    killed, and readers see the state before or after it. Opening a store
+    creates nothing; :meth:`create` makes an empty index.
+
+    A subclass has a ``url`` without secrets, for messages.
     """
 
     url: str
 
     @abstractmethod
-    def read_about(self) -> dict | None:
+    def read_info(self) -> dict[str, Any] | None:
         """Facts about the index; None where there is no index yet."""
 
     @abstractmethod
-    def write_about(self, about: dict) -> None:
+    def create(self, info: dict[str, Any]) -> None:
         """Make an empty index.
 
         Args:
-            about: Facts about the index; ``width`` is the number D of the
-                features, ``precision`` how tokens are kept, ``parts`` how
-                many vectors the first stage has of a video.
+            info: Facts about the index. The store itself uses ``width``, the
+                number D of the features, ``precision``, how tokens are kept,
+                and ``parts``, how many vectors the first stage has of a
+                video.
         """
 
     @abstractmethod
     def add_videos(self, videos: StoredVideos) -> None:
-        """Add features.
-
-        Args:
-            videos: Contents that are not there yet, each once.
-        """
+        """Add features of contents that are not there yet, each once."""
 
     @abstractmethod
     def put_files(self, entries: Sequence[FileEntry]) -> None:
-        """Add entries, or replace those with the same key.
-
-        Args:
-            entries: Files, each key once.
-        """
+        """Add entries, or replace those with the same key; each key once."""
 
     @abstractmethod
     def remove_files(self, keys: Sequence[str]) -> None:
-        """Remove entries.
-
-        Args:
-            keys: Their keys.
-        """
+        """Remove entries by their keys."""
 
     @abstractmethod
     def remove_videos(self, contents: Sequence[str]) -> None:
-        """Remove features.
-
-        Args:
-            contents: Their hashes.
-        """
+        """Remove features by their contents."""
 
     @abstractmethod
     def list_files(self) -> Iterable[FileEntry]:
@@ -166,29 +144,15 @@ class VideoStore(ABC):
 
     @abstractmethod
     def list_contents(self) -> set[str]:
-        """Hashes of all contents that have features."""
+        """All contents that have features."""
 
     @abstractmethod
     def find_files(self, contents: Sequence[str]) -> list[FileEntry]:
-        """Entries of some contents.
-
-        Args:
-            contents: Hashes.
-
-        Returns:
-            Readable entries, in any order.
-        """
+        """Entries of some contents, in any order."""
 
     @abstractmethod
     def find_entry(self, key: str) -> FileEntry | None:
-        """The entry with a key.
-
-        Args:
-            key: Of a :class:`FileEntry`.
-
-        Returns:
-            The entry, or None.
-        """
+        """The entry with a key, or None."""
 
     @abstractmethod
     def nearest(
@@ -207,31 +171,7 @@ class VideoStore(ABC):
 
     @abstractmethod
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
-        """Features of some contents.
-
-        Args:
-            contents: Hashes; unknown ones are left out.
-
-        Returns:
-            The features, in the order of ``contents``.
-        """
-
-    def read_file(self, file: FileEntry) -> StoredVideos:
-        """Features of a file if it is as it was when it was indexed.
-
-        Args:
-            file: What the file system tells of it now.
-
-        Returns:
-            Its features, or those of no video.
-        """
-        entry = self.find_entry(file.key)
-        facts = ('size', 'changed')
-        if entry is None or any(
-            getattr(entry, fact) != getattr(file, fact) for fact in facts
-        ):
-            return self.read_videos([])
-        return self.read_videos([entry.content])
+        """Features in the order of ``contents``; unknown ones are left out."""
 
     @abstractmethod
     def count_videos(self) -> int:
@@ -241,11 +181,8 @@ class VideoStore(ABC):
     def lock(self) -> AbstractContextManager:
         """Keep other processes from indexing into the same place.
 
-        Returns:
-            Holds the lock while it is entered.
-
         Raises:
-            SetupError: On entering, if another process holds it.
+            SetupError: On entering, if another process holds the lock.
         """
 
     @abstractmethod
@@ -253,19 +190,46 @@ class VideoStore(ABC):
         """See what other processes have written meanwhile."""
 
     @abstractmethod
-    def tidy(self) -> None:
+    def compact(self) -> None:
         """Make searching fast after many changes.
 
         A content that two processes added at once is there once afterwards.
         """
 
+    def require_info(self) -> dict[str, Any]:
+        """Facts about the index.
+
+        Raises:
+            SetupError: There is no index.
+        """
+        info = self.read_info()
+        if info is None:
+            raise SetupError(
+                f'there is no index {self.url}: make one with '
+                '`mmtvr index CONFIG VIDEOS --into INDEX`'
+            )
+        return info
+
+    def read_file(self, file: FileEntry) -> StoredVideos:
+        """Features of a file if it is as it was when it was indexed.
+
+        Args:
+            file: What the file system says of it now.
+
+        Returns:
+            Its features, or those of no video.
+        """
+        entry = self.find_entry(file.key)
+        if entry is None or (entry.size, entry.changed) != (
+            file.size,
+            file.changed,
+        ):
+            return self.read_videos([])
+        return self.read_videos([entry.content])
+
 
 def require_at_least(least: int, **numbers: int) -> None:
-    """Refuse numbers that are too small, before anything is written.
-
-    Args:
-        least: The smallest that makes sense.
-        **numbers: Arguments by name.
+    """Refuse arguments that are too small, before anything is written.
 
     Raises:
         SetupError: One is smaller; names it.
@@ -283,7 +247,7 @@ def part_vectors(
 ) -> np.ndarray:
     """Pool a video in several parts, one after the other in time.
 
-    A caption often tells of a part of a video only. Its vector is then near
+    A caption often describes a part of a video only. Its vector is then near
     that of the part, while the mean of all frames may be far from both.
 
     Args:
@@ -306,46 +270,64 @@ def part_vectors(
     return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
 
 
+def pack_tokens(tokens: np.ndarray, precision: str) -> bytes:
+    """Turn the tokens (T, D) of one video into bytes, little endian.
+
+    ``'float16'`` takes 2 D bytes a token. ``'int8'`` takes D + 2: each token
+    is divided by the largest of its numbers.
+    """
+    if precision == 'float16':
+        return tokens.astype('<f2').tobytes()
+    # Rounded up: a scale rounded down would carry the largest past 127.
+    scale = np.abs(tokens).max(axis=1, keepdims=True, initial=0) / INT8_MAX
+    stored = np.nextafter(scale.astype(SCALE), SCALE.type(np.inf))
+    whole = np.rint(tokens / stored.astype(np.float32)).astype(np.int8)
+    return stored.tobytes() + whole.tobytes()
+
+
+def unpack_tokens(packed: bytes, width: int, precision: str) -> np.ndarray:
+    """Read what :func:`pack_tokens` wrote: (T, ``width``), float32."""
+    if precision == 'float16':
+        return np.frombuffer(packed, '<f2').reshape(-1, width).astype('f4')
+    count = len(packed) // (width + SCALE.itemsize)
+    scale = np.frombuffer(packed, SCALE, count).astype(np.float32)
+    whole = np.frombuffer(packed, np.int8, offset=count * SCALE.itemsize)
+    return whole.reshape(count, width) * scale[:, None]
+
+
 LITE = 'milvus:'
 CLUSTERS = ('http', 'https')
 OBJECT_STORES = ('s3', 'gs', 'az')
-DATABASE = 'db='
 
 
-def without_secrets(url: str) -> str:
+def hide_secrets(url: str) -> str:
     """Write the address of an index so that everybody may read it.
 
-    Args:
-        url: A folder or an address.
-
     Returns:
-        The same without user, password, token and other options; the
-        database stays, without which the index is not found. Where it cannot
-        be told what is secret, the kind of the address alone.
+        The address without user, password, token and other options; the
+        database stays, without which the index is not found. Where it is not
+        clear what is secret, the kind of the address alone.
 
     Examples:
-        >>> without_secrets('https://ann:pass@host/clips?token=abc&db=films')
+        >>> hide_secrets('https://ann:pass@host/clips?token=abc&db=films')
         'https://host/clips?db=films'
-        >>> without_secrets('https://ann:pa/ss@host/clips')
+        >>> hide_secrets('https://ann:pa/ss@host/clips')
         'https://...'
     """
     scheme, separator, _ = url.partition('://')
     if not separator:
         return url
-    if is_misread(url):
+    if is_ambiguous(url):
         return f'{scheme}://...'
     parts = urlsplit(url)
     host = parts.netloc.rpartition('@')[2]
     options = parts.query.split('&')
-    shown = '&'.join(each for each in options if each.startswith(DATABASE))
+    shown = '&'.join(each for each in options if each.startswith('db='))
     return urlunsplit((parts.scheme, host, parts.path, shown, ''))
 
 
-def is_misread(url: str) -> bool:
+def is_ambiguous(url: str) -> bool:
     """Whether parts of a secret may be taken for something else.
-
-    Args:
-        url: An address with a scheme.
 
     Returns:
         True where an ``@`` stands behind the host, as after a password with
@@ -353,7 +335,7 @@ def is_misread(url: str) -> bool:
         address at all. Names in object stores may have an ``@``.
 
     Example:
-        >>> is_misread('https://ann:pa%2Fss@host/clips')
+        >>> is_ambiguous('https://ann:pa%2Fss@host/clips')
         False
     """
     try:
@@ -363,48 +345,3 @@ def is_misread(url: str) -> bool:
     if parts.scheme in OBJECT_STORES:
         return False
     return '@' in parts.path + parts.query or bool(parts.fragment)
-
-
-PRECISIONS = ('float16', 'int8')
-DEFAULT_PRECISION = PRECISIONS[0]
-LARGEST = 127
-SCALE = np.dtype('<f2')
-
-
-def pack_tokens(tokens: np.ndarray, precision: str) -> bytes:
-    """Turn the tokens of one video into bytes.
-
-    Args:
-        tokens: Shape (T, D), floating point.
-        precision: ``'float16'``: 2 D bytes a token. ``'int8'``: D + 2 bytes,
-            each token divided by the largest of its numbers.
-
-    Returns:
-        The bytes, little endian.
-    """
-    if precision == 'float16':
-        return tokens.astype('<f2').tobytes()
-    # Rounded up: a scale rounded down would carry the largest past 127.
-    scale = np.abs(tokens).max(axis=1, keepdims=True, initial=0) / LARGEST
-    stored = np.nextafter(scale.astype(SCALE), SCALE.type(np.inf))
-    whole = np.rint(tokens / stored.astype(np.float32)).astype(np.int8)
-    return stored.tobytes() + whole.tobytes()
-
-
-def unpack_tokens(packed: bytes, width: int, precision: str) -> np.ndarray:
-    """Turn bytes into the tokens of one video.
-
-    Args:
-        packed: What :func:`pack_tokens` returned.
-        width: D.
-        precision: As they were packed.
-
-    Returns:
-        Shape (T, D), float32.
-    """
-    if precision == 'float16':
-        return np.frombuffer(packed, '<f2').reshape(-1, width).astype('f4')
-    count = len(packed) // (width + SCALE.itemsize)
-    scale = np.frombuffer(packed, SCALE, count).astype(np.float32)
-    whole = np.frombuffer(packed, np.int8, offset=count * SCALE.itemsize)
-    return whole.reshape(count, width) * scale[:, None]

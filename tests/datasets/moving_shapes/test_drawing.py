@@ -32,7 +32,7 @@ def test_actor_moves_as_its_word_says(shape, motion):
 
 
 def test_shapes_are_all_different():
-    pictures = [
+    images = [
         find(
             draw_shot(
                 Shot((Actor('red', shape, 'resting'),), 1),
@@ -42,8 +42,8 @@ def test_shapes_are_all_different():
         )
         for shape in SHAPES
     ]
-    for number, one in enumerate(pictures):
-        for other in pictures[:number]:
+    for number, one in enumerate(images):
+        for other in images[:number]:
             assert (one != other).sum() > 0.2 * min(one.sum(), other.sum())
 
 

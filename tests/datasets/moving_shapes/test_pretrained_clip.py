@@ -16,10 +16,10 @@ from transformers import (
 from mmtvr.datasets.moving_shapes.scene import (
     SIZE,
     WORDS,
+    describe_shots,
     draw_scene,
     draw_shot,
     draw_still,
-    tell_shots,
     write_caption,
 )
 from mmtvr.pretrained import load_pretrained, resolve_pretrained
@@ -83,9 +83,9 @@ def test_longest_caption_fits_the_recipe():
     tokenizer = load_pretrained(AutoTokenizer, NAME)
     rng = np.random.default_rng(0)
     lengths = [
-        len(tokenizer(write_caption(told)).input_ids)
+        len(tokenizer(write_caption(shots)).input_ids)
         for _ in range(100)
-        for told in tell_shots(draw_scene(rng))
+        for shots in describe_shots(draw_scene(rng))
     ]
     assert max(lengths) == 21
 

@@ -10,10 +10,10 @@ from mmtvr.datasets.moving_shapes.scene import (
     Actor,
     Shot,
     change_words,
+    describe_shots,
     draw_scene,
     draw_scenes,
     is_true_of,
-    tell_shots,
     write_caption,
 )
 
@@ -22,7 +22,7 @@ SHOT = f'{ACTOR}( and {ACTOR})?'
 
 
 def captions_of(scene):
-    return [write_caption(told) for told in tell_shots(scene)]
+    return [write_caption(described) for described in describe_shots(scene)]
 
 
 def shot(*actors):
@@ -42,7 +42,7 @@ def test_captions_follow_the_grammar(seed):
         assert re.fullmatch(f'{SHOT} then {SHOT}', caption)
 
 
-def test_captions_tell_two_of_three_shots_in_order():
+def test_captions_describe_two_of_three_shots_in_order():
     assert captions_of(SCENE) == [
         'a red bar resting then a blue cross rising',
         'a red bar resting then a green ring passing and a white bar falling',
@@ -66,7 +66,7 @@ def test_hard_negatives_differ_in_one_word_of_two_shots(seed):
 
 
 @pytest.mark.parametrize(
-    ('told', 'true'),
+    ('described', 'true'),
     [
         ((shot(RED), shot(BLUE)), True),
         ((shot(BLUE), shot(RING)), True),
@@ -76,14 +76,14 @@ def test_hard_negatives_differ_in_one_word_of_two_shots(seed):
         ((shot(RED), shot('blue cross resting')), False),
     ],
 )
-def test_caption_is_true_of_videos_that_show_it_in_order(told, true):
-    assert is_true_of(told, SCENE) is true
+def test_caption_is_true_of_videos_that_show_it_in_order(described, true):
+    assert is_true_of(described, SCENE) is true
 
 
 def test_no_caption_is_true_of_another_video():
     scenes = draw_scenes(60, np.random.default_rng(0))
     assert len(scenes) == 60
     for number, scene in enumerate(scenes):
-        for told in tell_shots(scene):
-            true = [is_true_of(told, other) for other in scenes]
+        for described in describe_shots(scene):
+            true = [is_true_of(described, other) for other in scenes]
             assert np.flatnonzero(true).tolist() == [number]

@@ -1,17 +1,15 @@
 """LoadVideoFrames: which frames, at which size, and what follows it."""
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
-from mmtvr.video.helper_process import end_helper
+from mmtvr.video.decoder_process import end_decoder_process
 from mmtvr.video.sampling import sample_uniformly
 
-TOOLS = Path(__file__).resolve().parents[3] / 'tools/analysis'
 CLIPS = [
     'antmmf__msrvtt_video9770.mp4',
     'antmmf__msrvtt_video9771.mp4',
@@ -178,11 +176,11 @@ def test_a_good_video_has_no_problem(tiny_videos, tmp_path):
 
 
 def test_a_video_that_takes_too_long_is_tried_twice(tmp_path, monkeypatch):
-    # The helper finds the reader that hangs where it is started.
-    end_helper()
-    monkeypatch.syspath_prepend(TOOLS)
+    # The decoder process finds the reader that hangs where it is started.
+    end_decoder_process()
     transform = build(
-        reader=dict(type='failing_reader.FailingReader'), time_limit=0.5
+        reader=dict(type='benchmarks.faults.failing_reader.FailingReader'),
+        time_limit=0.5,
     )
     path = tmp_path / 'hangs.mp4'
     path.touch()
@@ -193,7 +191,7 @@ def test_a_video_that_takes_too_long_is_tried_twice(tmp_path, monkeypatch):
     assert transform(sample) is None
     reason = 'gave up after 0.5 s (time_limit)'
     assert transform.take_unreadable() == [(str(path), reason)] * 3
-    end_helper()
+    end_decoder_process()
 
 
 @pytest.mark.parametrize(

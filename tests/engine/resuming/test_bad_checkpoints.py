@@ -72,7 +72,7 @@ def test_a_bad_checkpoint_is_named_and_the_one_before_taken(
     spoil(last)
     train(resume=True, kill=dict(iteration=9))
     assert f'{last} {said}' in log()
-    assert f'going on from {before}' in log()
+    assert f'resuming from {before}' in log()
 
 
 def test_an_empty_pointer_is_no_obstacle(
@@ -85,7 +85,7 @@ def test_an_empty_pointer_is_no_obstacle(
 def test_a_training_without_a_good_checkpoint_does_not_start(train, spoiled):
     for path in spoiled.glob('*.pth'):
         truncate(path)
-    with pytest.raises(SetupError, match='no checkpoint of') as caught:
+    with pytest.raises(SetupError, match='cannot resume from any') as caught:
         train(resume=True)
     for name in ('iter_10.pth', 'iter_8.pth', 'epoch_1.pth'):
         assert f'{name} is truncated' in str(caught.value)

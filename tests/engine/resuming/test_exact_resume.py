@@ -78,7 +78,7 @@ def test_another_batch_size_begins_the_epoch_anew(train, tmp_path, log):
     loaded = tmp_path / 'loaded.txt'
     train(resume=True, batch_size=5, loaded=loaded)
     assert len(loaded.read_text().split()) == 2 * 23
-    assert 'begins anew' in log()
+    assert 'the epoch is restarted' in log()
 
 
 def test_the_place_in_training_is_in_the_checkpoint(train, work):

@@ -1,10 +1,7 @@
 """Each family of dual encoders gives what transformers gives."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +14,8 @@ from torch.nn.functional import normalize
 from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
 
 from mmtvr.apis.searcher import TextVideoSearcher, open_searcher
+from mmtvr.config import load_config
 from mmtvr.config.encoder import read_encoder
-from mmtvr.config.reading import load_config
 from mmtvr.datasets import TokenizeText
 from mmtvr.errors import SetupError
 from mmtvr.models import (
@@ -457,49 +454,37 @@ def test_index_and_search_with_another_encoder(
     assert [each.path for each in found] == [each.path for each in again]
 
 
-def run_tool(tool, *arguments, options):
-    command = [sys.executable, f'tools/{tool}', *map(str, arguments)]
-    done = subprocess.run(
-        [*command, '--cfg-options', *options],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            'OMP_NUM_THREADS': '1',
-            'CUDA_VISIBLE_DEVICES': '',
-            'HF_HUB_OFFLINE': '1',
-            'PYTHONPATH': str(ROOT),
-        },
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
+@pytest.fixture(scope='module')
+def shapes(tmp_path_factory):
+    """Options for an epoch of two steps, and for videos drawn once."""
+    folder = tmp_path_factory.mktemp('shapes')
+    options = [
+        'train_cfg.max_epochs=1',
+        'train_cfg.val_interval=1',
+        'train_dataloader.batch_size=16',
+        'train_dataloader.dataset.num_videos=32',
+        'val_dataloader.dataset.num_videos=8',
+        'test_dataloader.dataset.num_videos=8',
+    ]
+    for loader in ('train', 'val', 'test'):
+        options += [
+            f'{loader}_dataloader.dataset.data_root={folder}',
+            f'{loader}_dataloader.num_workers=0',
+            f'{loader}_dataloader.persistent_workers=False',
+        ]
+    return options
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('family', ['siglip', 'xclip', 'metaclip_2'])
-def test_one_option_trains_another_encoder(family, dual_model, tmp_path):
-    options = [
-        f'model.encoder={dual_model(family)}',
-        'train_cfg.max_epochs=1',
-        'train_dataloader.batch_size=16',
-        'train_dataloader.dataset.num_videos=64',
-        'val_dataloader.dataset.num_videos=16',
-        'test_dataloader.dataset.num_videos=16',
-        'train_cfg.val_interval=1',
-    ]
-    for loader in ('train', 'val', 'test'):
-        options += [
-            f'{loader}_dataloader.dataset.data_root={tmp_path}/data',
-            f'{loader}_dataloader.num_workers=0',
-            f'{loader}_dataloader.persistent_workers=False',
-        ]
-    config = 'configs/tpmcl_moving_shapes.py'
-    work_dir = tmp_path / 'run'
-    where = f'--work-dir={work_dir}'
-    run_tool('train.py', config, where, options=options)
-    (best,) = work_dir.glob('best_*R1*.pth')
+def test_one_option_trains_another_encoder(
+    family, dual_model, shapes, fork_tool, tmp_path
+):
+    config = ROOT / 'configs/tpmcl_moving_shapes.py'
+    encoder = f'model.encoder={dual_model(family)}'
+    options = (f'--work-dir={tmp_path}', '--cfg-options', encoder, *shapes)
+    fork_tool('train.py', config, *options)
+    (best,) = tmp_path.glob('best_*R1*.pth')
     if family == 'siglip':
-        shown = run_tool('test.py', config, best, where, options=options)
-        assert 'retrieval/R1' in shown
+        tested = fork_tool('test.py', config, best, *options)
+        assert 'retrieval/R1' in tested.stdout + tested.stderr

@@ -5,7 +5,7 @@ import torch
 
 from mmtvr.errors import SetupError
 from mmtvr.models.partial_order import ImportancePredictor
-from mmtvr.models.partial_order.importance import gained_linear
+from mmtvr.models.partial_order.importance import scaled_linear
 
 
 def importances(loss, text, video):
@@ -110,7 +110,7 @@ def test_too_many_tokens_are_refused(keys, queries):
         )
 
 
-def test_gained_linear_equals_the_gained_block_times_the_matrix():
+def test_scaled_linear_equals_the_gained_block_times_the_matrix():
     torch.manual_seed(0)
     mixed = torch.randn(3, 4, 5).double().requires_grad_()
     keys = torch.randn(4, 3, 5).double().requires_grad_()
@@ -119,7 +119,7 @@ def test_gained_linear_equals_the_gained_block_times_the_matrix():
     block = torch.cat([mixed.transpose(0, 1), keys], 2)
     expected = (block * gain) @ linear.mT
 
-    result = gained_linear(mixed, keys, gain, linear)
+    result = scaled_linear(mixed, keys, gain, linear)
 
     torch.testing.assert_close(result.transpose(0, 1), expected)
-    assert torch.autograd.gradcheck(gained_linear, (mixed, keys, gain, linear))
+    assert torch.autograd.gradcheck(scaled_linear, (mixed, keys, gain, linear))

@@ -3,7 +3,6 @@
 import sys
 
 from mmtvr.cli.prepare import main
-from mmtvr.datasets.preparation.didemo import read_splits
 
 if __name__ == '__main__':
-    sys.exit(main('didemo', read_splits, paragraphs=True))
+    sys.exit(main('didemo'))

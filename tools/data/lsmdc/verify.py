@@ -1,8 +1,8 @@
-"""Verify lsmdc: counts, video files, and the ceiling."""
+"""Verify lsmdc: counts, video files, and the best R@1 within reach."""
 
 import sys
 
-from mmtvr.apis.verify import main
+from mmtvr.cli.verify import main_benchmark
 
 if __name__ == '__main__':
-    sys.exit(main('lsmdc'))
+    sys.exit(main_benchmark('lsmdc'))

@@ -3,7 +3,6 @@
 import sys
 
 from mmtvr.cli.prepare import main
-from mmtvr.datasets.preparation.vatex import read_splits
 
 if __name__ == '__main__':
-    sys.exit(main('vatex', read_splits))
+    sys.exit(main('vatex'))

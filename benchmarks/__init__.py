@@ -1,0 +1,1 @@
+"""What measures, fuzzes and breaks mmtvr; run from the root with ``-m``."""

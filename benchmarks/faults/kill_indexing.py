@@ -1,0 +1,238 @@
+"""Kill indexing at random moments, and compare with an index made in one go.
+
+``python -m benchmarks.faults.kill_indexing --kills 100``
+
+Files of random bytes stand for videos and the hash of a file for its
+features, so that what is tested is the index and not a decoder. A process
+that indexes them is ended by SIGKILL, again and again, a random time after a
+random number of files, or after all of them, so that kills spread over
+encoding, commits and compacting on a slow machine too. After each this process
+reads the index, and files are added, renamed, changed and removed. In the end
+both indices must hold the same files and features and find the same. After
+``--minutes`` no more kills are tried; what was done is compared all the same,
+and the script fails if that were fewer than wanted.
+"""
+
+import argparse
+import multiprocessing
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence, Set
+from multiprocessing.context import BaseContext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mmtvr.search import indexing
+from mmtvr.search.encoder import EncodedVideo, VideoFeatures
+from mmtvr.search.indexing import Indexer, prepare_index
+from mmtvr.search.stores import open_store
+from mmtvr.search.video_dataset import name_content
+from mmtvr.search.video_files import FoundVideo, find_videos
+
+WIDTH, FRAMES = 16, 4
+SECONDS_PER_VIDEO = 0.004
+ALL = 2**30
+BROKEN = b'broken'
+ABOUT = dict(
+    format=1,
+    name='hash',
+    model='hash',
+    pipeline='hash',
+    checkpoint=None,
+    width=WIDTH,
+    precision='float16',
+    parts=2,
+)
+# Compacting takes about that long.
+MAX_SECONDS_BETWEEN = 0.2
+VIDEOS_PER_COMMIT = 5
+
+
+class HashEncoder:
+    """Stands for a model: features are drawn by the hash of the file.
+
+    Args:
+        progress: Its ``value`` counts the files, and is ``ALL`` after them.
+    """
+
+    def __init__(self, progress: Any) -> None:
+        self.progress = progress
+
+    def encode_videos(
+        self,
+        videos: Sequence[FoundVideo],
+        workers: int = 0,
+        known: Set[str] = frozenset(),
+    ) -> Iterator[EncodedVideo]:
+        """See :class:`mmtvr.search.encoder.RetrievalEncoder`."""
+        for video in videos:
+            time.sleep(SECONDS_PER_VIDEO)
+            self.progress.value += 1
+            content = name_content(video)
+            if content in known:
+                yield EncodedVideo(content)
+            elif Path(video.path).read_bytes().startswith(BROKEN):
+                yield EncodedVideo(content, error='broken')
+            else:
+                yield EncodedVideo(content, draw(content))
+        self.progress.value = ALL
+
+
+def draw(content: str) -> VideoFeatures:
+    """Draw features."""
+    rng = np.random.default_rng(int(content, 16))
+    tokens = rng.standard_normal((FRAMES, WIDTH)).astype(np.float32)
+    tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
+    pooled = tokens.mean(0)
+    times = np.arange(FRAMES, dtype=np.float32)
+    return VideoFeatures(pooled / np.linalg.norm(pooled), tokens, times)
+
+
+def make_files(folder: Path, count: int, rng: random.Random) -> None:
+    """Write files that stand for videos, every 29th unreadable."""
+    (folder / 'more').mkdir(parents=True)
+    for number in range(count):
+        start = BROKEN if number % 29 == 3 else b''
+        path = folder / ('more' if number % 2 else '.') / f'{number}.mp4'
+        path.write_bytes(start + rng.randbytes(100))
+
+
+def change(folder: Path, rng: random.Random) -> None:
+    """Copy, rename, change and remove a third of the files."""
+    files = sorted(folder.rglob('*.mp4'))
+    for path in rng.sample(files, len(files) // 3):
+        action = rng.choice(('rename', 'write', 'write', 'remove', 'copy'))
+        other = path.with_name(f'{rng.randrange(10**9)}.mp4')
+        if action == 'rename':
+            path.rename(other)
+        elif action == 'copy':
+            shutil.copy(path, other)
+        elif action == 'remove':
+            path.unlink()
+        else:
+            path.write_bytes(rng.randbytes(100))
+
+
+def index(folder: Path, into: Path, progress: Any) -> None:
+    """Index a folder in this process."""
+    indexing.VIDEOS_PER_COMMIT = VIDEOS_PER_COMMIT
+    store = open_store(into)
+    progress.value = 0
+    prepare_index(store, ABOUT)
+    encoder = HashEncoder(progress)
+    Indexer(store, encoder, progress=False).run(find_videos([folder]))
+
+
+def kill_once(
+    context: BaseContext, folder: Path, into: Path, rng: random.Random
+) -> str:
+    """Index in a process that is killed at a random moment."""
+    # Without a lock, which a killed process would leave behind.
+    progress = context.Value('q', -1, lock=False)
+    work = context.Process(target=index, args=(folder, into, progress))
+    work.start()
+    target = rng.randrange(sum(1 for _ in folder.rglob('*.mp4')))
+    while progress.value < target and work.is_alive():
+        time.sleep(0.001)
+    work.join(rng.uniform(0, MAX_SECONDS_BETWEEN))
+    seen, alive = progress.value, work.is_alive()
+    work.kill()
+    work.join()
+    if not alive:
+        assert work.exitcode == 0, 'indexing failed by itself'
+        return ''
+    return 'compacting' if seen == ALL else f'file {seen}'
+
+
+def look(into: Path) -> dict[str, Any]:
+    """Read all that an index holds, in an order of its own."""
+    store = open_store(into)
+    files = {
+        each.path: (each.content, each.error, each.broken)
+        for each in store.list_files()
+    }
+    contents = sorted(store.list_contents())
+    videos = store.read_videos(contents)
+    queries = [draw(hex(number)).pooled for number in range(5)]
+    return dict(
+        files=files,
+        contents=videos.contents,
+        count=store.count_videos(),
+        pooled=videos.pooled.tolist(),
+        tokens=[each.tolist() for each in videos.tokens],
+        nearest=[store.nearest(query, 10) for query in queries],
+    )
+
+
+def read_while_written(into: Path) -> int:
+    """Check what a reader may rely on at any moment."""
+    store = open_store(into)
+    if store.read_info() is None:
+        return 0
+    files = [each for each in store.list_files() if each.error is None]
+    known = store.list_contents()
+    missing = [each.path for each in files if each.content not in known]
+    assert not missing, f'files without features: {missing}'
+    query = draw('0').pooled
+    named = [content for content, _ in store.nearest(query, 10)]
+    assert len(set(named)) == len(named)
+    assert len(store.read_videos(named).contents) == len(named)
+    return store.count_videos()
+
+
+def kill_and_compare(root: Path, args: argparse.Namespace) -> Counter:
+    """Kill, change, and compare in the end."""
+    rng = random.Random(args.seed)
+    # A server that has imported all forks each process within milliseconds.
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['mmtvr.search.indexing', 'pyarrow'])
+    folder, killed = root / 'videos', Counter()
+    make_files(folder, args.videos, rng)
+    end = time.monotonic() + 60 * args.minutes
+    while killed.total() - killed['ended'] < args.kills:
+        if time.monotonic() > end:
+            break
+        when = kill_once(context, folder, root / 'a', rng)
+        kind = 'encoding' if when.startswith('file') else when
+        killed[kind or 'ended'] += 1
+        count = read_while_written(root / 'a')
+        print(f'{when or "ended"}: {count} videos in the index', flush=True)
+        change(folder, rng)
+    for name in 'ab':
+        index(folder, root / name, context.Value('q', -1, lock=False))
+    if look(root / 'a') != look(root / 'b'):
+        sys.exit(f'DIFFERENT after {dict(killed)}')
+    return killed
+
+
+def main() -> None:
+    """Kill, compare, and say what was done."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument('--kills', type=int, default=30)
+    parser.add_argument('--videos', type=int, default=150)
+    parser.add_argument('--minutes', type=float, default=10.0)
+    parser.add_argument('--seed', type=int, default=0)
+    args = parser.parse_args()
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory() as top:
+        killed = kill_and_compare(Path(top), args)
+    kills = killed.total() - killed['ended']
+    print(
+        f'killed {kills} times, {killed["encoding"]} while encoding and '
+        f'{killed["compacting"]} while compacting, {killed["ended"]} ended '
+        f'before: same as in one go, {time.monotonic() - start:.0f} s'
+    )
+    if kills < args.kills:
+        sys.exit(f'{args.kills} kills were wanted; give more --minutes')
+
+
+if __name__ == '__main__':
+    main()

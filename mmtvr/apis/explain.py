@@ -1,0 +1,200 @@
+"""What plots of scores and pages of failures show, computed by a model."""
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from mmengine.dataset import pseudo_collate
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from mmtvr.apis.searcher import TextVideoSearcher
+from mmtvr.engine.features import FeatureStore, score_in_blocks
+from mmtvr.evaluation.ranking import ranks, text_to_video
+from mmtvr.explanation import (
+    ExplainedSample,
+    Scene,
+    explain_sample,
+    find_piece_names,
+)
+from mmtvr.losses.neg_nce import hard_negatives
+from mmtvr.structures import concatenate
+from mmtvr.visualization.failures import Failure, Frame, Result, Word
+
+BATCH_SIZE = 16
+MAX_MEGABYTES = 256
+TOP_K = 5
+
+
+def explain_score(
+    searcher: TextVideoSearcher, text: str, video: str
+) -> ExplainedSample:
+    """Explain the score of a text and a video file.
+
+    Unlike ``searcher.explain`` it reads the video, whose frames the plot
+    shows, even if an index holds its features.
+
+    Raises:
+        SetupError: The video cannot be read.
+    """
+    pipelines = searcher.encoder.pipelines
+    query = pipelines.text(dict(text=[text]))
+    sample = pipelines.video(dict(filename=video))
+    sample['data_samples'].set_metainfo(dict(text=[text]))
+    sample['inputs'].update(query['inputs'])
+    return explain_sample(
+        searcher.encoder.model, sample, find_piece_names(pipelines.text)
+    )
+
+
+def find_hard_negatives(
+    searcher: TextVideoSearcher, text: str, video: str, count: int
+) -> list[Scene]:
+    """Find the other videos of the open index that are most like a text.
+
+    Args:
+        searcher: The model, with an index open.
+        text: The text.
+        video: The file that is explained; it is not among them.
+        count: How many.
+
+    Returns:
+        Their frames and scores, the hardest first.
+    """
+    others = [
+        result
+        for result in searcher.search(text, top_k=count + 1)
+        if result.path != os.path.abspath(video)
+    ]
+    negatives = []
+    for result in others[:count]:
+        span = dict(start=result.start, end=result.end)
+        span = {key: each for key, each in span.items() if each is not None}
+        sample = searcher.encoder.pipelines.video(
+            dict(filename=result.path, **span)
+        )
+        times = sample['data_samples'].get('frame_times')
+        negatives.append(
+            Scene(
+                name=Path(result.path).name,
+                frames=sample['inputs']['frames']
+                .numpy()
+                .transpose(0, 2, 3, 1),
+                times=() if times is None else tuple(times),
+                score=result.score,
+            )
+        )
+    return negatives
+
+
+@torch.no_grad()
+def find_failures(
+    model: nn.Module, dataset: Dataset, count: int = 10, seed: int = 0
+) -> list[Failure]:
+    """Find the captions of a test set whose video ranks worst.
+
+    Args:
+        model: The retriever, in evaluation mode.
+        dataset: The test set, a sample per video.
+        count: How many of the worst captions, and how many random ones.
+        seed: Seed of the random ones.
+
+    Returns:
+        The worst first, then the random ones for comparison.
+    """
+    encoded = _EncodedSet(model, dataset)
+    worst = encoded.ranks.argsort(descending=True, stable=True)
+    worst = worst[:count].tolist()
+    others = sorted(set(range(len(encoded.texts))) - set(worst))
+    others = random.Random(seed).sample(others, min(count, len(others)))
+    return [encoded.explain(row) for row in worst + others]
+
+
+class _EncodedSet:
+    """A test set whose B captions are compared with all of its V videos."""
+
+    def __init__(self, model: nn.Module, dataset: Dataset) -> None:
+        store = FeatureStore()
+        for samples in tqdm(list(_batches(dataset)), desc='encoding'):
+            batch = model.data_preprocessor(pseudo_collate(samples), False)
+            store.add(model(**batch, mode='predict'))
+        gallery, _ = store.gather()
+        self.model, self.dataset = model, dataset
+        self.device = next(model.parameters()).device
+        self.name_pieces = find_piece_names(dataset.pipeline)
+        self.texts = [t for batch in store.text_batches for t in batch.texts]
+        self.text = concatenate(
+            [batch.features for batch in store.text_batches]
+        )
+        self.video = gallery.features
+        blocks = score_in_blocks(
+            model.similarity,
+            self.text,
+            self.video,
+            MAX_MEGABYTES,
+            self.device,
+        )
+        self.scores = torch.cat([block for _, block in blocks])
+        ids = torch.cat([batch.video_ids for batch in store.text_batches])
+        match = ids[:, None] == gallery.video_ids
+        self.truth = match.int().argmax(1)
+        self.ranks: Tensor = ranks(
+            text_to_video(self.scores, ids, gallery.video_ids)
+        )
+        self.hard = hard_negatives(self.scores, match)
+
+    def explain(self, row: int) -> Failure:
+        """Explain the best videos of a caption, and the true one after them.
+
+        Args:
+            row: Row of the caption.
+        """
+        truth = int(self.truth[row])
+        count = min(TOP_K, self.scores.shape[1])
+        best = self.scores[row].topk(count).indices.tolist()
+        columns = best if truth in best else [*best, truth]
+        return Failure(
+            caption=self.texts[row],
+            rank=float(self.ranks[row]),
+            videos=self.scores.shape[1],
+            top1_is_hard_negative=bool(self.hard[row, best[0]]),
+            results=[self._result(row, column, truth) for column in columns],
+        )
+
+    def _result(self, row: int, column: int, truth: int) -> Result:
+        sample = self.dataset[column]
+        found = self.model.explain(
+            self.text.select(torch.tensor([row])).to(self.device),
+            self.video.select(torch.tensor([column])).to(self.device),
+            self.name_pieces(self.texts[row]),
+        )
+        masked = [False] * found.cosines.shape[1]
+        if found.frame_masking is not None:
+            masked = found.frame_masking.removed.tolist()
+        frames = sample['inputs']['frames'][: len(masked)]
+        above = self.scores[row] > self.scores[row, column]
+        return Result(
+            name=Path(sample['data_samples'].get('filename', '')).name,
+            score=float(self.scores[row, column]),
+            rank=int(above.sum()) + 1,
+            is_true=column == truth,
+            frames=[
+                Frame(frame.numpy().transpose(1, 2, 0), is_masked)
+                for frame, is_masked in zip(frames, masked, strict=True)
+            ],
+            words=[
+                Word(name, float(share), cosines.tolist())
+                for name, share, cosines in zip(
+                    found.words, found.shares, found.cosines, strict=True
+                )
+            ],
+        )
+
+
+def _batches(dataset: Dataset) -> Iterator[list[dict]]:
+    for start in range(0, len(dataset), BATCH_SIZE):
+        stop = min(start + BATCH_SIZE, len(dataset))
+        yield [dataset[index] for index in range(start, stop)]

@@ -1,0 +1,59 @@
+"""``tools/evaluate.py``: evaluate scores or embeddings of any system."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmtvr.apis.evaluation import FORMATS, evaluate
+from mmtvr.cli.command import run_command
+from mmtvr.evaluation.protocols import PROTOCOLS
+from mmtvr.evaluation.ranking import TIE_POLICIES
+from mmtvr.evaluation.report import to_text
+
+
+def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; that of the process if None."""
+    parser = argparse.ArgumentParser(
+        description='Evaluate scores or embeddings of any system.'
+    )
+    parser.add_argument('file', type=Path, help=FORMATS)
+    parser.add_argument(
+        '--match',
+        type=Path,
+        help="a .npy with the column of each text's video, or a bool table",
+    )
+    parser.add_argument(
+        '--protocol', help=f'one of {", ".join(sorted(PROTOCOLS))}'
+    )
+    parser.add_argument('--ties', choices=TIE_POLICIES, default='expected')
+    parser.add_argument(
+        '--rescore',
+        nargs='+',
+        default=[],
+        metavar='NAME:TEMPERATURE',
+        help='dual-softmax:0.01, sinkhorn:0.01, qb-norm:0.05',
+    )
+    parser.add_argument(
+        '--bank', type=Path, help='for qb-norm: scores of training texts'
+    )
+    parser.add_argument(
+        '--about',
+        nargs='+',
+        default=[],
+        metavar='NAME=VALUE',
+        help='facts to print with the numbers: decoder=decord frames=12',
+    )
+    parser.add_argument(
+        '--out', type=Path, help='folder for report.txt, .json and .png'
+    )
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the report; returns the exit status."""
+    options = vars(parse_args(arguments))
+    facts = [fact.partition('=') for fact in options.pop('about')]
+    about = {name: value for name, _, value in facts}
+    return run_command(
+        lambda: print(to_text(evaluate(**options, about=about)))
+    )

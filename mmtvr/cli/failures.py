@@ -1,0 +1,79 @@
+"""Write a page of the test queries at which a model fails."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+from mmtvr.checkpoints import TRUST_HELP, guard_loading
+from mmtvr.cli.command import run_command
+
+EPILOG = """
+The page shows the queries of the test set whose video ranks worst, and as many
+random ones, each with its five best videos and the true one as rows of frames,
+which words carried the score, which frames TPM-CL would mask, and whether
+NegNCE would count the first result as a hard negative. It is one HTML file
+that needs no network.
+"""
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('failures.html'),
+        help='default: failures.html',
+    )
+    parser.add_argument(
+        '--count',
+        type=int,
+        default=10,
+        help='number of the worst queries, and of random ones (default: 10)',
+    )
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed of the random queries'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
+    )
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help=TRUST_HELP
+    )
+    return parser.parse_args(argv)
+
+
+def failures(args: argparse.Namespace) -> None:
+    """Write the page."""
+    import torch
+    from mmengine.registry import DATASETS, MODELS
+    from mmengine.runner import load_checkpoint
+
+    from mmtvr.apis.explain import find_failures
+    from mmtvr.config.reading import load_config
+    from mmtvr.visualization.failures import write_page
+
+    guard_loading(args.trust_checkpoint)
+    cfg = load_config(args.config, args.cfg_options)
+    model = MODELS.build(cfg.model)
+    load_checkpoint(model, args.checkpoint, map_location='cpu')
+    if torch.cuda.is_available():
+        model = model.cuda()
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    found = find_failures(model.eval(), dataset, args.count, args.seed)
+    write_page(args.out, found, f'{args.config}, {args.checkpoint}')
+    print(f'{args.out}: {len(found)} queries')
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    args = parse_args(argv)
+    return run_command(lambda: failures(args), 'nothing was written')

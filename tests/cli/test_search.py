@@ -1,0 +1,82 @@
+"""How ``mmtvr search`` and ``mmtvr index`` are asked, and answer."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mmtvr.cli import index as index_command
+from mmtvr.cli import search as search_command
+from mmtvr.cli.search import describe, parse_args
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_texts_and_videos_may_stand_behind_options():
+    args = parse_args(['INDEX', '--top-k', '3', 'a dog', '--json', 'a cat'])
+    assert (args.index, args.top_k) == ('INDEX', 3)
+    assert args.texts == ['a dog', 'a cat']
+    assert parse_args(['INDEX', '--', '-a dog']).texts == ['-a dog']
+    words = 'CONFIG --workers 4 ONE TWO --into INDEX'
+    args = index_command.parse_args(words.split())
+    assert (args.config, args.videos) == ('CONFIG', ['ONE', 'TWO'])
+    words = '--into INDEX --remove ONE TWO'
+    args = index_command.parse_args(words.split())
+    assert (args.remove, args.videos) == (['ONE', 'TWO'], [])
+
+
+def test_a_query_of_a_file_cannot_command_the_terminal():
+    (line, _) = describe('a\x1b[2Jb\n  1  1.000  x.mp4', []).splitlines()
+    assert line == r"'a\x1b[2Jb\n  1  1.000  x.mp4'"
+    assert describe('a dog', []).startswith('a dog\n')
+
+
+def run(*arguments):
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**environment, 'OMP_NUM_THREADS': '1'},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_misspelt_index_is_reported_before_anything_heavy_is_imported():
+    code = (
+        'import sys; from mmtvr.cli import search\n'
+        'from mmtvr.errors import SetupError\n'
+        'before = {*sys.modules}\n'
+        'try: search.search(search.parse_args(["/no/such/index", "a dog"]))\n'
+        'except SetupError as error: print(error)\n'
+        'heavy = {"torch", "mmcv", "lancedb", "mmtvr.search.encoder"}\n'
+        'print(heavy & ({*sys.modules} - before))\n'
+    )
+    message, heavy = run('-c', code).stdout.splitlines()
+    assert message.startswith('there is no index /no/such/index')
+    assert heavy == 'set()'
+
+
+def test_all_of_a_long_answer_arrives():
+    code = (
+        'import sys; from mmtvr.cli import main, search\n'
+        'search.main = lambda argv: print("x" * 10**6) or 3\n'
+        'sys.argv = ["mmtvr", "search"]\n'
+        'sys.exit(main.main())\n'
+    )
+    done = run('-c', code)
+    assert (done.returncode, len(done.stdout)) == (3, 10**6 + 1)
+
+
+@pytest.mark.parametrize('seconds', [0, 0.3])
+def test_what_takes_long_is_announced_on_a_terminal(
+    seconds, monkeypatch, capsys
+):
+    monkeypatch.setattr('mmtvr.cli.search.SECONDS_UNTIL_NOTE', 0.1)
+    monkeypatch.setattr('sys.stderr.isatty', lambda: True, raising=False)
+    with search_command._note_after_a_while('opening ...'):
+        time.sleep(seconds)
+    assert capsys.readouterr().err == ('opening ...\n' if seconds else '')

@@ -1,0 +1,136 @@
+import re
+
+import pytest
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from torch import nn
+
+from mmtvr.config import reading
+from mmtvr.config.reading import (
+    accepted_arguments,
+    check_config,
+    check_options,
+)
+from mmtvr.errors import SetupError
+
+
+class Head(nn.Module):
+    def __init__(self, levels=('word',), embed_dims=8):
+        super().__init__()
+
+
+class Retriever(BaseModel):
+    def __init__(self, head, **kwargs):
+        super().__init__(**kwargs)
+
+    def forward(self, *args, **kwargs):
+        pass
+
+
+class Greedy(nn.Module):
+    def __init__(self, head=None, **kwargs):
+        super().__init__(**kwargs)
+
+
+def load(path):
+    """A registered function."""
+
+
+@pytest.fixture(autouse=True)
+def components(monkeypatch):
+    known = dict(Head=Head, Retriever=Retriever, Greedy=Greedy, load=load)
+    monkeypatch.setattr(reading, 'our_components', lambda: known)
+
+
+def check(scope='mmtvr', **parts):
+    check_config(Config(dict(default_scope=scope, **parts)))
+
+
+@pytest.mark.parametrize('scope', ['mmtvr', 'mmaction', None])
+def test_known_keys_pass_under_any_scope(scope):
+    head = dict(type='mmtvr.Head', levels=('sentence',))
+    check(
+        scope,
+        model=dict(type='mmtvr.Retriever', head=head, init_cfg=None),
+        pipeline=[dict(type='mmaction.Resize', whatever=1)],
+        optim_wrapper=dict(type='OptimWrapper', optimizer=dict(type='SGD')),
+        data_root='anywhere',
+    )
+
+
+def test_an_unknown_key_is_named_with_its_place_and_a_guess():
+    with pytest.raises(SetupError) as caught:
+        check(
+            model=dict(
+                type='mmtvr.Retriever',
+                head=dict(type='mmtvr.Head', levles=1),
+            )
+        )
+    assert str(caught.value) == (
+        'the config does not fit mmtvr:\n'
+        '  model.head: mmtvr.Head has no argument `levles`; '
+        'did you mean `levels`?'
+    )
+
+
+def test_lists_of_transforms_are_searched_and_all_faults_are_reported():
+    with pytest.raises(SetupError) as caught:
+        check(
+            train_dataloader=dict(
+                dataset=dict(
+                    pipeline=[
+                        dict(type='mmaction.Resize'),
+                        dict(type='mmtvr.load', paht='x'),
+                        dict(type='mmtvr.Haed'),
+                    ]
+                )
+            )
+        )
+    text = str(caught.value)
+    assert 'train_dataloader.dataset.pipeline[1]: mmtvr.load' in text
+    assert 'no mmtvr.Haed; did you mean `Head`?' in text
+
+
+def test_a_bare_name_counts_as_ours_only_under_our_scope():
+    with pytest.raises(SetupError, match='there is no mmtvr.Retreiver'):
+        check(model=dict(type='Retreiver'))
+    with pytest.raises(SetupError, match='no argument `x`'):
+        check(model=dict(type='Head', x=1))
+    check('mmaction', model=dict(type='Retreiver', x=1))
+    check('mmaction', model=dict(type='Head', x=1))
+
+
+def test_names_of_mmengine_are_not_taken_for_typing_errors(monkeypatch):
+    monkeypatch.setattr(
+        reading, 'our_components', lambda: dict(TestLoops=Head)
+    )
+    check(test_cfg=dict(type='TestLoop'))
+
+
+def test_a_class_instead_of_a_name_is_checked_too(monkeypatch):
+    monkeypatch.setattr(Head, '__module__', 'mmtvr.models.head')
+    faults = list(reading.find_faults(dict(type=Head, x=1), None))
+    assert faults == ['mmtvr.Head has no argument `x`']
+
+
+def test_arguments_of_base_classes_are_accepted():
+    assert accepted_arguments(Retriever) == {
+        'head',
+        'data_preprocessor',
+        'init_cfg',
+    }
+    assert accepted_arguments(load) == {'path'}
+    assert accepted_arguments(Greedy) is None
+    assert accepted_arguments(type('Empty', (), {})) == set()
+
+
+def test_an_option_that_no_one_reads_is_refused():
+    cfg = Config(dict(model=dict(), my_variable=1))
+    check_options(cfg, {'model.head.levels': 1, 'my_variable': 2})
+    check_options(cfg, {'auto_scale_lr.enable': True, 'load_from': 'x'})
+    wanted = re.escape(
+        '--cfg-options modle.head: the config has no `modle`; '
+        'did you mean `model`?'
+    )
+    with pytest.raises(SetupError, match=wanted):
+        check_options(cfg, {'modle.head': 1})

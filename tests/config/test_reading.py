@@ -1,0 +1,40 @@
+import pytest
+
+from mmtvr.config import load_config, reading
+from mmtvr.errors import SetupError
+
+
+@pytest.fixture(autouse=True)
+def components(monkeypatch):
+    monkeypatch.setattr(reading, 'our_components', dict)
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text("default_scope = 'mmtvr'\nmodel = dict(width=1)\n")
+    return path
+
+
+def test_options_are_merged_and_the_work_folder_named(config):
+    cfg = load_config(str(config), {'model.width': 2})
+    assert cfg.model.width == 2
+    assert cfg.work_dir == 'work_dirs/mine'
+    assert load_config(str(config), work_dir='here').work_dir == 'here'
+
+
+def test_a_missing_config_is_one_message(tmp_path):
+    with pytest.raises(SetupError, match=r'nowhere\.py does not exist'):
+        load_config(str(tmp_path / 'nowhere.py'))
+
+
+def test_a_missing_base_is_one_message(tmp_path):
+    path = tmp_path / 'child.py'
+    path.write_text("_base_ = './parent.py'\n")
+    with pytest.raises(SetupError, match=r'parent\.py'):
+        load_config(str(path))
+
+
+def test_an_unknown_option_is_refused(config):
+    with pytest.raises(SetupError, match='did you mean `model`'):
+        load_config(str(config), {'modle.width': 2})

@@ -1,0 +1,213 @@
+"""Milvus at an address, in place of a file: served by Milvus Lite over gRPC.
+
+What Lite does not have, logins, databases and limits, is asked of a client
+that notes what it is given.
+"""
+
+import numpy as np
+import pytest
+
+from mmtvr.errors import SetupError
+from mmtvr.search.stores import open_store
+from mmtvr.search.stores.base import hide_secrets
+from mmtvr.search.stores.milvus import (
+    KINDS,
+    MAX_HITS,
+    WITH_CONTENT,
+    MilvusStore,
+    make_collection,
+    parse_address,
+)
+
+pymilvus = pytest.importorskip('pymilvus')
+
+
+@pytest.fixture(scope='module')
+def server(tmp_path_factory):
+    """Address of a server."""
+    serving = pytest.importorskip('milvus_lite.adapter.grpc.server')
+    folder = tmp_path_factory.mktemp('milvus')
+    process, database, port = serving.start_server_in_thread(str(folder))
+    yield f'http://127.0.0.1:{port}'
+    process.stop(grace=None)
+    database.close()
+
+
+def test_indexes_of_one_server_are_told_apart_and_loaded_when_released(
+    server, videos, index_folder
+):
+    _, _, first = index_folder([videos], f'{server}/first')
+    _, _, second = index_folder([videos / 'nested'], f'{server}/second')
+    assert (first.count_videos(), second.count_videos()) == (3, 1)
+    assert second.url == f'{server}/second'
+    client = pymilvus.MilvusClient(server)
+    for kind in KINDS:
+        client.release_collection(f'first_{kind}')
+    reader = open_store(f'{server}/first')
+    assert reader.read_info()['width'] == first.read_info()['width']
+    contents = sorted(reader.list_contents())
+    query = reader.read_videos(contents).pooled[1]
+    assert reader.nearest(query, 1)[0][0] == contents[1]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_what_a_killed_process_did_not_index_is_indexed_by_the_next(
+    kind, server, about, monkeypatch
+):
+    url, name = f'{server}/killed_{kind}', f'killed_{kind}_{kind}'
+    make = pymilvus.MilvusClient.create_index
+
+    def die(client, collection, *arguments, **options):
+        if collection == name:
+            raise KeyboardInterrupt
+        make(client, collection, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pymilvus.MilvusClient, 'create_index', die)
+        with pytest.raises(KeyboardInterrupt):
+            open_store(url).create(about)
+    client = pymilvus.MilvusClient(server)
+    assert client.list_indexes(name) == []
+    store = open_store(url)
+    assert store.read_info() is None
+    store.create(about)
+    content = ['content'] if kind in WITH_CONTENT else []
+    assert sorted(client.list_indexes(name)) == [*content, 'vector']
+    assert open_store(url).read_info() == about
+
+
+def test_a_collection_of_somebody_else_stays_as_it_is(server, about):
+    client = pymilvus.MilvusClient(server)
+    client.create_collection('theirs_videos', dimension=8)
+    with pytest.raises(SetupError, match=r'theirs_videos already.*\b8\b'):
+        open_store(f'{server}/theirs').create(about)
+    assert client.has_collection('theirs_videos')
+
+
+def test_what_the_server_refuses_is_a_message(server, about):
+    store = open_store(f'{server}/refused')
+    with pytest.raises(SetupError, match=f'Milvus at {server}: '):
+        store.count_videos()
+
+
+class NotingClient:
+    """In place of a client of a cluster; notes what it was given."""
+
+    def __init__(self, uri, **options):
+        self.uri, self.options, self.calls = uri, options, []
+
+    def __getattr__(self, name):
+        def call(*arguments, **options):
+            self.calls.append((name, arguments, options))
+            return [[]] if name == 'search' else []
+
+        return call
+
+
+@pytest.fixture
+def noting(monkeypatch):
+    """Function that opens a store of a cluster that is not there."""
+    monkeypatch.setattr(pymilvus, 'MilvusClient', NotingClient)
+    monkeypatch.delenv('MILVUS_TOKEN', raising=False)
+
+    def open_noting(url):
+        store = MilvusStore(url)
+        return store, store._client._client
+
+    return open_noting
+
+
+@pytest.mark.parametrize(
+    ('before', 'after', 'options'),
+    [
+        ('', '', {}),
+        ('ann:p%40ss@', '', dict(user='ann', password='p@ss')),
+        ('', '?token=a%2Fb+c=', dict(token='a/b+c=')),
+        ('', '?db=films&token=t', dict(db_name='films', token='t')),
+    ],
+)
+def test_logins_reach_the_client_and_nobody_else(
+    before, after, options, noting
+):
+    store, client = noting(f'https://{before}db.example.org:443/clips{after}')
+    assert client.uri == 'https://db.example.org:443'
+    assert client.options == options
+    assert store.url == 'https://db.example.org:443/clips' + (
+        '?db=films' if 'db=' in after else ''
+    )
+
+
+def test_a_token_need_not_stand_in_the_address(noting, monkeypatch):
+    monkeypatch.setenv('MILVUS_TOKEN', 'secret')
+    _, client = noting('https://db.example.org/clips')
+    assert client.options == dict(token='secret')
+
+
+def test_no_more_hits_are_asked_for_than_a_server_gives(noting, monkeypatch):
+    store, client = noting('http://db.example.org/clips')
+    store._info = dict(parts=4)
+    store.nearest(np.zeros(8, np.float32), 10_000)
+    ((_, _, options),) = client.calls
+    assert options['limit'] == MAX_HITS
+
+
+def test_each_vector_gets_the_index_that_it_needs(noting):
+    from pymilvus import MilvusClient as Given
+
+    store, client = noting('http://db.example.org/clips')
+    assert Given is NotingClient
+    client.has_collection = lambda name: False
+    client.create_schema = pymilvus.milvus_client.MilvusClient.create_schema
+    made = {}
+    client.prepare_index_params = lambda: made.setdefault('i', IndexNotes())
+    make_collection(store._client, 'clips', 'videos', 512)
+    make_collection(store._client, 'clips', 'files')
+    assert made['i'] == [
+        ('content', 'INVERTED'),
+        ('vector', 'AUTOINDEX'),
+        ('content', 'INVERTED'),
+        ('vector', 'FLAT'),
+    ]
+
+
+class IndexNotes(list):
+    """In place of pymilvus' parameters of indices."""
+
+    def add_index(self, field, index_type, **_):
+        self.append((field, index_type))
+
+
+@pytest.mark.parametrize(
+    ('url', 'match'),
+    [
+        ('http://db.example.org/no-name?token=secret', 'no digit first'),
+        ('http://db.example.org/2026', 'no digit first'),
+        ('http://ann:secret@db.example.org/x?data=y', 'token= and db= alone'),
+        ('http://db.example.org/x?token=abc&secret', 'write & in a token'),
+        ('http://ann:pa/secret@db.example.org/x', 'percent-encode'),
+        ('http://ann:secret?pa@db.example.org/x', 'percent-encode'),
+        ('http://ann:secret#pa@db.example.org', 'percent-encode'),
+        ('http://ann:secret[pa@db.example.org/x', 'percent-encode'),
+        ('http://db.example.org/x?token=a@secret', 'percent-encode'),
+        ('http://db.example.org/x?token=a#secret', 'percent-encode'),
+        ('milvus:clips', r'ends in \.db'),
+        ('milvus://ann:secret@db.example.org/x', 'a cluster is at http'),
+    ],
+)
+def test_an_address_that_is_none_is_told_without_its_secrets(url, match):
+    with pytest.raises(SetupError, match=match) as caught:
+        parse_address(url)
+    assert 'secret' not in str(caught.value)
+
+
+def test_secrets_are_left_out_of_what_is_shown():
+    url = 'https://ann:secret@db.example.org/clips?token=secret'
+    assert hide_secrets(url) == 'https://db.example.org/clips'
+    for password in ('pa/ss', 'pa?ss', 'pa#ss', 'pa[ss', 'pa\N{ACCOUNT OF}ss'):
+        url = f'https://ann:{password}@db.example.org/clips'
+        assert hide_secrets(url) == 'https://...'
+        with pytest.raises(SetupError) as caught:
+            open_store(f'ftp{url}')
+        assert 'ss@' not in str(caught.value)
+    assert hide_secrets('s3://bucket/a@b') == 's3://bucket/a@b'
+    assert hide_secrets('folder/of?token=1') == 'folder/of?token=1'
