@@ -33,7 +33,7 @@ INSTALL_REQUIRES = [
     # Locks that a fork does not share.
     'filelock>=4.1',
     # Packages whose names are imported when they are first used.
-    'lazy-loader>=0.5',
+    'lazy-loader>=0.4',
     'packaging',
     'platformdirs',
     'psutil',

@@ -15,7 +15,13 @@ if not torch.cuda.is_available():
     os.environ['TRITON_INTERPRET'] = '1'
 
 # Their folder is on the path, see pyproject.toml.
-pytest_plugins = ['forks', 'tiny_clip', 'tiny_config', 'tiny_videos']
+pytest_plugins = [
+    'dual_models',
+    'forks',
+    'tiny_clip',
+    'tiny_config',
+    'tiny_videos',
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

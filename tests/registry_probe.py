@@ -44,6 +44,8 @@ def arguments(clip: str, folder: str) -> dict[str, dict]:
         ),
         'CLIPFrameEncoder': dict(clip=clip),
         'CLIPTextEncoder': dict(clip=clip),
+        'DualFrameEncoder': dict(encoder=clip),
+        'DualTextEncoder': dict(encoder=clip),
         'FrameTransformer': dict(clip=clip, embed_dims=32, num_layers=1),
         'MovingShapesDataset': dict(
             data_root=folder, num_videos=4, lazy_init=True

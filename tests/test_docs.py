@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = (
     *('differences.md', 'golden_tests.md', 'evaluation.md', 'cache.md'),
-    'serve.md',
+    *('serve.md', 'encoders.md'),
 )
 CODE = re.compile(r'`([^`]+)`')
 BLOCK = re.compile(r'```.*?```', re.DOTALL)

@@ -38,6 +38,8 @@ PUBLIC = {
     'CLIPTextEncoder',
     'CLIPFrameEncoder',
     'BackboneFrameEncoder',
+    'DualTextEncoder',
+    'DualFrameEncoder',
     'FrameTransformer',
     'CosineHead',
     'TokenWiseHead',

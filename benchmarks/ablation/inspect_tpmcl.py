@@ -188,7 +188,10 @@ def main() -> None:
     with torch.no_grad():
         for pairs in load_pairs(cfg, model):
             inspection.add(pairs)
-    tokenizer = load_pretrained(AutoTokenizer, cfg.model.text_encoder.clip)
+    encoder = cfg.model.text_encoder
+    tokenizer = load_pretrained(
+        AutoTokenizer, encoder.get('encoder') or encoder.clip
+    )
     names = {index: piece for piece, index in tokenizer.get_vocab().items()}
     print_report(inspection, names)
 

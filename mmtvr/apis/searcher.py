@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmtvr.checkpoints import find_checkpoint, guard_loading
-from mmtvr.config import load_config, parse_plain_config
+from mmtvr.config import expand_encoder, load_config, parse_plain_config
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import RetrievalEncoder, check_model
 from mmtvr.search.query import (
@@ -87,6 +87,7 @@ class TextVideoSearcher:
         guard_loading()
         if not isinstance(config, Config):
             config = load_config(os.fspath(config))
+        expand_encoder(config)
         if checkpoint is not None:
             checkpoint = find_checkpoint(checkpoint)
         self.config = config

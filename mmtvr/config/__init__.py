@@ -2,9 +2,16 @@
 
 from mmtvr.config.reading import (
     check_config,
+    expand_encoder,
     load_config,
     parse_plain_config,
     walk,
 )
 
-__all__ = ['check_config', 'load_config', 'parse_plain_config', 'walk']
+__all__ = [
+    'check_config',
+    'expand_encoder',
+    'load_config',
+    'parse_plain_config',
+    'walk',
+]

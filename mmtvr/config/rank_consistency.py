@@ -33,7 +33,10 @@ PACKAGES = (
     'decord',
 )
 # A machine may keep its data in another place; what is in it must be equal.
-WEIGHTS = ('checkpoint', 'clip', 'load_from', 'pretrained', 'tokenizer')
+WEIGHTS = (
+    *('checkpoint', 'clip', 'encoder', 'load_from', 'pretrained'),
+    'tokenizer',
+)
 PLACES = ('ann_file', 'data_root', 'video', 'work_dir', *WEIGHTS)
 WEIGHT_FILES = (
     '*.safetensors',

@@ -43,8 +43,8 @@ def load_config(
             config, else ``work_dirs/`` with the name of the config.
 
     Raises:
-        SetupError: The file or one of its bases does not exist, or a key is
-            unknown.
+        SetupError: The file or one of its bases does not exist, a key is
+            unknown, or ``model.encoder`` cannot be read.
     """
     if not Path(path).is_file():
         raise SetupError(
@@ -63,8 +63,21 @@ def load_config(
         or str(Path('work_dirs', Path(path).stem))
     )
     init_default_scope(cfg.get('default_scope') or nodes.SCOPE)
+    expand_encoder(cfg)
     check_config(cfg)
     return cfg
+
+
+def expand_encoder(cfg: Config) -> None:
+    """Replace ``model.encoder``, if there is one, by what it stands for.
+
+    See :func:`mmtvr.config.encoder.apply_encoder`.
+    """
+    if 'encoder' in (cfg.get('model') or {}):
+        # It loads transformers, which a config without the key does not need.
+        from mmtvr.config.encoder import apply_encoder
+
+        apply_encoder(cfg)
 
 
 def check_options(cfg: Config, options: Mapping[str, Any]) -> None:

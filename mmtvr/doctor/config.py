@@ -100,10 +100,12 @@ def check_weights(path: str) -> list[Finding]:
     cfg = _load(path)
     named: dict[tuple[str, str], None] = {}
     for _, node in walk(cfg.to_dict()):
-        for key in ('clip', 'tokenizer'):
+        for key in ('clip', 'encoder', 'tokenizer'):
             if 'type' in node and isinstance(node.get(key), str):
                 named[key, node[key]] = None
-    check = {'clip': _check_model, 'tokenizer': _check_tokenizer}
+    check = dict(
+        clip=_check_model, encoder=_check_model, tokenizer=_check_tokenizer
+    )
     findings = [check[key](name) for key, name in named]
     if cfg.get('load_from'):
         findings.append(_check_checkpoint(cfg.load_from))

@@ -10,6 +10,8 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             'BackboneFrameEncoder',
             'CLIPFrameEncoder',
             'CLIPTextEncoder',
+            'DualFrameEncoder',
+            'DualTextEncoder',
         ],
         'heads': [
             'CosineHead',

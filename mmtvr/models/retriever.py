@@ -114,6 +114,10 @@ class TextVideoRetriever(BaseModel):
         init_cfg: Initialisation of mmengine.
 
     All parts are configs or modules.
+
+    Raises:
+        SetupError: If the encoders, or they and the parts behind them, differ
+            in width.
     """
 
     def __init__(
@@ -132,12 +136,32 @@ class TextVideoRetriever(BaseModel):
         super().__init__(data_preprocessor or PREPROCESSOR, init_cfg)
         self.text_encoder = _build(text_encoder)
         self.frame_encoder = _build(frame_encoder)
+        self._check_widths(head, temporal, partial_loss)
         self.temporal = _build(temporal)
         self.head = _build(head)
         self.contrastive_loss = _build(contrastive_loss)
         self.partial_loss = _build(partial_loss)
         self.logit_scale = LogitScale(**logit_scale)
         self.chunk = _chunk_size(**(cached_contrastive or {}))
+
+    def _check_widths(self, *parts: dict | nn.Module | None) -> None:
+        """Compare ``embed_dims`` of the encoders and of the parts' configs."""
+        width = getattr(self.text_encoder, 'embed_dims', None)
+        other = getattr(self.frame_encoder, 'embed_dims', width)
+        if width is not None and other != width:
+            raise SetupError(
+                f'the text encoder gives width {width}, but the frame encoder '
+                f'{other}; they must be equal'
+            )
+        for part in parts:
+            if not isinstance(part, dict) or width is None:
+                continue
+            given = part.get('embed_dims', width)
+            if given != width:
+                raise SetupError(
+                    f'{part["type"]} has embed_dims={given}, but the encoders '
+                    f'give width {width}; set embed_dims={width}'
+                )
 
     def extract_text(self, inputs: dict[str, Tensor]) -> TokenFeatures:
         """Encode B captions.

@@ -316,7 +316,11 @@ def find_test_pipeline(cfg: Config) -> list[dict]:
 
 PARTIAL = 'partial_loss.'
 ONLY_TRAINING = ('contrastive_loss.', 'logit_scale.', PARTIAL)
-PRETRAINED = ('frame_encoder.clip.', 'text_encoder.clip.', *ONLY_TRAINING)
+PRETRAINED = (
+    *('frame_encoder.clip.', 'text_encoder.clip.'),
+    *('frame_encoder.model.', 'text_encoder.model.'),
+    *ONLY_TRAINING,
+)
 
 
 def load_model(

@@ -1,7 +1,6 @@
 """Ways to run a tool."""
 
 import os
-import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -40,25 +39,5 @@ def run_tool():
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
         return done
-
-    return run
-
-
-@pytest.fixture(scope='session')
-def fork_tool(fork):
-    """Run a script of ``tools/`` in a fork, which spares it the imports.
-
-    Scripts whose own imports matter have a test with ``run_tool``.
-    """
-
-    def run(tool, *arguments, check=True, path=None):
-        def work():
-            sys.path.insert(0, str(path or ROOT))
-            script = str(ROOT / 'tools' / tool)
-            sys.argv = [script, *map(str, arguments)]
-            runpy.run_path(script, run_name='__main__')
-
-        path_of_children = os.pathsep.join([str(ROOT), str(path or ROOT)])
-        return fork(work, PYTHONPATH=path_of_children).finish(check)
 
     return run

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from tokenizers import normalizers
 from transformers import AutoTokenizer
 
 from mmtvr.datasets.keywords import Span
@@ -20,7 +21,7 @@ Piece = tuple[int, Span]
 
 @TRANSFORMS.register_module()
 class TokenizeText(BaseTransform):
-    """Cut captions into word pieces with the tokenizer of a CLIP folder.
+    """Cut captions into word pieces with the tokenizer of a model's folder.
 
     What is longer than ``max_words`` pieces is cut, its closing special token
     (EOT) kept, and counted. With ``long_text='sentences'`` such a caption is
@@ -53,6 +54,9 @@ class TokenizeText(BaseTransform):
         long_text (str): What becomes of captions of more than L pieces:
             ``'truncate'`` or ``'sentences'``.
         max_sentences (int): K, only for ``'sentences'``.
+        lowercase (bool): Whether to put captions in lower case, where the
+            tokenizer does not: SigLIP 2 was trained so, but its files name
+            Gemma's tokenizer.
 
     Raises:
         SetupError: If the tokenizer cannot be loaded, or takes fewer than
@@ -69,6 +73,7 @@ class TokenizeText(BaseTransform):
         keyword_weight: float = 2.0,
         long_text: Literal['truncate', 'sentences'] = 'truncate',
         max_sentences: int = 8,
+        lowercase: bool = False,
     ) -> None:
         if max_words < 3:
             raise ValueError(
@@ -105,6 +110,19 @@ class TokenizeText(BaseTransform):
                 f'has {self.tokenizer.model_max_length} positions: set '
                 'max_words to at most that in TokenizeText.'
             )
+        if lowercase:
+            # Unlike str.lower it keeps offsets into the caption as written.
+            backend = self.tokenizer.backend_tokenizer
+            steps = [normalizers.Lowercase(), backend.normalizer]
+            backend.normalizer = normalizers.Sequence(
+                [step for step in steps if step is not None]
+            )
+        # CLIP has one special token at each end, SigLIP only at the end.
+        special = self.tokenizer('a', return_special_tokens_mask=True)
+        special = special['special_tokens_mask']
+        self._lead = special.index(0)
+        self._tail = special[::-1].index(0)
+        self._room = max_words - self._lead - self._tail
 
     def transform(self, results: dict) -> dict:
         """Tokenize the caption or captions of one sample."""
@@ -118,11 +136,13 @@ class TokenizeText(BaseTransform):
         for number, caption in enumerate(captions):
             pieces = self._encode(caption)
             rows = self._break(caption, pieces)
-            cut[number] = len(pieces) - sum(len(row) - 2 for row in rows) - 2
-            for row, kept in enumerate(rows):
-                place = number, row, slice(len(kept))
-                tokens[place] = [index for index, _ in kept]
-                offsets[place] = [span for _, span in kept]
+            special = self._lead + self._tail
+            kept = sum(len(row) - special for row in rows)
+            cut[number] = len(pieces) - special - kept
+            for row, chosen in enumerate(rows):
+                place = number, row, slice(len(chosen))
+                tokens[place] = [index for index, _ in chosen]
+                offsets[place] = [span for _, span in chosen]
                 mask[place] = True
         added = dict(tokens=tokens, token_mask=mask)
         if 'keyword_spans' in results:
@@ -151,20 +171,29 @@ class TokenizeText(BaseTransform):
         """
         names = []
         for row in self._break(caption, self._encode(caption)):
-            names.append('[start]')
-            for before, piece in itertools.pairwise(row[:-1]):
-                known = piece[1] == before[1]
-                name = '' if known else caption[slice(*piece[1])]
+            names += ['[start]'] * self._lead
+            before = None
+            for piece in row[self._lead : len(row) - self._tail]:
+                known = before is not None and piece[1] == before[1]
+                name = '' if known else caption[slice(*piece[1])].strip()
                 continues = known or self._continues_word(before, piece)
                 names.append(f'-{name}' if continues else name)
-            names.append('[end]')
+                before = piece
+            names += ['[end]'] * self._tail
         return names
 
-    def _continues_word(self, before: Piece, piece: Piece) -> bool:
+    def _continues_word(self, before: Piece | None, piece: Piece) -> bool:
         """Whether two pieces that follow each other are of one word."""
-        (index, (start, end)), (_, (place, _)) = before, piece
-        token = self.tokenizer.convert_ids_to_tokens(index)
-        return start < end == place and not token.endswith('</w>')
+        if before is None:
+            return False
+        (index, (start, end)), (other, (place, _)) = before, piece
+        token, following = self.tokenizer.convert_ids_to_tokens([index, other])
+        return (
+            start < end == place
+            and not token.endswith('</w>')
+            # SentencePiece and GPT-2 mark the space in front of a word.
+            and not following.startswith(('▁', 'Ġ'))
+        )
 
     def _encode(self, caption: str) -> list[Piece]:
         pieces = self.tokenizer(
@@ -182,13 +211,16 @@ class TokenizeText(BaseTransform):
         """Break a caption into rows of at most L pieces with SOT and EOT."""
         if len(pieces) <= self.max_words:
             return [pieces]
-        start, *words, end = pieces
+        last = len(pieces) - self._tail
+        start, end = pieces[: self._lead], pieces[last:]
+        words = pieces[self._lead : last]
         if self.long_text == 'truncate':
-            sentences = [words[: self.max_words - 2]]
+            sentences = [words[: self._room]]
         else:
             sentences = self._split_sentences(caption, words)
         return [
-            [start, *sentence, end] for sentence in sentences[: self.max_rows]
+            [*start, *sentence, *end]
+            for sentence in sentences[: self.max_rows]
         ]
 
     def _split_sentences(
@@ -199,9 +231,9 @@ class TokenizeText(BaseTransform):
         places = [span[0] for _, span in words]
         borders = [0, *np.searchsorted(places, ends).tolist(), len(words)]
         return [
-            words[first : min(first + self.max_words - 2, last)]
+            words[first : min(first + self._room, last)]
             for begin, last in itertools.pairwise(borders)
-            for first in range(begin, last, self.max_words - 2)
+            for first in range(begin, last, self._room)
         ]
 
     def _weigh(

@@ -1,7 +1,9 @@
 """CLIP's towers as caption and frame encoders."""
 
+from collections.abc import Callable
+
 from mmengine.model import BaseModule
-from torch import Tensor, arange
+from torch import Tensor, arange, nn
 from transformers import (
     CLIPTextModelWithProjection,
     CLIPVisionModelWithProjection,
@@ -13,6 +15,71 @@ from mmtvr.ops import features_of_frames, to_unit
 from mmtvr.pretrained import load_pretrained
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
+
+
+def freeze_lower_layers(
+    embeddings: list[nn.Module], layers: nn.ModuleList, count: int
+) -> None:
+    """Freeze the embeddings and the first layers of a tower.
+
+    Args:
+        embeddings: Everything in front of the first layer.
+        layers: The transformer layers, lowest first.
+        count: How many layers to freeze; 0 freezes nothing at all.
+
+    Raises:
+        SetupError: If there are not that many layers.
+    """
+    if not 0 <= count <= len(layers):
+        raise SetupError(
+            f'frozen_layers={count}, but this tower has {len(layers)} '
+            'layers; give a number from 0 (nothing frozen) to that'
+        )
+    if count:
+        for module in (*embeddings, *layers[:count]):
+            module.requires_grad_(False)
+
+
+def checkpoint_layers(model: PreTrainedModel) -> None:
+    """Recompute activations of the layers in backward to save memory."""
+    # The reentrant form would need an input that requires a gradient.
+    model.gradient_checkpointing_enable({'use_reentrant': False})
+
+
+def encode_rows(
+    encode: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    tokens: Tensor,
+    mask: Tensor,
+    weight: Tensor | None = None,
+) -> TokenFeatures:
+    """Encode captions, or paragraphs row by row.
+
+    Args:
+        encode: From N rows (N, L) of tokens and mask to unit words (N, L, D)
+            and sentences (N, D).
+        tokens: Shape (B, L), or (B, K, L) for paragraphs of K rows.
+        mask: Like ``tokens``; all False for a row that is not needed.
+        weight: Like ``tokens``, or None.
+
+    Returns:
+        Features of B captions. Words of a paragraph are those of all rows,
+        (B, K * L); its sentence is the mean of theirs as a unit vector.
+    """
+    if tokens.ndim == 2:
+        words, sentence = encode(tokens, mask)
+        return TokenFeatures(words, mask, sentence, weight)
+    used = mask.any(dim=-1)
+    rows, sentences = encode(tokens[used], mask[used])
+    words = rows.new_zeros(*tokens.shape, rows.shape[-1])
+    words = words.index_put((used,), rows)
+    total = sentences.new_zeros(*used.shape, sentences.shape[-1])
+    total = total.index_put((used,), sentences).sum(dim=1)
+    return TokenFeatures(
+        words.flatten(1, 2),
+        mask.flatten(1),
+        to_unit(total),
+        None if weight is None else weight.flatten(1),
+    )
 
 
 class CLIPTower(BaseModule):
@@ -55,19 +122,10 @@ class CLIPTower(BaseModule):
         self.embed_dims = self.clip.config.projection_dim
         tower = getattr(self.clip, self.tower)
         layers = tower.encoder.layers
-        if not 0 <= frozen_layers <= len(layers):
-            raise SetupError(
-                f'frozen_layers={frozen_layers}, but this CLIP tower has '
-                f'{len(layers)} layers; give a number from 0 (nothing frozen) '
-                'to that'
-            )
-        if frozen_layers:
-            front = [getattr(tower, name) for name in self.front]
-            for module in (*front, *layers[:frozen_layers]):
-                module.requires_grad_(False)
+        front = [getattr(tower, name) for name in self.front]
+        freeze_lower_layers(front, layers, frozen_layers)
         if gradient_checkpointing:
-            # The reentrant form would need an input that requires a gradient.
-            self.clip.gradient_checkpointing_enable({'use_reentrant': False})
+            checkpoint_layers(self.clip)
 
 
 @MODELS.register_module()
@@ -115,21 +173,7 @@ class CLIPTextEncoder(CLIPTower):
                 f'has {positions} positions; set max_words of '
                 f'mmtvr.TokenizeText to {positions} or less'
             )
-        if tokens.ndim == 2:
-            words, sentence = self._encode(tokens, mask)
-            return TokenFeatures(words, mask, sentence, weight)
-        used = mask.any(dim=-1)
-        rows, sentences = self._encode(tokens[used], mask[used])
-        words = rows.new_zeros(*tokens.shape, rows.shape[-1])
-        words = words.index_put((used,), rows)
-        total = sentences.new_zeros(*used.shape, sentences.shape[-1])
-        total = total.index_put((used,), sentences).sum(dim=1)
-        return TokenFeatures(
-            words.flatten(1, 2),
-            mask.flatten(1),
-            to_unit(total),
-            None if weight is None else weight.flatten(1),
-        )
+        return encode_rows(self._encode, tokens, mask, weight)
 
     def _encode(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode N rows to words (N, L, D) and sentences (N, D)."""

@@ -272,3 +272,42 @@ def test_pieces_of_long_captions_have_a_name_in_every_row(tiny_clip):
     names = transform.name_pieces(caption)
     assert mask.sum() == len(names)
     assert names.count('[start]') == mask.any(-1).sum() > 2
+
+
+@pytest.mark.parametrize(
+    ('family', 'lead', 'tail'), [('siglip', 0, 1), ('videoprism', 0, 0)]
+)
+def test_captions_without_a_start_token(dual_model, family, lead, tail):
+    folder = str(dual_model(family))
+    long = ' '.join(['red'] * 6 + ['circle.'] + ['blue'] * 3)
+    transform = text.TokenizeText(folder, max_words=5)
+    sample = transform(dict(text=long))
+    red, end = transform.tokenizer.convert_tokens_to_ids(['red', '<eos>'])
+    kept = 5 - lead - tail
+    assert sample['tokens'].tolist() == [[red] * kept + [end] * tail]
+    # The period is a piece of its own.
+    assert sample['cut_pieces'] == 11 - kept
+    names = transform.name_pieces(long)
+    assert names == ['red'] * kept + ['[end]'] * tail
+    rows = text.TokenizeText(
+        folder, max_words=5, long_text='sentences', max_sentences=4
+    )
+    sample = rows(dict(text=long))
+    assert sample['cut_pieces'] == 0
+    assert sample['token_mask'].sum() == 11 + tail * (
+        sample['token_mask'].any(-1).sum()
+    )
+
+
+def test_lowercase_keeps_the_caption_in_names(dual_model):
+    folder = str(dual_model('siglip'))
+    as_written = text.TokenizeText(folder, max_words=8)
+    lower = text.TokenizeText(folder, max_words=8, lowercase=True)
+    # The first letter becomes two.
+    caption = '\u0130 A Red CIRCLE'
+    expected = as_written(dict(text=caption.lower()))['tokens']
+    assert lower(dict(text=caption))['tokens'].tolist() == expected.tolist()
+    assert as_written(dict(text=caption))['tokens'].tolist() != (
+        expected.tolist()
+    )
+    assert lower.name_pieces(caption)[-4:] == ['A', 'Red', 'CIRCLE', '[end]']
