@@ -51,7 +51,7 @@ def browse(args: argparse.Namespace) -> None:
     """
     from mmengine.registry import DATASETS
 
-    from mmtvr.config.reading import load_config
+    from mmtvr.config import load_config
     from mmtvr.errors import SetupError
     from mmtvr.visualization.browse import DPI, draw_samples
     from mmtvr.visualization.figures import save_figure

@@ -58,7 +58,7 @@ def failures(args: argparse.Namespace) -> None:
     from mmengine.runner import load_checkpoint
 
     from mmtvr.apis.explain import find_failures
-    from mmtvr.config.reading import load_config
+    from mmtvr.config import load_config
     from mmtvr.visualization.failures import write_page
 
     guard_loading(args.trust_checkpoint)

@@ -1,11 +1,10 @@
 """Configs: read, checked, and a dry run before the run (``preflight``)."""
 
+from mmtvr.config.check import check_config, walk
 from mmtvr.config.reading import (
-    check_config,
     expand_encoder,
     load_config,
     parse_plain_config,
-    walk,
 )
 
 __all__ = [

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
 from transformers.utils import cached_file
 
-from mmtvr.config.reading import accepted_arguments, our_components, walk
+from mmtvr.config.check import accepted_arguments, our_components, walk
 from mmtvr.errors import SetupError
 from mmtvr.models.encoders.dual import (
     Family,

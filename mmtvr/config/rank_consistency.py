@@ -15,7 +15,7 @@ from mmengine.config import Config
 from mmengine.dist import all_gather_object
 
 import mmtvr
-from mmtvr.config import walk
+from mmtvr.config.check import walk
 from mmtvr.errors import SetupError
 from mmtvr.files import hash_file
 from mmtvr.pretrained import resolve_pretrained

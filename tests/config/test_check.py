@@ -5,11 +5,12 @@ from mmengine.config import Config
 from mmengine.model import BaseModel
 from torch import nn
 
-from mmtvr.config import reading
-from mmtvr.config.reading import (
+from mmtvr.config import check as checking
+from mmtvr.config.check import (
     accepted_arguments,
     check_config,
     check_options,
+    find_faults,
 )
 from mmtvr.errors import SetupError
 
@@ -39,7 +40,7 @@ def load(path):
 @pytest.fixture(autouse=True)
 def components(monkeypatch):
     known = dict(Head=Head, Retriever=Retriever, Greedy=Greedy, load=load)
-    monkeypatch.setattr(reading, 'our_components', lambda: known)
+    monkeypatch.setattr(checking, 'our_components', lambda: known)
 
 
 def check(scope='mmtvr', **parts):
@@ -102,14 +103,14 @@ def test_a_bare_name_counts_as_ours_only_under_our_scope():
 
 def test_names_of_mmengine_are_not_taken_for_typing_errors(monkeypatch):
     monkeypatch.setattr(
-        reading, 'our_components', lambda: dict(TestLoops=Head)
+        checking, 'our_components', lambda: dict(TestLoops=Head)
     )
     check(test_cfg=dict(type='TestLoop'))
 
 
 def test_a_class_instead_of_a_name_is_checked_too(monkeypatch):
     monkeypatch.setattr(Head, '__module__', 'mmtvr.models.head')
-    faults = list(reading.find_faults(dict(type=Head, x=1), None))
+    faults = list(find_faults(dict(type=Head, x=1), None))
     assert faults == ['mmtvr.Head has no argument `x`']
 
 

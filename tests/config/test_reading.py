@@ -1,12 +1,12 @@
 import pytest
 
-from mmtvr.config import load_config, reading
+from mmtvr.config import check, load_config
 from mmtvr.errors import SetupError
 
 
 @pytest.fixture(autouse=True)
 def components(monkeypatch):
-    monkeypatch.setattr(reading, 'our_components', dict)
+    monkeypatch.setattr(check, 'our_components', dict)
 
 
 @pytest.fixture

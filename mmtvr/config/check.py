@@ -1,0 +1,150 @@
+"""Check keys and types of a config against what mmtvr registers."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from typing import Any
+
+from mmengine import registry as root
+from mmengine.config import Config
+from mmengine.registry import Registry
+
+from mmtvr import registry as nodes
+from mmtvr.errors import SetupError
+
+NOT_ARGUMENTS = {'type', '_scope_', '_delete_'}
+RUNNER_EXTRAS = (
+    'auto_scale_lr',
+    'custom_imports',
+    'env_cfg',
+    'find_unused_parameters',
+    'model_wrapper_cfg',
+    'sync_bn',
+)
+
+
+def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Check the first name of each ``--cfg-options`` key.
+
+    mmengine ignores a top-level key that it does not know.
+
+    Args:
+        cfg: The config as the file has it, options not yet merged.
+        options: Dotted keys and values.
+
+    Raises:
+        SetupError: A name is neither in the config nor known to the runner.
+    """
+    # Half of mmengine; a config without options does not need it.
+    from mmengine.runner import Runner
+
+    known = {*cfg, *inspect.signature(Runner).parameters, *RUNNER_EXTRAS}
+    for option in options:
+        name = option.split('.')[0]
+        if name not in known:
+            raise SetupError(
+                f'--cfg-options {option}: the config has no `{name}`'
+                f'{_guess(name, known)}'
+            )
+
+
+def check_config(cfg: Config) -> None:
+    """Check type and arguments of each ``dict(type=...)`` of mmtvr.
+
+    Raises:
+        SetupError: A component of mmtvr does not exist or has no such
+            argument; names the place and the closest match.
+    """
+    scope = cfg.get('default_scope')
+    faults = {}
+    for place, node in walk(cfg.to_dict()):
+        for fault in find_faults(node, scope):
+            faults.setdefault(fault, place)
+    if faults:
+        lines = [f'  {place}: {fault}' for fault, place in faults.items()]
+        raise SetupError('\n'.join(['the config does not fit mmtvr:', *lines]))
+
+
+def walk(node: Any, place: str = '') -> Iterator[tuple[str, dict]]:
+    """Yield path and content of all dicts in nested dicts, lists and tuples.
+
+    A path reads ``train_dataloader.dataset.pipeline[2]``.
+    """
+    if isinstance(node, dict):
+        yield place, node
+        for key, value in node.items():
+            yield from walk(value, f'{place}.{key}' if place else str(key))
+    elif isinstance(node, list | tuple):
+        for number, value in enumerate(node):
+            yield from walk(value, f'{place}[{number}]')
+
+
+def find_faults(node: dict, scope: str | None) -> Iterator[str]:
+    """Yield a sentence per fault of one dict; none for other libraries."""
+    kind = node.get('type')
+    if isinstance(kind, str):
+        prefix, _, name = kind.rpartition('.')
+        ours = prefix == nodes.SCOPE
+        if not ours and (prefix or node.get('_scope_', scope) != nodes.SCOPE):
+            return
+        component = our_components().get(name)
+        if component is None:
+            guess = _guess(name, our_components())
+            if ours or (guess and not _in_mmengine(name)):
+                yield f'there is no {nodes.SCOPE}.{name}{guess}'
+            return
+    elif getattr(kind, '__module__', '').partition('.')[0] == nodes.SCOPE:
+        component, name = kind, kind.__name__
+    else:
+        return
+    accepted = accepted_arguments(component)
+    for key in node.keys() - NOT_ARGUMENTS if accepted is not None else ():
+        if key not in accepted:
+            yield (
+                f'{nodes.SCOPE}.{name} has no argument `{key}`'
+                f'{_guess(key, accepted)}'
+            )
+
+
+@cache
+def our_components() -> dict[str, Any]:
+    """Everything registered in mmtvr's registries, by its bare name."""
+    found: dict[str, Any] = {}
+    for node in vars(nodes).values():
+        if isinstance(node, Registry) and node.scope == nodes.SCOPE:
+            node.import_from_location()
+            found |= node.module_dict
+    return found
+
+
+def _in_mmengine(name: str) -> bool:
+    registries = (n for n in vars(root).values() if isinstance(n, Registry))
+    return any(name in node.module_dict for node in registries)
+
+
+def accepted_arguments(component: Any) -> set[str] | None:
+    """Names of the arguments that a class or a function takes.
+
+    ``**kwargs`` of a constructor are taken to go to the next base class that
+    has one. None if they go somewhere unknown.
+    """
+    owners = [component]
+    if inspect.isclass(component):
+        owners = [
+            base.__init__
+            for base in component.__mro__[:-1]
+            if '__init__' in vars(base)
+        ]
+    names: set[str] = set()
+    for owner in owners:
+        parameters = inspect.signature(owner).parameters.values()
+        names |= {p.name for p in parameters if p.kind != p.VAR_KEYWORD}
+        if not any(p.kind == p.VAR_KEYWORD for p in parameters):
+            return names - {'self'}
+    return None if owners else set()
+
+
+def _guess(name: str, known: Any) -> str:
+    close = get_close_matches(name, list(known), n=1)
+    return f'; did you mean `{close[0]}`?' if close else ''
