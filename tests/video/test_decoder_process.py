@@ -13,7 +13,10 @@ import pytest
 from torch.utils.data import DataLoader
 
 from mmtvr.video import UnreadableVideoError
-from mmtvr.video.decoder_process import get_decoder_process
+from mmtvr.video.decoder_process import (
+    get_decoder_process,
+    kill_decoder_processes,
+)
 from mmtvr.video.supervised_reader import supervise
 
 FOLDER = Path(__file__).parent
@@ -172,3 +175,11 @@ def test_each_worker_of_a_loader_has_its_own_decoder(
     assert all(map(wait_until_dead, decoders))
     assert read('x')[0, 0, 0, 0] == 5
     assert decoder_pid() == own
+
+
+def test_a_decoder_that_was_killed_while_idle_is_replaced(read):
+    read('x')
+    first = decoder_pid()
+    kill_decoder_processes()
+    assert len(read('x')) == 2
+    assert decoder_pid() != first
