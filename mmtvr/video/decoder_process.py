@@ -128,7 +128,6 @@ class DecoderProcess:
     def __init__(self) -> None:
         self.owner = os.getpid()
         self.opened = 0
-        self.is_dying = False
         self.dropped: list[int] = []
         self._shared = _open_file_in_memory()
         self._process: subprocess.Popen | None = None
@@ -167,11 +166,6 @@ class DecoderProcess:
     def is_usable(self) -> bool:
         """Whether it runs and belongs to this process."""
         return self.owner == os.getpid() and not self._shared.closed
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it died, or was killed, while nothing was asked of it."""
-        return self.is_dying or self._process.poll() is not None
 
     def ask(self, request: dict, deadline: float) -> dict:
         """Send a request and wait for the answer.
@@ -269,12 +263,7 @@ def get_decoder_process(max_files: int | None = None) -> DecoderProcess:
     """
     process = getattr(_of_thread, 'process', None)
     most = FILES_PER_PROCESS if max_files is None else max_files
-    if (
-        process is None
-        or not process.is_usable
-        or process.has_ended
-        or process.opened >= most
-    ):
+    if process is None or not process.is_usable or process.opened >= most:
         # The old one ends when the last reader that it serves is gone.
         process = _of_thread.process = DecoderProcess()
     return process
@@ -289,11 +278,14 @@ def end_decoder_process() -> None:
 
 
 def kill_decoder_processes() -> None:
-    """Kill those of all threads; who waits for one gets an error."""
+    """Kill those of all threads; who waits for one gets an error.
+
+    The calling thread waits for none and gets a new one when it needs it.
+    """
     for process in list(_all_processes):
         if process.is_usable and process._process is not None:
-            process.is_dying = True
             process._process.kill()
+    _of_thread.process = None
 
 
 def _open_file_in_memory() -> FileIO:

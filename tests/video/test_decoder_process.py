@@ -177,7 +177,7 @@ def test_each_worker_of_a_loader_has_its_own_decoder(
     assert decoder_pid() == own
 
 
-def test_a_decoder_that_was_killed_while_idle_is_replaced(read):
+def test_who_kills_all_decoders_gets_a_new_one(read):
     read('x')
     first = decoder_pid()
     kill_decoder_processes()
