@@ -14,13 +14,11 @@ from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import CheckpointLoader
 from torch import serialization
 
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, first_line
 
 SAFETENSORS = '.safetensors'
 LAST = 'last_checkpoint'
 BEST = 'best_*.pth'
-# In place of a checkpoint: the encoders as they were pretrained.
-PRETRAINED = 'none'
 TRUST_HELP = (
     'load a checkpoint that is more than weights. This runs code that the '
     'file contains, with all your rights: only for files whose origin you '
@@ -191,7 +189,7 @@ def _load(path: Path, map_location: Any, trust: bool) -> object:
     except Exception as error:
         raise SetupError(
             f'{path} cannot be read as a checkpoint, it is damaged or '
-            f'something else: {_first_line(error)}'
+            f'something else: {first_line(error)}'
         ) from error
     print_log(f'{path} is trusted: code in it runs now.', 'current')
     return torch.load(path, map_location=map_location, weights_only=False)
@@ -207,7 +205,7 @@ def _refusal(path: Path, wanted: str, error: Exception) -> SetupError:
     if not wanted:
         return SetupError(
             f'{path} cannot be read as a checkpoint, it is damaged or '
-            f'something else: {_first_line(error)}'
+            f'something else: {first_line(error)}'
         )
     return SetupError(
         f'{path} is more than weights: it asks for {wanted}, and loading it '
@@ -232,10 +230,6 @@ def _without_code(content: dict[str, Any], path: Path) -> dict[str, Any]:
             if isinstance(history, _History):
                 hub['log_scalars'][name] = HistoryBuffer(*history.numbers)
     return content
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 class _Inert:

@@ -96,3 +96,8 @@ def names_file(error: BaseException) -> bool:
     if getattr(error, 'errno', None) is not None:
         return error.filename is not None
     return PATH.search(str(error)) is not None
+
+
+def first_line(error: BaseException) -> str:
+    """First line of the message of an error; its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

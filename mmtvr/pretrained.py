@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from huggingface_hub import constants
 from transformers.utils import logging as transformers_logging
 
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, first_line
 
 SCHEME = 'mmtvr://'
 ASSETS = Path(__file__).parent / 'assets'
@@ -84,7 +84,7 @@ def _load(loader: type[Loaded], location: str, **kwargs: Any) -> Loaded:
         if Path(location).is_dir():
             raise SetupError(
                 f'{location} is a folder, but {loader.__name__} cannot be '
-                f'loaded from it: {_first_line(error)}'
+                f'loaded from it: {first_line(error)}'
             ) from error
     if location.startswith(('.', '/', '~')) or location.count('/') != 1:
         raise SetupError(
@@ -97,7 +97,7 @@ def _load(loader: type[Loaded], location: str, **kwargs: Any) -> Loaded:
         return _load_quietly(loader, location, **kwargs)
     except (OSError, ValueError) as error:
         raise SetupError(
-            f'{_missing(location)} The hub answers: {_first_line(error)}'
+            f'{_missing(location)} The hub answers: {first_line(error)}'
         ) from error
 
 
@@ -144,7 +144,3 @@ def _missing(name: str) -> str:
         f'{constants.HF_HUB_CACHE}. Fetch them with `hf download {name}` '
         'where there is a network, and give the folder (or copy the cache).'
     )
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else ''

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from mmtvr.errors import SetupError, import_extra
+from mmtvr.errors import SetupError, first_line, import_extra
 
 
 def test_an_installed_extra_is_imported():
@@ -20,3 +20,8 @@ def test_a_broken_extra_raises_its_own_error(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match='no_such_dependency'):
         import_extra('broken_extra', 'search', 'this test')
+
+
+def test_the_first_line_of_an_error_is_never_empty():
+    assert first_line(ValueError('\nno\nmore')) == 'no'
+    assert first_line(ValueError()) == 'ValueError'

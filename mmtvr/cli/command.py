@@ -17,6 +17,7 @@ from mmtvr.errors import (
     NonFiniteError,
     SetupError,
     find_errno,
+    first_line,
     names_file,
 )
 from mmtvr.sanitize import for_terminal
@@ -77,7 +78,7 @@ def run_command(work: Callable[[], None], when_stopped: str = RESUME) -> int:
 def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
     """Make a message of what the user can fix, leave others as they are."""
     number = find_errno(error)
-    why = next(iter(str(error).strip().splitlines()), '')
+    why = first_line(error)
     if number in FULL:
         return SetupError(
             f'the disk is full: {why}. Make room; {when_stopped}'

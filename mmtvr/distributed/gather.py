@@ -57,7 +57,7 @@ def gather_features(local: TokenFeatures) -> TokenFeatures:
     """
     if world_size() == 1:
         return local
-    _rows, length, width = local.tokens.shape
+    length, width = local.tokens.shape[1:]
     fields = [local.tokens.flatten(1), local.pooled, local.mask]
     if local.weight is not None:
         fields.append(local.weight)

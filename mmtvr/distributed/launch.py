@@ -20,7 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 from mmtvr.distributed import VARIABLES
 from mmtvr.distributed.failures import Monitor
 from mmtvr.distributed.phase import LONG, phase
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, first_line
 
 # Seconds without progress after which a run of several processes is stopped.
 TIMEOUT = 600.0
@@ -96,7 +96,7 @@ def open_process_group(backend: str, timeout: float) -> None:
         raise SetupError(
             f'rank {os.environ["RANK"]} finds no other process at '
             f'{address[0]}:{address[1]} within {timeout:g} s: '
-            f'{str(error).splitlines()[0]}'
+            f'{first_line(error)}'
         ) from error
     own_store.set_timeout(timedelta(seconds=min(10.0, timeout)))
     under_torchrun = 'TORCHELASTIC_RUN_ID' in os.environ

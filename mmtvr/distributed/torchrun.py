@@ -25,6 +25,7 @@ from torch.distributed.elastic.multiprocessing.errors import (
 from torch.distributed.run import parse_args, run
 
 from mmtvr.distributed.failures import LAUNCHER, RESUME
+from mmtvr.errors import first_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,11 +57,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             message = f'stopped by {error.sigval.name}\n{RESUME}'
             status = 128 + int(error.sigval)
         except DistError as error:
-            first_line = next(iter(str(error).splitlines()), '')
             status = 1
             message = (
-                f'error: the hosts do not meet: {first_line} Each needs the '
-                'same NNODES, MASTER_ADDR and PORT, and its own NODE_RANK'
+                f'error: the hosts do not meet: {first_line(error)} Each '
+                'needs the same NNODES, MASTER_ADDR and PORT, and its own '
+                'NODE_RANK'
             )
     print(message, file=sys.stderr)
     return status

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, first_line
 from mmtvr.video.opening import read_times
 from mmtvr.video.pyav_reader import times_from_first
 from mmtvr.video.reader import (
@@ -104,18 +104,18 @@ class TorchCodecReader(VideoReader):
         try:
             return decode()
         except (RuntimeError, ValueError, IndexError) as error:
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise UnreadableVideoError(f'{self.path}: {reason[0]}') from error
+            raise UnreadableVideoError(
+                f'{self.path}: {first_line(error)}'
+            ) from error
 
 
 def _import_decoder() -> Callable[..., Any]:
     try:
         from torchcodec.decoders import VideoDecoder
     except (ImportError, RuntimeError, OSError) as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise SetupError(
             "The reader 'torchcodec' needs torchcodec, in the version for "
             "this PyTorch, and FFmpeg's libraries on the system: "
-            f"{reason[0]}. Install them, or set reader='auto'"
+            f"{first_line(error)}. Install them, or set reader='auto'"
         ) from error
     return VideoDecoder
