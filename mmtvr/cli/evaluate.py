@@ -14,7 +14,8 @@ from mmtvr.evaluation.report import to_text
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; that of the process if None."""
     parser = argparse.ArgumentParser(
-        description='Evaluate scores or embeddings of any system.'
+        'mmtvr evaluate',
+        description='Evaluate scores or embeddings of any system.',
     )
     parser.add_argument('file', type=Path, help=FORMATS)
     parser.add_argument(

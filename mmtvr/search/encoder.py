@@ -126,6 +126,7 @@ class RetrievalEncoder:
         info: What an index keeps about the model, see
             :func:`describe_model`.
         pipelines: What texts and videos go through.
+        checkpoint: The weights; None for the pretrained encoders.
 
     Raises:
         SetupError: Something is missing, or without a checkpoint the model
@@ -145,7 +146,7 @@ class RetrievalEncoder:
         loader = cfg.get('test_dataloader') or {}
         self.batch_size = loader.get('batch_size', 16)
         self.device = choose_device(device)
-        self._cfg, self._checkpoint = cfg, checkpoint
+        self._cfg, self.checkpoint = cfg, checkpoint
         self._text_model = self._load(text_only=True) if text_only else None
         if not text_only:
             _ = self.model
@@ -158,7 +159,7 @@ class RetrievalEncoder:
         return model
 
     def _load(self, text_only: bool = False) -> nn.Module:
-        model = load_model(self._cfg, self._checkpoint, text_only)
+        model = load_model(self._cfg, self.checkpoint, text_only)
         return model.to(self.device).eval()
 
     @property
