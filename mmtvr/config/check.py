@@ -40,10 +40,7 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
         SetupError: A name is neither in the config nor known to the runner,
             or is a variable; names the keys that took its value.
     """
-    # Half of mmengine; a config without options does not need it.
-    from mmengine.runner import Runner
-
-    read = {*inspect.signature(Runner).parameters, *RUNNER_EXTRAS}
+    read = runner_keys()
     for option in options:
         name = option.split('.')[0]
         if name in read:
@@ -55,9 +52,7 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             )
         places = [
             f'{place}.{name}'.replace('[', '.').replace(']', '')
-            for place, node in walk(
-                {key: cfg[key] for key in cfg if key in read}
-            )
+            for place, node in walk(read_by_runner(cfg))
             if place and name in node
         ]
         known = f': set {" and ".join(places)}' if places else ''
@@ -65,6 +60,20 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
             f'--cfg-options {option} would change nothing: `{name}` is a '
             f'variable of the config file, used while it is read{known}'
         )
+
+
+def runner_keys() -> set[str]:
+    """Top-level keys of a config that a run reads; others are variables."""
+    # Half of mmengine, which most commands do not need.
+    from mmengine.runner import Runner
+
+    return {*inspect.signature(Runner).parameters, *RUNNER_EXTRAS}
+
+
+def read_by_runner(cfg: Config) -> dict[str, Any]:
+    """A config as plain data, without the variables of its files."""
+    keys = runner_keys()
+    return {key: each for key, each in cfg.to_dict().items() if key in keys}
 
 
 def check_config(cfg: Config) -> None:

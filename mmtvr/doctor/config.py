@@ -10,6 +10,7 @@ from transformers import AutoConfig, AutoTokenizer
 
 from mmtvr.checkpoints import read_checkpoint
 from mmtvr.config import load_config, walk
+from mmtvr.config.check import read_by_runner
 from mmtvr.datasets import MovingShapesDataset, TextVideoDataset
 from mmtvr.doctor.findings import Finding, Severity
 from mmtvr.doctor.machine import GIBIBYTE, check_disk_space
@@ -99,7 +100,7 @@ def check_weights(path: str) -> list[Finding]:
     """
     cfg = _load(path)
     named: dict[tuple[str, str], None] = {}
-    for _, node in walk(cfg.to_dict()):
+    for _, node in walk(read_by_runner(cfg)):
         for key in ('clip', 'encoder', 'tokenizer'):
             if 'type' in node and isinstance(node.get(key), str):
                 named[key, node[key]] = None
@@ -116,7 +117,7 @@ def check_keywords(path: str) -> list[Finding]:
     """Check that the taggers of key words of a config are installed."""
     steps = {
         repr(node): node
-        for _, node in walk(_load(path).to_dict())
+        for _, node in walk(read_by_runner(_load(path)))
         if str(node.get('type', '')).rpartition('.')[2] == 'TagKeyWords'
     }
     return [

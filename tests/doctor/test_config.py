@@ -156,3 +156,13 @@ def test_a_missing_tagger_of_a_recipe_names_its_extra(config, monkeypatch):
     (found,) = check_keywords(str(config))
     assert found.severity == 'error'
     assert "pip install 'mmtvr[keywords]'" in found.text
+
+
+def test_variables_of_the_file_are_not_what_the_run_needs(config):
+    with config.open('a') as file:
+        file.write(
+            "leftover = [dict(type='mmtvr.TokenizeText', tokenizer='/nowhere'),"
+            " dict(type='mmtvr.TagKeyWords', tagger='/nowhere')]\n"
+        )
+    assert {each.severity for each in check_weights(str(config))} == {'ok'}
+    assert check_keywords(str(config)) == []
