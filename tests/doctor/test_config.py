@@ -161,7 +161,7 @@ def test_a_missing_tagger_of_a_recipe_names_its_extra(config, monkeypatch):
 def test_variables_of_the_file_are_not_what_the_run_needs(config):
     with config.open('a') as file:
         file.write(
-            "leftover = [dict(type='mmtvr.TokenizeText', tokenizer='/nowhere'),"
+            "leftover = [dict(type='mmtvr.TokenizeText', tokenizer='/no'),"
             " dict(type='mmtvr.TagKeyWords', tagger='/nowhere')]\n"
         )
     assert {each.severity for each in check_weights(str(config))} == {'ok'}
