@@ -258,7 +258,7 @@ class TextVideoRetriever(BaseModel):
         text: TokenFeatures,
         video: TokenFeatures,
     ) -> dict[str, Tensor]:
-        """Compute all terms of a batch, of which ``text`` and ``video`` are."""
+        """Compute all terms of a batch from it and its features."""
         return self.losses(
             text, video, inputs['video_of_text'], inputs['video_ids']
         )
