@@ -53,7 +53,8 @@ def evaluate(
         ties: How equal scores are ranked.
         rescore: Scores that are also evaluated, ``'NAME:TEMPERATURE'``:
             dual-softmax, sinkhorn, qb-norm; or ``'nnn:ALPHA:K'``.
-        bank: For qb-norm and nnn, a ``.npy`` with scores (training texts, videos).
+        bank: For qb-norm and nnn, a ``.npy`` with scores (training texts,
+            videos).
         about: Facts to keep with the numbers.
         out: Folder for ``report.txt``, ``.json`` and ``.png``.
 
