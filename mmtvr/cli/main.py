@@ -25,6 +25,10 @@ COMMANDS = {
         'find videos by text or video',
     ),
     'serve': ('mmtvr.cli.serve', 'search an index in the browser'),
+    'reproduce': (
+        'mmtvr.cli.reproduce',
+        'train and test a recipe, compare with a published number',
+    ),
     'doctor': ('mmtvr.doctor', 'check what this machine can do'),
 }
 EXAMPLE = """
@@ -39,7 +43,7 @@ a first search, with the model and the videos that ship with mmtvr:
 
 def describe() -> str:
     """Write the help text."""
-    lines = [f'  {name:<8} {text}' for name, (_, text) in COMMANDS.items()]
+    lines = [f'  {name:<10} {text}' for name, (_, text) in COMMANDS.items()]
     head = 'usage: mmtvr COMMAND ...\n\nText-video retrieval.\n\ncommands:\n'
     return head + '\n'.join(lines) + '\n' + EXAMPLE
 
