@@ -272,11 +272,12 @@ def _missing_gpu(target: Target, cfg: Config) -> Iterator[Missing]:
         return
     there = torch.cuda.get_device_properties(0).total_memory
     if there < needed:
+        room = (there - MODEL_BYTES) / PAIR_BYTES[target.backbone]
         yield Missing(
             f'GPU memory: about {needed / 1e9:.0f} GB by calculation, there '
             f'are {there / 1e9:.0f}',
             '--cfg-options model.cached_contrastive.chunk='
-            f'{max(1, int((there - MODEL_BYTES) / (needed - MODEL_BYTES) * pairs))}',
+            f'{max(1, int(room))}',
         )
 
 

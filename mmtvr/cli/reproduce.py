@@ -68,20 +68,19 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     """Reproduce a number; returns the exit status."""
     options = parse_args(arguments)
-    verdicts = []
-    status = run_command(lambda: verdicts.append(run(options)), STOPPED)
-    return status or int(not all(verdicts))
+    return run_command(lambda: run(options), STOPPED)
 
 
-def run(options: argparse.Namespace) -> bool:
-    """Do what is asked; whether the number was confirmed.
+def run(options: argparse.Namespace) -> None:
+    """Do what is asked.
 
     Raises:
-        SetupError: There is no such target, or something is missing.
+        SetupError: There is no such target, something is missing, or the
+            number was not confirmed.
     """
     if options.list:
         print('\n'.join(describe(name) for name in TARGETS))
-        return True
+        return
     target = find_target(options.name)
     guard_loading(False)
     cfg = load_recipe(
@@ -96,12 +95,14 @@ def run(options: argparse.Namespace) -> bool:
         )
     if options.check:
         print(f'{options.name}: everything is there')
-        return True
+        return
     with gc_disabled():
         found = train_and_test(target, cfg, options.launcher)
     if not launched_rank():
-        print(to_text(options.name, target, found))
-    return found.is_within
+        print(to_text(options.name, target, found), flush=True)
+    if not found.is_within:
+        # Of several processes each must fail.
+        raise SetupError(f'{options.name} was not reproduced')
 
 
 def describe(name: str) -> str:
