@@ -145,7 +145,8 @@ class DistilledRetriever(TextVideoRetriever):
     ) -> dict[str, Tensor]:
         """Add what the teacher says of the same batch."""
         losses = super().training_losses(inputs, text, video)
-        losses['loss_contrastive'] *= self.contrastive_weight
+        hard = losses['loss_contrastive']
+        losses['loss_contrastive'] = self.contrastive_weight * hard
         if not self._teacher:
             self._load_teacher()
         (teacher,) = self._teacher
