@@ -36,6 +36,10 @@ COMMANDS = {
     'cache': ('mmtvr.cli.cache', 'decode the videos of a config beforehand'),
     'train': ('mmtvr.cli.train', 'train a model'),
     'test': ('mmtvr.cli.test', 'test a checkpoint'),
+    'reproduce': (
+        'mmtvr.cli.reproduce',
+        'train and test, and compare with a cited number',
+    ),
     'evaluate': ('mmtvr.cli.evaluate', 'evaluate the scores of any system'),
     'curves': ('mmtvr.cli.curves', 'plot the course of trainings'),
     'failures': ('mmtvr.cli.failures', 'show where a model fails, as a page'),

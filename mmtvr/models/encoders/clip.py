@@ -1,9 +1,10 @@
 """CLIP's towers as caption and frame encoders."""
 
 from collections.abc import Callable
+from typing import Any
 
 from mmengine.model import BaseModule
-from torch import Tensor, arange, nn
+from torch import Tensor, arange, nn, ones_like
 from transformers import (
     CLIPTextModelWithProjection,
     CLIPVisionModelWithProjection,
@@ -138,7 +139,13 @@ class CLIPTextEncoder(CLIPTower):
     :class:`TokenizeText`) is encoded row by row: its words are those of all
     rows, its sentence feature is the mean of theirs, a unit vector again.
 
-    Arguments are those of :class:`CLIPTower`.
+    Args:
+        query_expansion: Whether padding counts as words (Video-ColBERT,
+            arXiv:2503.19009): each caption then has all L tokens, and what
+            the tower makes of padding, which sees the caption before it, can
+            stand for what the caption does not say. Not for paragraphs of
+            several rows.
+        **tower: Those of :class:`CLIPTower`.
 
     Example:
         >>> encoder = CLIPTextEncoder('mmtvr://moving-shapes-clip')
@@ -147,6 +154,12 @@ class CLIPTextEncoder(CLIPTower):
     model_class = CLIPTextModelWithProjection
     tower = 'text_model'
     front = ('embeddings',)
+
+    def __init__(
+        self, clip: str, *, query_expansion: bool = False, **tower: Any
+    ) -> None:
+        super().__init__(clip, **tower)
+        self.query_expansion = query_expansion
 
     def forward(
         self, tokens: Tensor, mask: Tensor, weight: Tensor | None = None
@@ -173,7 +186,17 @@ class CLIPTextEncoder(CLIPTower):
                 f'has {positions} positions; set max_words of '
                 f'mmtvr.TokenizeText to {positions} or less'
             )
-        return encode_rows(self._encode, tokens, mask, weight)
+        features = encode_rows(self._encode, tokens, mask, weight)
+        if not self.query_expansion:
+            return features
+        if tokens.ndim > 2:
+            raise SetupError(
+                'query_expansion=True is for captions of one row: set '
+                "long_text='truncate' in mmtvr.TokenizeText"
+            )
+        if weight is not None:
+            weight = weight.masked_fill(~mask, 1.0)
+        return features._replace(mask=ones_like(mask), weight=weight)
 
     def _encode(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode N rows to words (N, L, D) and sentences (N, D)."""
