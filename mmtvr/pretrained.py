@@ -165,7 +165,7 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         return tokenizer
     library = import_extra('open_clip.tokenizer', 'open_clip', name)
     own = library.SimpleTokenizer()
-    start, end = own.all_special_tokens
+    start, end = (own.decoder[number] for number in own.all_special_ids)
     return CLIPTokenizerFast(
         vocab=own.encoder,
         merges=list(own.bpe_ranks),
