@@ -28,6 +28,7 @@ from mmtvr.models.encoders.open_clip import read_image_preparation
 from mmtvr.models.encoders.towers import (
     EFFICIENTNET_LITE,
     read_efficientnet_lite,
+    read_image_config,
     read_text_limit,
 )
 from mmtvr.pretrained import (
@@ -196,7 +197,7 @@ def _read_image(name: str) -> tuple[list[int], list[float], list[float]]:
         return read_image_preparation(name)
     if name.startswith(EFFICIENTNET_LITE):
         return read_efficientnet_lite(name)
-    return _read_images(name, load_pretrained(AutoConfig, name))
+    return _read_images(name, read_image_config(name))
 
 
 def _read_open_clip(name: str) -> EncoderFacts:

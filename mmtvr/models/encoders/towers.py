@@ -282,6 +282,20 @@ def _load_text(encoder: str) -> nn.Module:
     return SentenceModel(encoder)
 
 
+def read_image_config(encoder: str) -> PreTrainedConfig:
+    """Read the configuration of an image encoder of transformers.
+
+    Raises:
+        SetupError: It is not there, or of timm, which is not installed.
+    """
+    try:
+        return load_pretrained(AutoConfig, encoder)
+    except ImportError:
+        # transformers 5.23 needs timm to read that timm is needed.
+        import_extra('timm', 'timm', encoder)
+        raise
+
+
 class ImageModel(nn.Module):
     """An image encoder of ``AutoModel`` or ``AutoBackbone``.
 
@@ -292,9 +306,7 @@ class ImageModel(nn.Module):
 
     def __init__(self, encoder: str) -> None:
         super().__init__()
-        config = load_pretrained(AutoConfig, encoder)
-        if config.model_type == 'timm_wrapper':
-            import_extra('timm', 'timm', encoder)
+        config = read_image_config(encoder)
         known = type(config) in AutoModel._model_mapping
         self.name = encoder
         self.model = load_model(
@@ -412,7 +424,7 @@ def _load_images(encoder: str) -> nn.Module:
         return OpenClipImages(encoder)
     if encoder.startswith(EFFICIENTNET_LITE):
         return EfficientNetLite(encoder)
-    config = load_pretrained(AutoConfig, encoder)
+    config = read_image_config(encoder)
     if config.model_type in FAMILIES:
         return _DualImages(encoder)
     return ImageModel(encoder)

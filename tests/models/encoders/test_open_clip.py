@@ -218,6 +218,9 @@ def test_timm_by_its_transformers_wrapper(architecture, tmp_path):
     name = str(tmp_path)
     tower = ImageTower(name, width, projection=False, regions=(2, 2)).eval()
     found = tower(images[None], torch.ones(1, 2).bool())
+    facts = read_pair('mmtvr://moving-shapes-clip', name)
+    assert facts.image_size == 224
+    np.testing.assert_allclose(facts.std, np.multiply(STD, 255), atol=1e-3)
     cells = adaptive_avg_pool2d(features, (2, 2)).flatten(2).transpose(1, 2)
     torch.testing.assert_close(
         found.tokens[0], normalize(cells, dim=-1).flatten(0, 1), **EXACT

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +261,18 @@ def test_what_does_not_fit_is_refused(tower_model, tmp_path):
         TextTower('package://none-such')
     with pytest.raises(SetupError, match='holds no model'):
         TextTower('package://packaging')
+
+
+def test_missing_timm_names_the_extra(tower_model, tmp_path, monkeypatch):
+    content = dict(architecture='resnet10t', num_classes=0, pretrained_cfg={})
+    (tmp_path / 'config.json').write_text(json.dumps(content))
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    for build in (
+        ImageTower,
+        lambda name: read_pair(tower_model('bert'), name),
+    ):
+        with pytest.raises(SetupError, match=r"'mmtvr\[timm\]'"):
+            build(str(tmp_path))
 
 
 def test_parts_that_count_frames_refuse_regions(tower_model):
