@@ -45,6 +45,7 @@ OPTIONS = (
     *('frozen', 'projection', 'regions'),
 )
 SCALARS = ('logit_scale', 'logit_bias', 'temperature')
+ENCODERS = ('text_encoder', 'frame_encoder')
 RESIZES = ('Resize', 'RandomResizedCrop', 'CenterCrop', 'RandomCrop')
 
 
@@ -84,7 +85,8 @@ def apply_encoder(cfg: Config) -> None:
     frames and the tokenizer in each pipeline; ``embed_dims`` of the parts of
     the model; first values of temperature and bias. ``max_words`` stays
     unless the text tower is shorter; ``num_frames`` becomes that of a video
-    model. Options of the encoders that the config has are kept.
+    model. Options of the encoders that the config has are kept. Of towers
+    with a projection, ``TwoRateConstructor`` slows down the rest alone.
 
     Args:
         cfg: The whole config, changed in place; without ``model.encoder``
@@ -122,6 +124,8 @@ def apply_encoder(cfg: Config) -> None:
         model[f'{side}_encoder'] = ConfigDict(
             type=f'mmtvr.{kind}', encoder=name, **{**options, **kept}
         )
+    if kinds[0] == 'TextTower':
+        _slow_pretrained(cfg)
     preprocessor = model.get('data_preprocessor') or dict(
         type='mmtvr.TextVideoPreprocessor'
     )
@@ -141,6 +145,17 @@ def apply_encoder(cfg: Config) -> None:
             node['max_words'] = min(node['max_words'], facts.text_length)
     for pipeline in _pipelines(root):
         _fit_frames(pipeline, facts)
+
+
+def _slow_pretrained(cfg: Config) -> None:
+    """Give projections, which are new, the rate of other new parts."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    if str(wrapper.get('constructor')).endswith('TwoRateConstructor'):
+        rates = wrapper.setdefault('paramwise_cfg', ConfigDict())
+        rates['slow'] = [
+            f'{name}.model' if name in ENCODERS else name
+            for name in rates.get('slow', ENCODERS)
+        ]
 
 
 def _check_pair(pair: dict) -> dict:
@@ -407,7 +422,7 @@ def _fit_parts(model: dict, facts: EncoderFacts, encoder: str) -> None:
     for name, part in model.items():
         component = our_components().get(_kind(part))
         accepted = component and accepted_arguments(component)
-        if not accepted or name in ('text_encoder', 'frame_encoder'):
+        if not accepted or name in ENCODERS:
             continue
         if 'embed_dims' in accepted:
             part['embed_dims'] = facts.width

@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 from transformers import (
+    MODEL_MAPPING,
     AutoBackbone,
     AutoConfig,
     AutoModel,
@@ -307,7 +308,7 @@ class ImageModel(nn.Module):
     def __init__(self, encoder: str) -> None:
         super().__init__()
         config = read_image_config(encoder)
-        known = type(config) in AutoModel._model_mapping
+        known = type(config) in MODEL_MAPPING
         self.name = encoder
         self.model = load_model(
             AutoModel if known else AutoBackbone, encoder, optional='pooler'

@@ -26,6 +26,7 @@ from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.config import load_config
 from mmtvr.config.encoder import read_pair
 from mmtvr.datasets import TokenizeText
+from mmtvr.engine.optim import TwoRateConstructor
 from mmtvr.errors import SetupError
 from mmtvr.explanation import _masking
 from mmtvr.models import FrameTransformer, ImageTower, TextTower
@@ -261,6 +262,29 @@ def test_what_does_not_fit_is_refused(tower_model, tmp_path):
         TextTower('package://none-such')
     with pytest.raises(SetupError, match='holds no model'):
         TextTower('package://packaging')
+
+
+def test_projections_have_the_rate_of_new_parts(tower_model):
+    recipe = str(ROOT / 'configs/dmae_msrvtt.py')
+    options = pair_options(
+        tower_model('bert'), tower_model('vit'), **{'model.temporal': None}
+    )
+    cfg = load_config(recipe, options)
+    model = MODELS.build(cfg.model)
+    wrapper = TwoRateConstructor(
+        dict(optimizer=cfg.optim_wrapper.optimizer),
+        cfg.optim_wrapper.paramwise_cfg,
+    )(model)
+    rates = {
+        id(parameter): group['lr']
+        for group in wrapper.param_groups
+        for parameter in group['params']
+    }
+    slow = cfg.optim_wrapper.paramwise_cfg.slow_lr_mult
+    new = cfg.optim_wrapper.optimizer.lr
+    for tower in (model.text_encoder, model.frame_encoder):
+        assert rates[id(tower.projection.weight)] == new
+        assert {rates[id(p)] for p in tower.model.parameters()} == {slow * new}
 
 
 def test_missing_timm_names_the_extra(tower_model, tmp_path, monkeypatch):
