@@ -39,7 +39,7 @@ from mmtvr.pretrained import (
     read_open_clip_config,
 )
 
-#: Of the encoders that a config has, kept if the new ones take them.
+#: Of the encoders that a config has, kept for the new ones.
 OPTIONS = (
     *('frozen_layers', 'gradient_checkpointing', 'attn_implementation'),
     *('frozen', 'projection', 'regions'),
@@ -119,8 +119,14 @@ def apply_encoder(cfg: Config) -> None:
         ('text', 'frame'), kinds, (text, image), strict=True
     ):
         before = model.get(f'{side}_encoder') or {}
-        kept = accepted_arguments(our_components()[kind]) & set(OPTIONS)
-        kept = {key: before[key] for key in kept & before.keys()}
+        kept = {key: before[key] for key in OPTIONS if key in before}
+        unknown = kept.keys() - accepted_arguments(our_components()[kind])
+        if unknown:
+            raise SetupError(
+                f'model.{side}_encoder has {sorted(unknown)[0]}, but '
+                f'model.encoder={encoder!r} makes it mmtvr.{kind}, which has '
+                'no such option: leave it out'
+            )
         model[f'{side}_encoder'] = ConfigDict(
             type=f'mmtvr.{kind}', encoder=name, **{**options, **kept}
         )

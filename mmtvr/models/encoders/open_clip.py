@@ -28,6 +28,13 @@ def load_open_clip(encoder: str) -> tuple[nn.Module, dict[str, Any]]:
     library = import_extra('open_clip', 'open_clip', encoder)
     folder = fetch_open_clip(encoder)
     config = read_open_clip_config(encoder)['model_cfg']
+    foreign = config['text_cfg'].get('hf_model_name')
+    if foreign:
+        raise SetupError(
+            f'the text tower of {encoder} is the model {foreign} of '
+            'transformers, which gives open_clip no words; name that model '
+            "as the text of model.encoder=dict(text='...', image='...')"
+        )
     try:
         model = library.create_model(
             f'local-dir:{folder}',
@@ -52,12 +59,6 @@ class OpenClipText(nn.Module):
         super().__init__()
         model, config = load_open_clip(encoder)
         self.model = model.text
-        if not hasattr(self.model, 'forward_intermediates'):
-            raise SetupError(
-                f'the text tower of {encoder} is a '
-                f'{type(self.model).__name__}, which gives no words; use an '
-                'open_clip model whose text tower is its own'
-            )
         self.embed_dims: int = config['embed_dim']
         self.text_length: int = self.model.context_length
         # As the tokenizer of the model fills captions up.

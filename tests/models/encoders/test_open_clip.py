@@ -176,7 +176,7 @@ def test_one_name_sets_both_towers(folders):
     assert not unused
 
 
-def test_weights_of_another_patch_size_are_refused(folders, tmp_path):
+def test_what_does_not_fit_is_refused(folders, tmp_path):
     folder = folders('DFN')
     (tmp_path / 'open_clip_model.safetensors').symlink_to(
         folder / 'open_clip_model.safetensors'
@@ -184,7 +184,12 @@ def test_weights_of_another_patch_size_are_refused(folders, tmp_path):
     content = json.loads((folder / 'open_clip_config.json').read_text())
     content['model_cfg']['vision_cfg']['patch_size'] = 32
     (tmp_path / 'open_clip_config.json').write_text(json.dumps(content))
+    path = tmp_path / 'open_clip_config.json'
     with pytest.raises(SetupError, match=r'size mismatch.*conv1'):
+        ImageTower(f'open_clip:{tmp_path}')
+    content['model_cfg']['text_cfg']['hf_model_name'] = 'some/roberta'
+    path.write_text(json.dumps(content))
+    with pytest.raises(SetupError, match=r'some/roberta.*dict\(text='):
         ImageTower(f'open_clip:{tmp_path}')
 
 

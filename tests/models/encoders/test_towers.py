@@ -342,6 +342,9 @@ def test_two_names_set_towers_and_pipelines(tower_model):
     assert isinstance(model.text_encoder, TextTower)
     with pytest.raises(SetupError, match=r"\['image', 'txt'\].*text=\.\.\."):
         load_config(RECIPE, {'model.encoder': dict(txt=text, image=image)})
+    options = pair_options(text, image, **{'model.text_encoder.regions': 2})
+    with pytest.raises(SetupError, match=r'regions.*TextTower.*leave it out'):
+        load_config(RECIPE, options)
     with pytest.raises(SetupError, match=r"'bert' model.*text=.*image="):
         load_config(RECIPE, {'model.encoder': text})
 
