@@ -17,9 +17,9 @@ from mmtvr.errors import SetupError
 from mmtvr.pretrained import (
     OPEN_CLIP,
     PACKAGE,
-    fetch_open_clip,
     load_pretrained,
     load_tokenizer,
+    read_open_clip_config,
     resolve_pretrained,
 )
 from mmtvr.registry import DATASETS, TRANSFORMS
@@ -153,9 +153,13 @@ def _check_tokenizer(name: str) -> Finding:
     )
 
 
+def _read_width(name: str) -> int:
+    return read_open_clip_config(name)['model_cfg']['embed_dim']
+
+
 def _check_model(name: str) -> Finding:
     if name.startswith(OPEN_CLIP):
-        return _try('weights', lambda: f'{name}: {fetch_open_clip(name)}')
+        return _try('weights', lambda: f'{name}: {_read_width(name)} wide')
     if name.startswith(PACKAGE):
         return _try('weights', lambda: f'{name}: {resolve_pretrained(name)}')
     found = _try(
