@@ -47,7 +47,9 @@ class Masking(NamedTuple):
 class Explanation:
     """Why a caption and a video have their score.
 
-    Only real tokens: W word pieces and T frames.
+    Only real tokens: W word pieces and T frames. Where a frame has several
+    tokens, its regions, the cosines are those of the best, importance is
+    added up, and a frame is removed if all of it is.
 
     Attributes:
         words: The W word pieces as the caption writes them, see
@@ -143,6 +145,8 @@ def explain_pair(
         text, video = full_precision(text, video)
         score = model.head(text, video)
         tokens = text.tokens[0][real_words]
+        encoder = getattr(model, 'frame_encoder', None)
+        regions = getattr(encoder, 'tokens_per_frame', 1)
         frames = video.tokens[0][real_frames]
         parts = {'similarity': score}
         if hasattr(model.head, 'parts'):
@@ -158,12 +162,14 @@ def explain_pair(
                 if weight is None
                 else weight[0][real_words]
             ),
-            cosines=_array(tokens @ frames.T),
-            sentence=_array(frames @ text.pooled[0]),
+            cosines=_array(_best_region(tokens @ frames.T, regions)),
+            sentence=_array(_best_region(frames @ text.pooled[0], regions)),
             score=score.item(),
             parts={name: part.item() for name, part in parts.items()},
             word_masking=_masking(selections.get('words'), real_words),
-            frame_masking=_masking(selections.get('frames'), real_frames),
+            frame_masking=_masking(
+                selections.get('frames'), real_frames, regions
+            ),
         )
 
 
@@ -208,13 +214,20 @@ def explain_sample(
     return ExplainedSample(words, scene, found)
 
 
+def _best_region(cosines: Tensor, regions: int) -> Tensor:
+    """From (..., T * R) to (..., T)."""
+    return cosines.unflatten(-1, (-1, regions)).amax(-1)
+
+
 def _masking(
-    selection: tuple[Tensor, Tensor] | None, real: Tensor
+    selection: tuple[Tensor, Tensor] | None, real: Tensor, regions: int = 1
 ) -> Masking | None:
     if selection is None:
         return None
-    importance, keep = selection
-    return Masking(_array(importance[0][real]), _array(~keep[0][real]))
+    importance, keep = (
+        each[0][real].unflatten(0, (-1, regions)) for each in selection
+    )
+    return Masking(_array(importance.sum(1)), _array(~keep.any(1)))
 
 
 def _array(values: Tensor) -> Any:

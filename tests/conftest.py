@@ -21,6 +21,7 @@ pytest_plugins = [
     'tiny_clip',
     'tiny_config',
     'tiny_videos',
+    'tower_models',
 ]
 
 

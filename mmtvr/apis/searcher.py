@@ -255,7 +255,7 @@ class TextVideoSearcher:
         return VideoExplanation(
             text=text,
             path=os.fspath(path),
-            times=video.times[0],
+            times=video.times[0][:: self.encoder.tokens_per_frame],
             explanation=self.encoder.explain(text, to_features(video)),
         )
 

@@ -1,6 +1,7 @@
 """The model of a config: what it encodes, and what identifies it."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence, Set
 from functools import cached_property
@@ -68,8 +69,9 @@ class VideoFeatures(NamedTuple):
 
     Attributes:
         pooled: Shape (D,), float32, unit vector.
-        tokens: Shape (T, D), float32.
-        times: Shape (T,), float32, seconds from the first frame of the file.
+        tokens: Shape (T, D), float32; (T * R, D) if a frame has R regions.
+        times: Seconds of each token from the first frame of the file,
+            float32.
     """
 
     pooled: np.ndarray
@@ -146,6 +148,12 @@ class RetrievalEncoder:
     def width(self) -> int:
         """Width D of the features."""
         return self.encode_texts(['a']).features.pooled.shape[1]
+
+    @property
+    def tokens_per_frame(self) -> int:
+        """How many tokens in a row are of one frame, its regions."""
+        encoder = self._cfg.model.get('frame_encoder') or {}
+        return math.prod(encoder.get('regions') or (1,))
 
     @property
     def default_parts(self) -> int:
@@ -235,10 +243,13 @@ def _to_videos(
         times = np.asarray(
             sample['data_samples'].get('frame_times'), np.float32
         )
-        # A 3D backbone makes fewer tokens than it reads frames.
-        at = np.linspace(0, len(times) - 1, len(mask[row]))
-        times = np.interp(at, np.arange(len(times)), times)
         real = mask[row]
+        if len(real) > len(times):
+            # All regions of a frame are at its time.
+            times = times.repeat(len(real) // len(times))
+        # A 3D backbone makes fewer tokens than it reads frames.
+        at = np.linspace(0, len(times) - 1, len(real))
+        times = np.interp(at, np.arange(len(times)), times)
         yield VideoFeatures(
             pooled[row], tokens[row][real], times[real].astype(np.float32)
         )

@@ -143,7 +143,7 @@ def create_app(
     """
     # Now, not at the first request that needs what encodes videos.
     _ = searcher.encoder.model
-    library = Library(searcher.store)
+    library = Library(searcher.store, searcher.encoder.tokens_per_frame)
     answers = Answers(searcher, library)
     # The model computes with all cores: one question at a time.
     model = BoundedExecutor('model', 1, 32)

@@ -31,10 +31,12 @@ class Library:
 
     Args:
         store: The index.
+        tokens_per_frame: How many tokens in a row are of one frame.
     """
 
-    def __init__(self, store: VideoStore) -> None:
+    def __init__(self, store: VideoStore, tokens_per_frame: int = 1) -> None:
         self.store = store
+        self.tokens_per_frame = tokens_per_frame
 
     def find(self, key: str) -> FileEntry:
         """The entry of a readable video, by its key.
@@ -105,7 +107,7 @@ class Library:
         Returns:
             Shape (T,); (1,) zero where it knows none.
         """
-        times = self.features(entry).times[0]
+        times = self.features(entry).times[0][:: self.tokens_per_frame]
         return times if len(times) else np.zeros(1, np.float32)
 
     def some(self, count: int) -> list[FileEntry]:

@@ -142,7 +142,7 @@ class Answers:
             )
         features = to_features(videos)
         found = self.searcher.encoder.explain(text, features)
-        return found, videos.times[0].tolist()
+        return found, self.library.times(entry).tolist()
 
     def some(self, count: int) -> list[Hit]:
         """A few videos, whichever come first."""

@@ -206,7 +206,8 @@ def read_family(encoder: str) -> tuple[PreTrainedConfig, Family]:
         raise SetupError(
             f'{encoder} is a {config.model_type!r} model, not a dual encoder '
             'whose text and image projections mmtvr knows; expected one of '
-            f'{", ".join(FAMILIES)}'
+            f'{", ".join(FAMILIES)}. Any text encoder joins any image encoder '
+            "by model.encoder=dict(text='...', image='...')"
         )
     if getattr(config.vision_config, 'vision_use_head', True) is False:
         raise SetupError(
