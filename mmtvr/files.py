@@ -20,9 +20,9 @@ PARTIAL = '.partial'
 HASH_CHUNK = 2**20
 # fmt: off
 VIDEO_EXTENSIONS = frozenset((
-    '.3g2', '.3gp', '.asf', '.avi', '.divx', '.f4v', '.flv', '.m2ts', '.m2v',
-    '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.mxf', '.ogm',
-    '.ogv', '.qt', '.rm', '.rmvb', '.ts', '.vob', '.webm', '.wmv',
+    '.3g2', '.3gp', '.asf', '.avi', '.divx', '.f4v', '.flv', '.gif', '.m2ts',
+    '.m2v', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.mxf', '.ogm',
+    '.ogv', '.qt', '.rm', '.rmvb', '.ts', '.vob', '.webm', '.webp', '.wmv',
 ))
 # fmt: on
 

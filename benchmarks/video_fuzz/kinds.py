@@ -563,7 +563,6 @@ OTHER_KINDS = [
     _few('one.ts', [7]),
     _few('one.avi', [7], 'mpeg4'),
     _few('one_hevc.mp4', [7], 'libx265'),
-    _few('one.gif', [7], 'gif', pix_fmt='rgb8'),
     _few('two.mp4', [7, 9]),
     _few('two.mkv', [7, 9], 'libx265'),
     _few('two.flv', [7, 9]),

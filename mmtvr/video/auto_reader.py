@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from mmtvr.video.animation_reader import AnimationReader, find_kind
 from mmtvr.video.frames import FrameStack
 from mmtvr.video.mp4 import check_end
 from mmtvr.video.opening import name_failures, open_video
@@ -359,7 +360,8 @@ class AutoReader(VideoReader):
     If a decoder does not give what the packets promised, the file is opened
     again and its first frames are decoded to learn more; if that does not
     help, it is read in order from then on. The decision is remembered as long
-    as the file stays as it is.
+    as the file stays as it is. Animated GIF and WebP are read by
+    :class:`AnimationReader`.
 
     Args:
         path: The video file.
@@ -409,7 +411,7 @@ class AutoReader(VideoReader):
 
     def get_frames(self, indices: Sequence[int]) -> np.ndarray:
         """Decode frames, see :class:`VideoReader`."""
-        if isinstance(self._reader, PyAVReader):
+        if isinstance(self._reader, PyAVReader | AnimationReader):
             return self._reader.get_frames(indices)
         while isinstance(self._reader, SelectiveReader):
             try:
@@ -437,7 +439,9 @@ class AutoReader(VideoReader):
         """Close the file."""
         self._reader.close()
 
-    def _choose(self) -> StreamReader:
+    def _choose(self) -> StreamReader | AnimationReader:
+        if find_kind(self.path):
+            return AnimationReader(self.path, self.short_side)
         while not self._record.in_order:
             probes = self._record.needs_probing
             try:

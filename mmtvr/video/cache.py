@@ -35,11 +35,12 @@ GIGABYTE = 10**9
 
 #: To be raised with every change of which frames, or which pixels, the
 #: readers of this package return.
-READERS_REVISION = 2
+READERS_REVISION = 3
 DECODERS = (
     'av',
     'decord',
     'torchcodec',
+    'pillow',
     'opencv-python',
     'opencv-python-headless',
     'opencv-contrib-python',

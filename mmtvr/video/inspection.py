@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mmtvr.video.animation_reader import find_kind, inspect_animation
 from mmtvr.video.opening import name_failures, open_video
 
 # A file of keyframes only has thousands; beyond this every second is left out.
@@ -50,6 +51,8 @@ def inspect_video(path: str) -> dict:
     Raises:
         UnreadableVideoError: If it is no video.
     """
+    if find_kind(path):
+        return inspect_animation(path)
     container, stream = open_video(path)
     with container, name_failures(path):
         return _inspect(container, stream)._asdict()
