@@ -9,11 +9,10 @@ when it is done: a stopped comparison goes on where it stopped.
 
 import argparse
 import csv
-import logging
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -25,9 +24,11 @@ from mmengine.runner import Runner
 
 from benchmarks.real_pictures.baseline import Pairs, score_baseline
 from benchmarks.real_pictures.report import ceiling, write_tables
+from benchmarks.real_pictures.stored import read_folds
 from mmtvr.config import load_config
-from mmtvr.datasets.annotations import read_annotations
-from mmtvr.datasets.frozen_features import FeatureFile
+from mmtvr.datasets.annotations import VideoCaptions, read_annotations
+from mmtvr.datasets.samplers import stack_samples
+from mmtvr.engine.loops import RetrievalTestLoop
 from mmtvr.evaluation.ranking import ranks, text_to_video, video_to_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,12 +41,14 @@ class PictureSet(NamedTuple):
 
     Attributes:
         recipe: What its configs are called.
+        root: Folder of the prepared set.
         captions: Folder of its annotation files.
         languages: Further folders, of which the test files are tested too.
         tuned_on: The set whose tuning it uses, if not its own.
     """
 
     recipe: str
+    root: str
     captions: str
     languages: tuple[str, ...] = ()
     tuned_on: str | None = None
@@ -56,10 +59,12 @@ class PictureSet(NamedTuple):
 
 
 SETS = {
-    'exercises': PictureSet('exercises', 'short'),
-    'exercises-long': PictureSet('exercises', 'long', tuned_on='exercises'),
+    'exercises': PictureSet('exercises', 'exercises', 'short'),
+    'exercises-long': PictureSet(
+        'exercises_long', 'exercises', 'long', tuned_on='exercises'
+    ),
     'emoji': PictureSet(
-        'emoji', 'en', ('de', 'es', 'fr', 'ja', 'zh', 'ru')
+        'emoji', 'emoji', 'en', ('de', 'es', 'fr', 'ja', 'zh', 'ru')
     ),
 }
 BASELINE = 'tfidf'
@@ -124,6 +129,15 @@ TRIALS = (
     dict(lr=1e-3, epochs=40, scale=20.0),
     dict(lr=1e-3, epochs=20, scale=50.0),
 )
+BASELINE_TRIALS = tuple(
+    dict(width=256, lr=lr, epochs=epochs, drop=drop, scale=20.0)
+    for lr, epochs, drop in (
+        (3e-3, 40, 0.0),
+        (1e-3, 40, 0.0),
+        (3e-3, 40, 0.3),
+        (3e-3, 20, 0.0),
+    )
+)
 QUIET = {
     'default_hooks.checkpoint': None,
     'default_hooks.logger.interval': 1000,
@@ -164,22 +178,37 @@ class Folders(NamedTuple):
     data: Path
     out: Path
 
+    def root(self, data: str) -> Path:
+        """Folder of the prepared set."""
+        return self.data / SETS[data].root
+
     def features(self, data: str, fold: int) -> Path:
-        """Folder of the features of a fold."""
+        """Folder of the features of the test of a fold."""
         return self.out / 'features' / data / f'fold{fold}'
 
-    def captions(self, data: str, fold: int, split: str) -> list[str]:
-        """First caption of each video."""
-        path = self.data / SETS[data].recipe
-        path = path / SETS[data].annotation(fold, split)
-        return [video.captions[0] for video in read_annotations(path)]
+    def stored(self, data: str) -> dict[str, list[str]]:
+        """Annotations of all test folds and files of their features."""
+        return dict(
+            annotations=[
+                str(self.root(data) / SETS[data].annotation(fold, 'test'))
+                for fold in FOLDS
+            ],
+            files=[
+                str(self.features(data, fold) / 'test.safetensors')
+                for fold in FOLDS
+            ],
+        )
+
+    def videos(self, data: str, fold: int, split: str) -> list[VideoCaptions]:
+        """Videos and captions of a split."""
+        return read_annotations(
+            self.root(data) / SETS[data].annotation(fold, split)
+        )
 
 
-def data_options(
-    data: str, fold: int, folders: Folders
-) -> dict[str, object]:
+def data_options(data: str, fold: int, folders: Folders) -> dict[str, object]:
     """Options that choose set, captions and fold."""
-    root = str(folders.data / SETS[data].recipe)
+    root = str(folders.root(data))
     return {
         f'{split}_dataloader.dataset.{key}': value
         for split in SPLITS
@@ -210,32 +239,67 @@ def recipe(data: str, variant: str) -> Path:
     return ROOT / f'configs/{method}_{SETS[data].recipe}.py'
 
 
+def trim_words(batch: Sequence[dict]) -> dict:
+    """Stack samples, without the padding that all captions share."""
+    data = stack_samples(batch)
+    longest = int(data['inputs']['token_mask'].sum(-1).max())
+    for key in ('words', 'tokens', 'token_mask', 'token_weight'):
+        if key in data['inputs']:
+            data['inputs'][key] = data['inputs'][key][:, :, :longest]
+    return data
+
+
+def make_config(task: Task, folders: Folders, split: str) -> Config:
+    """The config of a training and of the test of a split after it."""
+    options = data_options(task.data, task.fold, folders)
+    options |= VARIANTS[task.variant][2] | schedule(TRIALS[task.trial])
+    options['randomness.seed'] = task.seed
+    cfg = load_config(str(recipe(task.data, task.variant)), options)
+    if split == 'val':
+        cfg.test_dataloader = cfg.val_dataloader
+    cfg.merge_from_dict(QUIET)
+    for loader in (cfg.train_dataloader, cfg.test_dataloader):
+        loader.dataset = ConfigDict(
+            type='StoredFolds',
+            dataset=loader.dataset,
+            **folders.stored(task.data),
+        )
+        loader.collate_fn = ConfigDict(type=trim_words)
+    cfg.model.frozen_encoders = True
+    return cfg
+
+
 def train(task: Task, folders: Folders, split: str) -> dict[str, np.ndarray]:
     """Train one model and score a split.
 
     Returns:
         Scores (B, V) of each folder of captions, texts as rows.
     """
-    options = data_options(task.data, task.fold, folders)
-    options |= VARIANTS[task.variant][2] | schedule(TRIALS[task.trial])
-    features = folders.features(task.data, task.fold)
-    options |= {'frozen_features': str(features), 'randomness.seed': task.seed}
+    cfg = make_config(task, folders, split)
+    chosen = SETS[task.data]
+    found = {}
     with TemporaryDirectory() as folder:
-        cfg = load_config(
-            str(recipe(task.data, task.variant)), options, folder
-        )
-        if split == 'val':
-            cfg.test_dataloader = cfg.val_dataloader
-        cfg.merge_from_dict(QUIET)
-        scores = Path(folder, 'scores.npz')
+        cfg.work_dir = folder
+        file = Path(folder, 'scores.npz')
         cfg.test_evaluator = dict(
-            type='mmtvr.SimilarityDump', out_file=str(scores)
+            type='mmtvr.SimilarityDump', out_file=str(file)
         )
         runner = Runner.from_cfg(cfg)
         runner.train()
-        runner.test()
-        with np.load(scores) as file:
-            found = {SETS[task.data].captions: file['scores']}
+        loaders = {chosen.captions: runner.test_loop.dataloader}
+        if split == 'test':
+            for language in chosen.languages:
+                loader = cfg.test_dataloader.copy()
+                loader.dataset.live_captions = True
+                loader.dataset.dataset.ann_file = chosen._replace(
+                    captions=language
+                ).annotation(task.fold, split)
+                loaders[language] = loader
+        for captions, loader in loaders.items():
+            loop = RetrievalTestLoop(runner, loader, cfg.test_evaluator)
+            loop.run()
+            with np.load(file) as content:
+                found[captions] = content['scores']
     return found
 
 
@@ -243,15 +307,13 @@ def train_baseline(
     task: Task, folders: Folders, split: str
 ) -> dict[str, np.ndarray]:
     """The same of TF-IDF and pooled image features."""
+    paths = folders.stored(task.data).values()
+    stored, _ = read_folds(*(tuple(map(Path, each)) for each in paths))
     pairs = []
     for part in ('train', split):
-        path = folders.features(task.data, task.fold) / f'{part}.safetensors'
-        file = FeatureFile(path)
-        captions = folders.captions(task.data, task.fold, part)
-        images = [
-            file.get('video', row)['pooled'].float().flatten()
-            for row in range(len(captions))
-        ]
+        videos = folders.videos(task.data, task.fold, part)
+        images = [stored[v.file]['pooled'].float().mean(0) for v in videos]
+        captions = [video.captions[0] for video in videos]
         pairs.append(Pairs(captions, torch.stack(images)))
     scores = score_baseline(*pairs, BASELINE_TRIALS[task.trial], task.seed)
     return {SETS[task.data].captions: scores.numpy()}
@@ -302,8 +364,13 @@ def run_tasks(
 ) -> None:
     """Run what is not done yet."""
     done = {
-        (row['set'], row['variant'], int(row['fold']), int(row['seed']),
-         int(row['trial']))
+        (
+            row['set'],
+            row['variant'],
+            int(row['fold']),
+            int(row['seed']),
+            int(row['trial']),
+        )
         for row in read_rows(path)
     }
     tasks = [task for task in tasks if tuple(task) not in done]
@@ -341,3 +408,112 @@ def choose_trials(
         key: max(trials, key=lambda trial: np.mean(trials[trial]))
         for key, trials in found.items()
     }
+
+
+def extract(folders: Folders, names: Sequence[str]) -> None:
+    """Compute the features of all test folds by ``tools/extract.py``."""
+    for name in names:
+        for fold in FOLDS:
+            options = data_options(name, fold, folders)
+            done = subprocess.run(
+                [
+                    *(sys.executable, str(ROOT / 'tools/extract.py')),
+                    *(recipe(name, 'clip4clip'), folders.features(name, fold)),
+                    *('--split', 'test', '--cfg-options'),
+                    *(f'{key}={value}' for key, value in options.items()),
+                ]
+            )
+            if done.returncode:
+                raise SystemExit(done.returncode)
+
+
+def list_tasks(
+    stage: str,
+    names: Sequence[str],
+    variants: Sequence[str],
+    seeds: Sequence[int],
+    folders: Folders,
+) -> list[Task]:
+    """What ``tune`` or ``test`` runs, seeds and folds in turn."""
+    if stage == 'tune':
+        return [
+            Task(name, variant, fold, 0, trial)
+            for name in names
+            if SETS[name].tuned_on is None
+            for trial in range(len(TRIALS))
+            for fold in FOLDS
+            for variant in variants
+        ]
+    chosen = choose_trials(read_rows(folders.out / 'tune.csv'))
+    return [
+        Task(
+            name,
+            variant,
+            fold,
+            seed,
+            chosen[SETS[name].tuned_on or name, variant, fold],
+        )
+        for seed in seeds
+        for fold in FOLDS
+        for variant in variants
+        for name in names
+    ]
+
+
+def write_report(folders: Folders, names: Sequence[str]) -> str:
+    """Sizes, ceilings and the tables of all sets."""
+    lines = []
+    for name in names:
+        folds = [folders.videos(name, fold, 'test') for fold in FOLDS]
+        texts = [[video.captions[0] for video in fold] for fold in folds]
+        lines.append(
+            f'* {name}: {" + ".join(str(len(fold)) for fold in folds)} '
+            f'items; ceiling of R@1 {ceiling(texts):.1f}'
+        )
+    rows = read_rows(folders.out / 'test.csv')
+    listed = [
+        part
+        for name in names
+        for part in (
+            name,
+            *(f'{name}-{language}' for language in SETS[name].languages),
+        )
+    ]
+    tables = write_tables(rows, listed, NAMES, BASELINE)
+    return '\n'.join([*lines, '', tables])
+
+
+def main() -> None:
+    """Do as the command line says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('stage', choices=('extract', 'tune', 'test', 'report'))
+    parser.add_argument('--data', type=Path, default=Path('data'))
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/real_pictures')
+    )
+    parser.add_argument('--sets', nargs='+', choices=SETS, default=list(SETS))
+    parser.add_argument(
+        '--variants', nargs='+', choices=NAMES, default=list(NAMES)
+    )
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4]
+    )
+    args = parser.parse_args()
+    folders = Folders(args.data.resolve(), args.out.resolve())
+    folders.out.mkdir(parents=True, exist_ok=True)
+    if args.stage == 'extract':
+        extract(folders, args.sets)
+    elif args.stage == 'report':
+        report = write_report(folders, args.sets)
+        (folders.out / 'results.md').write_text(report, encoding='utf-8')
+        print(report)
+    else:
+        tasks = list_tasks(
+            args.stage, args.sets, args.variants, args.seeds, folders
+        )
+        split = 'val' if args.stage == 'tune' else 'test'
+        run_tasks(tasks, folders, folders.out / f'{args.stage}.csv', split)
+
+
+if __name__ == '__main__':
+    main()

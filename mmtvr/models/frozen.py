@@ -20,7 +20,9 @@ from mmtvr.structures import TokenFeatures
 #: Options of encoders that change which weights learn, or how fast.
 TRAINING_OPTIONS = (
     *('frozen_layers', 'gradient_checkpointing', 'attn_implementation'),
-    *('init_cfg', 'lora'),
+    *('init_cfg', 'lora', 'frozen'),
+    # Of the projection.
+    *('embed_dims', 'projection'),
 )
 #: Options that say where weights are, which the weights themselves tell.
 SOURCES = ('clip', 'encoder', 'model', 'name', 'pretrained')

