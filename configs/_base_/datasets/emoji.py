@@ -7,14 +7,20 @@ train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         ann_file='en/fold0_train.json',
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    )
+)
 val_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         ann_file='en/fold0_val.json',
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)
 test_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         ann_file='en/fold0_test.json',
-        pipeline=test_pipeline))
+        pipeline=test_pipeline,
+    )
+)

@@ -3,8 +3,11 @@
 _base_ = './exercises.py'
 
 train_dataloader = dict(
-    dataset=dict(ann_file='long/fold0_train.json', pipeline=train_pipeline))
+    dataset=dict(ann_file='long/fold0_train.json', pipeline=train_pipeline)
+)
 val_dataloader = dict(
-    dataset=dict(ann_file='long/fold0_val.json', pipeline=test_pipeline))
+    dataset=dict(ann_file='long/fold0_val.json', pipeline=test_pipeline)
+)
 test_dataloader = dict(
-    dataset=dict(ann_file='long/fold0_test.json', pipeline=test_pipeline))
+    dataset=dict(ann_file='long/fold0_test.json', pipeline=test_pipeline)
+)

@@ -8,5 +8,7 @@ model = dict(
         embed_dims=128,
         levels=('sentence', 'word'),
         weighting='mean',
-        visual_attention=0.5),
-    contrastive_loss=dict(_delete_=True, type='mmtvr.NegNCELoss'))
+        visual_attention=0.5,
+    ),
+    contrastive_loss=dict(_delete_=True, type='mmtvr.NegNCELoss'),
+)

@@ -9,4 +9,6 @@ model = dict(
         max_words=128,
         max_frames=24,
         margin=0.1,
-        mass=0.6))
+        mass=0.6,
+    )
+)

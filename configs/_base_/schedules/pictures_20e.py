@@ -11,7 +11,8 @@ param_scheduler = [
         by_epoch=True,
         begin=0,
         end=0.1 * max_epochs,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
     dict(
         type='CosineAnnealingLR',
         by_epoch=True,
@@ -19,7 +20,8 @@ param_scheduler = [
         end=max_epochs,
         T_max=0.9 * max_epochs,
         eta_min=0,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
 ]
 
 train_cfg = dict(max_epochs=max_epochs, val_interval=5)
