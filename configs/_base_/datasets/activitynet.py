@@ -8,11 +8,9 @@ data_root = 'data/video_retrieval/activitynet'
 
 train_dataloader = dict(dataset=dict(data_root=data_root))
 val_dataloader = dict(
-    dataset=dict(data_root=data_root, ann_file='val_1_paragraph.json')
-)
+    dataset=dict(data_root=data_root, ann_file='val_1_paragraph.json'))
 test_dataloader = dict(
-    dataset=dict(data_root=data_root, ann_file='val_1_paragraph.json')
-)
+    dataset=dict(data_root=data_root, ann_file='val_1_paragraph.json'))
 
 test_evaluator = [
     dict(type='mmtvr.TextVideoRecall'),
@@ -20,7 +18,6 @@ test_evaluator = [
         type='mmtvr.RetrievalReport',
         protocol='activitynet/paragraph-val_1',
         about=dict(
-            decoder='auto', frames='64 per video, the middle of equal segments'
-        ),
-    ),
+            decoder='auto',
+            frames='64 per video, the middle of equal segments')),
 ]

@@ -10,14 +10,12 @@ max_words = 64
 tokenize = dict(
     type='mmtvr.TokenizeText',
     tokenizer={{_base_.tokenizer}},
-    max_words=max_words,
-)
+    max_words=max_words)
 to_tensor = [
     dict(
         type='mmaction.Resize',
         scale=(-1, {{_base_.image_size}}),
-        interpolation='bicubic',
-    ),
+        interpolation='bicubic'),
     dict(type='mmaction.CenterCrop', crop_size={{_base_.image_size}}),
     dict(type='mmaction.FormatShape', input_format='NCHW'),
     dict(type='mmtvr.TagKeyWords'),
@@ -27,8 +25,7 @@ to_tensor = [
 load = dict(
     type='mmtvr.LoadVideoFrames',
     num_frames=num_frames,
-    short_side={{_base_.image_size}},
-)
+    short_side={{_base_.image_size}})
 train_pipeline = [load, *to_tensor]
 test_pipeline = [dict(load, test_mode=True), *to_tensor]
 
@@ -36,23 +33,17 @@ train_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         ann_file='train_paragraph.json',
-        pipeline=train_pipeline,
-    )
-)
+        pipeline=train_pipeline))
 val_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         ann_file='val_paragraph.json',
-        pipeline=test_pipeline,
-    )
-)
+        pipeline=test_pipeline))
 test_dataloader = dict(
     dataset=dict(
         data_root=data_root,
         ann_file='test_paragraph.json',
-        pipeline=test_pipeline,
-    )
-)
+        pipeline=test_pipeline))
 
 test_evaluator = [
     dict(type='mmtvr.TextVideoRecall'),
@@ -60,7 +51,6 @@ test_evaluator = [
         type='mmtvr.RetrievalReport',
         protocol='didemo/paragraph',
         about=dict(
-            decoder='auto', frames='64 per video, the middle of equal segments'
-        ),
-    ),
+            decoder='auto',
+            frames='64 per video, the middle of equal segments')),
 ]

@@ -5,8 +5,7 @@ _base_ = './msrvtt.py'
 data_root = 'data/video_retrieval/lsmdc'
 
 train_dataloader = dict(
-    dataset=dict(data_root=data_root, ann_file='train.json')
-)
+    dataset=dict(data_root=data_root, ann_file='train.json'))
 val_dataloader = dict(dataset=dict(data_root=data_root, ann_file='test.json'))
 test_dataloader = dict(dataset=dict(data_root=data_root, ann_file='test.json'))
 
@@ -16,7 +15,6 @@ test_evaluator = [
         type='mmtvr.RetrievalReport',
         protocol='lsmdc/test',
         about=dict(
-            decoder='auto', frames='12 per video, the middle of equal segments'
-        ),
-    ),
+            decoder='auto',
+            frames='12 per video, the middle of equal segments')),
 ]

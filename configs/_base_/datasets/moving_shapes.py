@@ -34,9 +34,7 @@ train_dataloader = dict(
         split='train',
         num_videos=2000,
         captions='random',
-        pipeline=train_pipeline,
-    ),
-)
+        pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=50,
     num_workers=2,
@@ -49,9 +47,7 @@ val_dataloader = dict(
         split='test',
         num_videos=300,
         pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
+        test_mode=True))
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='mmtvr.TextVideoRecall')

@@ -16,8 +16,9 @@ image_size = 224
 # whole frame; the resize still enlarges what is smaller.
 frames_to_tensor = [
     dict(
-        type='mmaction.Resize', scale=(-1, image_size), interpolation='bicubic'
-    ),
+        type='mmaction.Resize',
+        scale=(-1, image_size),
+        interpolation='bicubic'),
     dict(type='mmaction.CenterCrop', crop_size=image_size),
     dict(type='mmaction.FormatShape', input_format='NCHW'),
 ]
@@ -30,8 +31,7 @@ train_pipeline = [
     dict(
         type='mmtvr.LoadVideoFrames',
         num_frames=num_frames,
-        short_side=image_size,
-    ),
+        short_side=image_size),
     *frames_to_tensor,
     *text_to_tensor,
 ]
@@ -40,8 +40,7 @@ test_pipeline = [
         type='mmtvr.LoadVideoFrames',
         num_frames=num_frames,
         short_side=image_size,
-        test_mode=True,
-    ),
+        test_mode=True),
     *frames_to_tensor,
     *text_to_tensor,
 ]
@@ -58,9 +57,7 @@ train_dataloader = dict(
         data_root=data_root,
         ann_file='train_9k.json',
         data_prefix=dict(video='videos'),
-        pipeline=train_pipeline,
-    ),
-)
+        pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=16,
     num_workers=8,
@@ -73,9 +70,7 @@ val_dataloader = dict(
         ann_file='test_JSFUSION.json',
         data_prefix=dict(video='videos'),
         pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
+        test_mode=True))
 test_dataloader = val_dataloader
 
 val_evaluator = dict(type='mmtvr.TextVideoRecall')
@@ -85,7 +80,6 @@ test_evaluator = [
         type='mmtvr.RetrievalReport',
         protocol='msrvtt/1k-A',
         about=dict(
-            decoder='auto', frames='12 per video, the middle of equal segments'
-        ),
-    ),
+            decoder='auto',
+            frames='12 per video, the middle of equal segments')),
 ]

@@ -6,8 +6,7 @@ _base_ = './msrvtt.py'
 data_root = 'data/video_retrieval/msvd'
 
 train_dataloader = dict(
-    dataset=dict(data_root=data_root, ann_file='train.json')
-)
+    dataset=dict(data_root=data_root, ann_file='train.json'))
 val_dataloader = dict(dataset=dict(data_root=data_root, ann_file='val.json'))
 test_dataloader = dict(dataset=dict(data_root=data_root, ann_file='test.json'))
 
@@ -17,7 +16,6 @@ test_evaluator = [
         type='mmtvr.RetrievalReport',
         protocol='msvd/all-captions',
         about=dict(
-            decoder='auto', frames='12 per video, the middle of equal segments'
-        ),
-    ),
+            decoder='auto',
+            frames='12 per video, the middle of equal segments')),
 ]
