@@ -12,8 +12,9 @@ image_size = 224
 
 frames_to_tensor = [
     dict(
-        type='mmaction.Resize', scale=(-1, image_size), interpolation='bicubic'
-    ),
+        type='mmaction.Resize',
+        scale=(-1, image_size),
+        interpolation='bicubic'),
     dict(type='mmaction.CenterCrop', crop_size=image_size),
     dict(type='mmaction.FormatShape', input_format='NCHW'),
 ]
@@ -28,7 +29,8 @@ train_pipeline = [
     *text_to_tensor,
 ]
 test_pipeline = [
-    dict(type='mmtvr.LoadVideoFrames', num_frames=num_frames, test_mode=True),
+    dict(
+        type='mmtvr.LoadVideoFrames', num_frames=num_frames, test_mode=True),
     *frames_to_tensor,
     *text_to_tensor,
 ]
@@ -44,9 +46,7 @@ train_dataloader = dict(
         data_root=data_root,
         ann_file='short/fold0_train.json',
         data_prefix=dict(video='videos'),
-        pipeline=train_pipeline,
-    ),
-)
+        pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=64,
     num_workers=0,
@@ -58,9 +58,7 @@ val_dataloader = dict(
         ann_file='short/fold0_val.json',
         data_prefix=dict(video='videos'),
         pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
+        test_mode=True))
 test_dataloader = dict(
     batch_size=64,
     num_workers=0,
@@ -72,9 +70,7 @@ test_dataloader = dict(
         ann_file='short/fold0_test.json',
         data_prefix=dict(video='videos'),
         pipeline=test_pipeline,
-        test_mode=True,
-    ),
-)
+        test_mode=True))
 
 val_evaluator = dict(type='mmtvr.TextVideoRecall')
 test_evaluator = [
