@@ -1,41 +1,42 @@
-"""Features that were stored once for each test fold, for all splits.
+"""The splits of a set as tensors, out of features that were stored once.
 
 Each video is in the test of one fold, so the files of the five test splits
 hold every video and every caption once, and no fold needs the towers again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
-from mmaction.structures import ActionDataSample
+from mmengine.dataset import Compose
 from torch import Tensor
 
-from mmtvr.datasets.annotations import read_annotations
+from mmtvr.datasets.annotations import VideoCaptions, read_annotations
 from mmtvr.datasets.frozen_features import (
     TEXT_INPUTS,
     FeatureFile,
-    FrozenFeatureDataset,
-    build_unread,
     split_pipeline,
 )
-from mmtvr.registry import DATASETS
+
+VIDEO_INPUTS = dict(
+    frame_tokens='tokens', frame_mask='mask', frame_pooled='pooled'
+)
+Features = dict[str, dict[str, Tensor]]
 
 
 @cache
 def read_folds(
     annotations: tuple[Path, ...], files: tuple[Path, ...]
-) -> tuple[dict[str, dict[str, Tensor]], dict[str, dict[str, Tensor]]]:
+) -> tuple[Features, Features]:
     """Features by name of the video and by caption.
 
     Args:
         annotations: Annotation file of each test fold.
-        files: Features of each.
+        files: Features of each, see ``tools/extract.py``.
     """
-    videos: dict[str, dict[str, Tensor]] = {}
-    texts: dict[str, dict[str, Tensor]] = {}
+    videos: Features = {}
+    texts: Features = {}
     for annotation, file in zip(annotations, files, strict=True):
         features = FeatureFile(file)
         records = read_annotations(annotation)
@@ -49,89 +50,46 @@ def read_folds(
     return videos, texts
 
 
-@DATASETS.register_module()
-class StoredFolds(FrozenFeatureDataset):
-    """The samples of a dataset out of the features of all test folds.
+def make_inputs(
+    records: Sequence[VideoCaptions],
+    videos: Features,
+    texts: Features | Sequence[Mapping],
+) -> dict[str, Tensor]:
+    """Inputs of ``TextVideoRetriever``, a caption for each of N videos.
 
     Args:
-        dataset: Config of a ``TextVideoDataset`` with one caption a video.
-        annotations: Annotation file of each test fold.
-        files: Features of each.
-        live_captions: Read captions by the pipeline, for a text tower that
-            is trained or for another language, and only videos out of the
-            files.
+        records: The N videos; their first captions count.
+        videos: Features by name of the video.
+        texts: Features by caption; or a pipeline that makes word pieces of
+            captions, for a text tower that is trained or another language.
     """
-
-    def __init__(
-        self,
-        dataset: dict,
-        annotations: list[str],
-        files: list[str],
-        live_captions: bool = False,
-    ) -> None:
-        self.config = dataset
-        self.stored = read_folds(
-            tuple(map(Path, annotations)), tuple(map(Path, files))
-        )
-        self.live_captions = live_captions
-        self.dataset: Any = None
-
-    def full_init(self) -> None:
-        """Load the annotations."""
-        if self.dataset is not None:
-            return
-        _, texts = split_pipeline(self.config['pipeline'])
-        pipeline = texts if self.live_captions else []
-        self.dataset = build_unread(self.config, pipeline)
-        self._infos = [
-            self.dataset.get_data_info(i) for i in range(len(self.dataset))
-        ]
-        self._samples: dict[int, dict] = {}
-
-    @property
-    def metainfo(self) -> dict:
-        """That of the dataset."""
-        self.full_init()
-        return self.dataset.metainfo
-
-    def __getitem__(self, index: int) -> dict:
-        """Take a sample, as ``PackTextVideo`` packs it."""
-        self.full_init()
-        if index not in self._samples:
-            self._samples[index] = self._make(index)
-        return self._samples[index]
-
-    def _make(self, index: int) -> dict:
-        info = self._infos[index]
-        videos, texts = self.stored
-        found = videos[Path(info['filename']).name]
-        inputs = dict(
-            frame_tokens=found['tokens'],
-            frame_mask=found['mask'],
-            frame_pooled=found['pooled'],
-        )
-        captions = info['text']
-        captions = [captions] if isinstance(captions, str) else captions
-        if self.live_captions:
-            packed = self.dataset.pipeline(dict(info, text=captions))
-            inputs |= packed['inputs']
-        else:
-            inputs |= _stack([texts[caption] for caption in captions])
-        sample = ActionDataSample()
-        sample.set_metainfo(
-            dict(
-                video_id=info['video_id'],
-                sample_idx=index,
-                filename=info['filename'],
-                text=captions,
-            )
-        )
-        return dict(inputs=inputs, data_samples=sample)
-
-
-def _stack(rows: list[Mapping[str, Tensor]]) -> dict[str, Tensor]:
-    return {
-        name: torch.stack([row[key] for row in rows])
-        for name, key in TEXT_INPUTS.items()
-        if key in rows[0]
+    found = [videos[record.file] for record in records]
+    inputs = {
+        name: torch.stack([each[key] for each in found])
+        for name, key in VIDEO_INPUTS.items()
     }
+    captions = [record.captions[0] for record in records]
+    if isinstance(texts, dict):
+        words = [texts[caption] for caption in captions]
+        inputs |= {
+            name: torch.stack([each[key] for each in words])
+            for name, key in TEXT_INPUTS.items()
+            if key in words[0]
+        }
+    else:
+        _, transforms = split_pipeline(texts)
+        inputs |= Compose(transforms)(dict(text=captions))['inputs']
+    return {
+        name: each.float() if each.is_floating_point() else each
+        for name, each in inputs.items()
+    }
+
+
+def select(inputs: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """Some rows, without the padding that all of their captions share."""
+    chosen = {name: each[rows] for name, each in inputs.items()}
+    longest = int(chosen['token_mask'].sum(-1).max())
+    for name in ('words', 'tokens', 'token_mask', 'token_weight'):
+        if name in chosen:
+            chosen[name] = chosen[name][:, :longest]
+    return chosen
