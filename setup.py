@@ -63,6 +63,8 @@ EXTRAS_REQUIRE = {
     ],
     # Image encoders of timm.
     'timm': ['timm>=1.0.20'],
+    # PE-Core, DFN, EVA02, MobileCLIP2 and others.
+    'open_clip': ['open_clip_torch>=3.3', 'timm>=1.0.20'],
     'all': ['mmtvr[keywords,search,serve]'],
     'tests': [
         'mmtvr[all,demo]',

@@ -13,6 +13,8 @@ from mmtvr.errors import SetupError
 from mmtvr.ops import autocast_off, full_precision
 from mmtvr.structures import TokenFeatures
 
+PADDING = '[padding]'
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -128,7 +130,8 @@ def explain_pair(
             without it.
         text: One caption.
         video: One video.
-        words: Names of the caption's real tokens.
+        words: Names of the caption's real tokens, without those that query
+            expansion adds.
 
     Returns:
         The numbers, on the CPU.
@@ -137,6 +140,9 @@ def explain_pair(
         ValueError: If there are more or fewer names than real tokens.
     """
     real_words, real_frames = text.mask[0], video.mask[0]
+    encoder = getattr(model, 'text_encoder', None)
+    if getattr(encoder, 'query_expansion', False):
+        words = [*words, *[PADDING] * (int(real_words.sum()) - len(words))]
     if len(words) != int(real_words.sum()):
         raise ValueError(
             f'{len(words)} names for {int(real_words.sum())} word pieces'

@@ -21,8 +21,9 @@ HASH_CHUNK = 2**20
 # fmt: off
 VIDEO_EXTENSIONS = frozenset((
     '.3g2', '.3gp', '.asf', '.avi', '.divx', '.f4v', '.flv', '.gif', '.m2ts',
-    '.m2v', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.mxf', '.ogm',
-    '.ogv', '.qt', '.rm', '.rmvb', '.ts', '.vob', '.webm', '.webp', '.wmv',
+    '.m2v', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.mts', '.mxf',
+    '.ogm', '.ogv', '.qt', '.rm', '.rmvb', '.ts', '.vob', '.webm', '.webp',
+    '.wmv',
 ))
 # fmt: on
 

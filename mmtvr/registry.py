@@ -68,6 +68,7 @@ MODELS = LazyRegistry(
     'mmtvr.models.heads',
     'mmtvr.models.encoders',
     'mmtvr.models.temporal',
+    'mmtvr.models.distillation',
     'mmtvr.models.partial_order',
     'mmtvr.losses',
 )

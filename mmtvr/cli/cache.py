@@ -1,4 +1,4 @@
-"""Fill the frame cache of a config beforehand: ``tools/data/cache.py``."""
+"""``mmtvr cache`` and ``tools/data/cache.py``: fill the frame cache."""
 
 import argparse
 import functools
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config, ConfigDict, DictAction
 from tqdm import tqdm
 
+from mmtvr.cli.command import run_command
 from mmtvr.config import load_config, walk
 from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.datasets.video_check import thread_map
@@ -55,9 +56,13 @@ class Outcome(NamedTuple):
     stopped: bool = False
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Fill the frame cache of a config, see ``--help``."""
-    options = _parse(arguments)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run_command(lambda: fill_cache(parse_args(arguments)))
+
+
+def fill_cache(options: argparse.Namespace) -> None:
+    """Decode what the cache of a config lacks."""
     cfg = load_config(options.config, options.cfg_options)
     jobs = list_jobs(cfg, options.split)
     with _progress(is_cached, jobs, options.workers, 'looking') as bar:
@@ -246,9 +251,10 @@ def _show(size: float) -> str:
     return f'{size / GIGABYTE:.1f} GB'
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        description='Decode the videos of a config into its frame cache.'
+        'mmtvr cache',
+        description='Decode the videos of a config into its frame cache.',
     )
     parser.add_argument(
         'config', help='config file in which LoadVideoFrames has a cache'

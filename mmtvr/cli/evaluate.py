@@ -14,7 +14,8 @@ from mmtvr.evaluation.report import to_text
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; that of the process if None."""
     parser = argparse.ArgumentParser(
-        description='Evaluate scores or embeddings of any system.'
+        'mmtvr evaluate',
+        description='Evaluate scores or embeddings of any system.',
     )
     parser.add_argument('file', type=Path, help=FORMATS)
     parser.add_argument(
@@ -30,11 +31,14 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         '--rescore',
         nargs='+',
         default=[],
-        metavar='NAME:TEMPERATURE',
-        help='dual-softmax:0.01, sinkhorn:0.01, qb-norm:0.05',
+        metavar='NAME:NUMBER',
+        help='dual-softmax:0.01, sinkhorn:0.01, qb-norm:0.05, or nnn:0.75:16 '
+        '(alpha and number of neighbors)',
     )
     parser.add_argument(
-        '--bank', type=Path, help='for qb-norm: scores of training texts'
+        '--bank',
+        type=Path,
+        help='for qb-norm and nnn: scores of training texts',
     )
     parser.add_argument(
         '--about',

@@ -216,15 +216,19 @@ def _index(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(report.to_dict()))
     else:
+        found = searcher.encoder.checkpoint
+        print(f'weights: {found or "of the pretrained encoders"}')
         print(describe(report, hide_secrets(args.into)))
 
 
 def choose_checkpoint(config: str, given: str | None) -> str | None:
     """A checkpoint or a work folder; None for pretrained encoders."""
+    from mmtvr.config import find_config
     from mmtvr.errors import SetupError
 
     if given is not None:
         return None if given == PRETRAINED else given
+    config = find_config(config)
     folder = Path('work_dirs', Path(config).stem)
     if folder.is_dir():
         return str(folder)

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 from typing import NoReturn
 
@@ -19,27 +20,50 @@ STOPPED = 130
 NEW_OBJECTS_PER_COLLECTION = 100_000
 # name: (module with main(argv) -> exit status, what it does)
 COMMANDS = {
-    'index': ('mmtvr.cli.index', 'make or update an index'),
-    'search': (
-        'mmtvr.cli.search',
-        'find videos by text or video',
+    'recipes': (
+        'mmtvr.cli.recipes',
+        'list the recipes: data, encoder, result',
     ),
+    'prepare': ('mmtvr.cli.prepare', 'bring annotations into our layout'),
+    'verify': (
+        'mmtvr.cli.verify',
+        'find missing and broken videos of a config',
+    ),
+    'browse': (
+        'mmtvr.cli.browse_dataset',
+        'plot samples as the model sees them',
+    ),
+    'cache': ('mmtvr.cli.cache', 'decode the videos of a config beforehand'),
+    'train': ('mmtvr.cli.train', 'train a model'),
+    'test': ('mmtvr.cli.test', 'test a checkpoint'),
+    'reproduce': (
+        'mmtvr.cli.reproduce',
+        'train and test, and compare with a cited number',
+    ),
+    'evaluate': ('mmtvr.cli.evaluate', 'evaluate the scores of any system'),
+    'curves': ('mmtvr.cli.curves', 'plot the course of trainings'),
+    'failures': ('mmtvr.cli.failures', 'show where a model fails, as a page'),
+    'explain': ('mmtvr.cli.explain', 'plot why a text and a video score so'),
+    'index': ('mmtvr.cli.index', 'make or update an index of videos'),
+    'search': ('mmtvr.cli.search', 'find videos by text or video'),
     'serve': ('mmtvr.cli.serve', 'search an index in the browser'),
     'doctor': ('mmtvr.doctor', 'check what this machine can do'),
 }
 EXAMPLE = """
 a first search, with the model and the videos that ship with mmtvr:
-  mmtvr index configs/tpmcl_moving_shapes.py data/moving_shapes/test \\
+  mmtvr train tpmcl_moving_shapes
+  mmtvr index tpmcl_moving_shapes data/moving_shapes/test \\
       --into work_dirs/shapes_index
   mmtvr search work_dirs/shapes_index "a red circle rising"
 
-`mmtvr COMMAND --help` explains each command, with examples.
+CONFIG is a file or the name of a recipe. `mmtvr COMMAND --help` explains each
+command, with examples.
 """
 
 
 def describe() -> str:
     """Write the help text."""
-    lines = [f'  {name:<8} {text}' for name, (_, text) in COMMANDS.items()]
+    lines = [f'  {name:<9} {text}' for name, (_, text) in COMMANDS.items()]
     head = 'usage: mmtvr COMMAND ...\n\nText-video retrieval.\n\ncommands:\n'
     return head + '\n'.join(lines) + '\n' + EXAMPLE
 
@@ -108,7 +132,9 @@ def _run(argv: Sequence[str] | None) -> int:
         print(f'mmtvr {__version__}')
         return 0
     if name not in COMMANDS:
-        print(f'mmtvr: there is no command {name!r}\n', file=sys.stderr)
+        close = get_close_matches(name, COMMANDS, n=1)
+        guess = f'; did you mean {close[0]}?' if close else ''
+        print(f'mmtvr: there is no command {name!r}{guess}\n', file=sys.stderr)
         print(describe(), file=sys.stderr)
         return 2
     status = import_module(COMMANDS[name][0]).main(rest)

@@ -1,4 +1,4 @@
-"""The commands behind ``tools/data/*/prepare.py`` and ``from_table.py``."""
+"""``mmtvr prepare`` and the scripts ``tools/data/*/prepare.py``."""
 
 import argparse
 import sys
@@ -33,13 +33,46 @@ LEGEND = (
 )
 
 
-def main(dataset: str, arguments: Sequence[str] | None = None) -> int:
+EPILOG = """
+examples:
+  mmtvr prepare table pairs.csv data/video_retrieval/mine
+  mmtvr prepare msrvtt DIR_WITH_ORIGINAL_FILES
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``mmtvr prepare`` and return its exit status."""
+    parser = argparse.ArgumentParser(
+        'mmtvr prepare',
+        description='Bring annotations into the layout that recipes read.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage='mmtvr prepare {table,BENCHMARK} ... (each has its own --help)',
+    )
+    parser.add_argument(
+        'source',
+        choices=('table', *READERS),
+        metavar='{table,BENCHMARK}',
+        help='table: a CSV or JSONL of your own videos; a benchmark: '
+        + ', '.join(READERS),
+    )
+    argv = sys.argv[1:] if argv is None else argv
+    source = parser.parse_args(argv[:1]).source
+    if source == 'table':
+        return prepare_table(argv[1:])
+    return prepare_benchmark(source, argv[1:])
+
+
+def prepare_benchmark(
+    dataset: str, arguments: Sequence[str] | None = None
+) -> int:
     """Prepare a benchmark, a key of ``READERS``, from the command line.
 
     The exit status is 1 when something is missing or unreadable.
     """
     parser = argparse.ArgumentParser(
-        description=f'Prepare {dataset} from its original annotation files.'
+        f'mmtvr prepare {dataset}',
+        description=f'Prepare {dataset} from its original annotation files.',
     )
     parser.add_argument(
         'annotations', type=Path, help='folder with the original files'
@@ -71,8 +104,9 @@ def main(dataset: str, arguments: Sequence[str] | None = None) -> int:
 def prepare_table(arguments: Sequence[str] | None = None) -> int:
     """Prepare your own videos; the exit status is 1 for an unusable table."""
     parser = argparse.ArgumentParser(
+        'mmtvr prepare table',
         description='Prepare your own videos from a CSV or JSONL table of '
-        '(file, caption).'
+        '(file, caption).',
     )
     parser.add_argument(
         'table',

@@ -65,10 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line of :func:`main`."""
     parser = argparse.ArgumentParser(
+        'mmtvr verify',
         description='Find the videos of a config that are missing, '
         'unreadable, too short, duplicated or suspicious. Stopped at any '
         'time, it goes on where it was. Exit status 1: something was found '
-        'that is not ignored, or the command could not be run.'
+        'that is not ignored, or the command could not be run.',
     )
     parser.add_argument('config', help='config file')
     parser.add_argument(

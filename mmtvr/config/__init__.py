@@ -3,6 +3,7 @@
 from mmtvr.config.check import check_config, walk
 from mmtvr.config.reading import (
     expand_encoder,
+    find_config,
     load_config,
     parse_plain_config,
 )
@@ -10,6 +11,7 @@ from mmtvr.config.reading import (
 __all__ = [
     'check_config',
     'expand_encoder',
+    'find_config',
     'load_config',
     'parse_plain_config',
     'walk',

@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from mmengine import registry as root
@@ -28,26 +29,52 @@ RUNNER_EXTRAS = (
 def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
     """Check the first name of each ``--cfg-options`` key.
 
-    mmengine ignores a top-level key that it does not know.
+    mmengine ignores a top-level key that it does not know. A variable of the
+    config file was used while the file was read; to change it afterwards
+    changes nothing.
 
     Args:
         cfg: The config as the file has it, options not yet merged.
         options: Dotted keys and values.
 
     Raises:
-        SetupError: A name is neither in the config nor known to the runner.
+        SetupError: A name is neither in the config nor known to the runner,
+            or is a variable; names the keys that took its value.
     """
-    # Half of mmengine; a config without options does not need it.
-    from mmengine.runner import Runner
-
-    known = {*cfg, *inspect.signature(Runner).parameters, *RUNNER_EXTRAS}
+    read = runner_keys()
     for option in options:
         name = option.split('.')[0]
-        if name not in known:
+        if name in read:
+            continue
+        if name not in cfg:
             raise SetupError(
                 f'--cfg-options {option}: the config has no `{name}`'
-                f'{_guess(name, known)}'
+                f'{_guess(name, {*cfg, *read})}'
             )
+        places = [
+            f'{place}.{name}'.replace('[', '.').replace(']', '')
+            for place, node in walk(read_by_runner(cfg))
+            if place and name in node
+        ]
+        known = f': set {" and ".join(places)}' if places else ''
+        raise SetupError(
+            f'--cfg-options {option} would change nothing: `{name}` is a '
+            f'variable of the config file, used while it is read{known}'
+        )
+
+
+def runner_keys() -> set[str]:
+    """Top-level keys of a config that a run reads; others are variables."""
+    # Half of mmengine, which most commands do not need.
+    from mmengine.runner import Runner
+
+    return {*inspect.signature(Runner).parameters, *RUNNER_EXTRAS}
+
+
+def read_by_runner(cfg: Config) -> dict[str, Any]:
+    """A config as plain data, without the variables of its files."""
+    keys = runner_keys()
+    return {key: each for key, each in cfg.to_dict().items() if key in keys}
 
 
 def check_config(cfg: Config) -> None:
@@ -120,6 +147,8 @@ def our_components() -> dict[str, Any]:
 
 
 def _in_mmengine(name: str) -> bool:
+    # It registers what it has when it is imported, all of it with the runner.
+    import_module('mmengine.runner')
     registries = (n for n in vars(root).values() if isinstance(n, Registry))
     return any(name in node.module_dict for node in registries)
 

@@ -13,7 +13,6 @@ from safetensors import safe_open
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
-    AutoTokenizer,
     PreTrainedConfig,
 )
 
@@ -25,19 +24,28 @@ from mmtvr.models.encoders.dual import (
     read_family,
     read_text_length,
 )
+from mmtvr.models.encoders.open_clip import read_image_preparation
 from mmtvr.models.encoders.towers import (
     EFFICIENTNET_LITE,
     read_efficientnet_lite,
+    read_image_config,
     read_text_limit,
 )
-from mmtvr.pretrained import find_file, load_pretrained
+from mmtvr.pretrained import (
+    OPEN_CLIP,
+    find_file,
+    load_pretrained,
+    load_tokenizer,
+    read_open_clip_config,
+)
 
-#: Of the encoders that a config has, kept if the new ones take them.
+#: Of the encoders that a config has, kept for the new ones.
 OPTIONS = (
     *('frozen_layers', 'gradient_checkpointing', 'attn_implementation'),
     *('frozen', 'projection', 'regions'),
 )
 SCALARS = ('logit_scale', 'logit_bias', 'temperature')
+ENCODERS = ('text_encoder', 'frame_encoder')
 RESIZES = ('Resize', 'RandomResizedCrop', 'CenterCrop', 'RandomCrop')
 
 
@@ -77,12 +85,14 @@ def apply_encoder(cfg: Config) -> None:
     frames and the tokenizer in each pipeline; ``embed_dims`` of the parts of
     the model; first values of temperature and bias. ``max_words`` stays
     unless the text tower is shorter; ``num_frames`` becomes that of a video
-    model. Options of the encoders that the config has are kept.
+    model. Options of the encoders that the config has are kept. Of towers
+    with a projection, ``TwoRateConstructor`` slows down the rest alone.
 
     Args:
         cfg: The whole config, changed in place; without ``model.encoder``
-            nothing happens. A name is that of a dual encoder;
-            ``dict(text=..., image=..., embed_dims=512)`` joins any two.
+            nothing happens. A name is that of a dual encoder, or
+            ``open_clip:NAME``; ``dict(text=..., image=..., embed_dims=512)``
+            joins any two.
 
     Raises:
         SetupError: The model is not there, or its files do not fit one
@@ -92,24 +102,36 @@ def apply_encoder(cfg: Config) -> None:
     encoder = model.pop('encoder', None) if isinstance(model, dict) else None
     if encoder is None:
         return
+    kinds = ('TextTower', 'ImageTower')
     if isinstance(encoder, dict):
         facts = read_pair(**_check_pair(encoder))
         text, image = encoder['text'], encoder['image']
-        kinds, width = ('TextTower', 'ImageTower'), facts.width
+        options = dict(embed_dims=facts.width)
     else:
-        facts = read_encoder(encoder)
         text = image = encoder
-        kinds, width = ('DualTextEncoder', 'DualFrameEncoder'), None
+        if encoder.startswith(OPEN_CLIP):
+            facts = _read_open_clip(encoder)
+            options = dict(embed_dims=facts.width, projection=False)
+        else:
+            facts, options = read_encoder(encoder), {}
+            kinds = ('DualTextEncoder', 'DualFrameEncoder')
     for side, kind, name in zip(
         ('text', 'frame'), kinds, (text, image), strict=True
     ):
         before = model.get(f'{side}_encoder') or {}
-        kept = accepted_arguments(our_components()[kind]) & set(OPTIONS)
-        tower = ConfigDict(type=f'mmtvr.{kind}', encoder=name)
-        if width is not None:
-            tower.embed_dims = width
-        tower.update({key: before[key] for key in kept & before.keys()})
-        model[f'{side}_encoder'] = tower
+        kept = {key: before[key] for key in OPTIONS if key in before}
+        unknown = kept.keys() - accepted_arguments(our_components()[kind])
+        if unknown:
+            raise SetupError(
+                f'model.{side}_encoder has {sorted(unknown)[0]}, but '
+                f'model.encoder={encoder!r} makes it mmtvr.{kind}, which has '
+                'no such option: leave it out'
+            )
+        model[f'{side}_encoder'] = ConfigDict(
+            type=f'mmtvr.{kind}', encoder=name, **{**options, **kept}
+        )
+    if kinds[0] == 'TextTower':
+        _slow_pretrained(cfg)
     preprocessor = model.get('data_preprocessor') or dict(
         type='mmtvr.TextVideoPreprocessor'
     )
@@ -129,6 +151,17 @@ def apply_encoder(cfg: Config) -> None:
             node['max_words'] = min(node['max_words'], facts.text_length)
     for pipeline in _pipelines(root):
         _fit_frames(pipeline, facts)
+
+
+def _slow_pretrained(cfg: Config) -> None:
+    """Give projections, which are new, the rate of other new parts."""
+    wrapper = cfg.get('optim_wrapper') or {}
+    if str(wrapper.get('constructor')).endswith('TwoRateConstructor'):
+        rates = wrapper.setdefault('paramwise_cfg', ConfigDict())
+        rates['slow'] = [
+            f'{name}.model' if name in ENCODERS else name
+            for name in rates.get('slow', ENCODERS)
+        ]
 
 
 def _check_pair(pair: dict) -> dict:
@@ -156,23 +189,43 @@ def read_pair(text: str, image: str, embed_dims: int = 512) -> EncoderFacts:
     Raises:
         SetupError: A file is missing, or they do not fit one another.
     """
-    config = load_pretrained(AutoConfig, text)
-    tokenizer = load_pretrained(AutoTokenizer, text)
-    inner = getattr(config, 'text_config', config)
-    _check_tokenizer(text, inner.vocab_size, len(tokenizer))
-    if config.model_type in FAMILIES:
-        length = read_text_length(
-            config, FAMILIES[config.model_type], tokenizer
-        )
+    model_type, length = _read_text(text)
+    size, mean, std = _read_image(image)
+    return EncoderFacts(
+        model_type, embed_dims, _check_square(image, size), mean, std, length
+    )
+
+
+def _read_text(name: str) -> tuple[str, int]:
+    """Family of a text encoder, and how many word pieces it reads."""
+    tokenizer = load_tokenizer(name)
+    if name.startswith(OPEN_CLIP):
+        return 'open_clip', tokenizer.model_max_length
+    config = load_pretrained(AutoConfig, name)
+    family = FAMILIES.get(config.model_type)
+    text = config if family is None else config.text_config
+    _check_tokenizer(name, text.vocab_size, len(tokenizer))
+    if family is None:
+        length = read_text_limit(name, config, tokenizer)
     else:
-        length = read_text_limit(text, config, tokenizer)
-    if image.startswith(EFFICIENTNET_LITE):
-        size, mean, std = read_efficientnet_lite(image)
-    else:
-        found = load_pretrained(AutoConfig, image)
-        size, mean, std = _read_images(image, found)
-        size = _check_square(image, size)
-    return EncoderFacts(config.model_type, embed_dims, size, mean, std, length)
+        length = read_text_length(config, family, tokenizer)
+    return config.model_type, length
+
+
+def _read_image(name: str) -> tuple[list[int], list[float], list[float]]:
+    """Size, mean and deviation of the images that an encoder reads."""
+    if name.startswith(OPEN_CLIP):
+        return read_image_preparation(name)
+    if name.startswith(EFFICIENTNET_LITE):
+        return read_efficientnet_lite(name)
+    return _read_images(name, read_image_config(name))
+
+
+def _read_open_clip(name: str) -> EncoderFacts:
+    width = read_open_clip_config(name)['model_cfg']['embed_dim']
+    scale, bias = _read_temperature(name, 'open_clip_')
+    facts = read_pair(name, name, width)
+    return facts._replace(logit_scale=scale, logit_bias=bias)
 
 
 def read_encoder(encoder: str) -> EncoderFacts:
@@ -188,7 +241,7 @@ def read_encoder(encoder: str) -> EncoderFacts:
         SetupError: A file is missing, or they do not fit one another.
     """
     config, family = read_family(encoder)
-    tokenizer = load_pretrained(AutoTokenizer, encoder)
+    tokenizer = load_tokenizer(encoder)
     _check_tokenizer(encoder, config.text_config.vocab_size, len(tokenizer))
     size, mean, std = _read_images(encoder, config)
     if family.fixed_size:
@@ -315,9 +368,16 @@ def _read_video_file(
     )
 
 
-def _read_temperature(name: str) -> tuple[float | None, float | None]:
-    """Factor and bias of a model's logits, out of its weights."""
-    found = _read_scalars(name)
+def _read_temperature(
+    name: str, prefix: str = ''
+) -> tuple[float | None, float | None]:
+    """Factor and bias of a model's logits, out of its weights.
+
+    Args:
+        name: The model.
+        prefix: Of the names of its files.
+    """
+    found = _read_scalars(name, prefix)
     scale = None
     if 'logit_scale' in found:
         scale = math.exp(found['logit_scale'])
@@ -326,7 +386,7 @@ def _read_temperature(name: str) -> tuple[float | None, float | None]:
     return scale, found.get('logit_bias')
 
 
-def _read_scalars(name: str) -> dict[str, float]:
+def _read_scalars(name: str, prefix: str) -> dict[str, float]:
     index = find_file(name, 'model.safetensors.index.json')
     if index is not None:
         places = json.loads(index.read_text())['weight_map']
@@ -336,11 +396,11 @@ def _read_scalars(name: str) -> dict[str, float]:
             if key.rpartition('.')[2] in SCALARS
         }
     else:
-        files = {'model.safetensors'}
+        files = {f'{prefix}model.safetensors'}
     found = {}
     for path in (find_file(name, file) for file in sorted(files)):
         if path is None:
-            return _read_old_scalars(name)
+            return _read_old_scalars(name, f'{prefix}pytorch_model.bin')
         with safe_open(path, 'pt') as weights:
             for key in weights.keys():  # noqa: SIM118, no mapping
                 if key.rpartition('.')[2] in SCALARS:
@@ -348,8 +408,8 @@ def _read_scalars(name: str) -> dict[str, float]:
     return {key.rpartition('.')[2]: value for key, value in found.items()}
 
 
-def _read_old_scalars(name: str) -> dict[str, float]:
-    path = find_file(name, 'pytorch_model.bin')
+def _read_old_scalars(name: str, file: str) -> dict[str, float]:
+    path = find_file(name, file)
     if path is None:
         return {}
     try:
@@ -368,7 +428,7 @@ def _fit_parts(model: dict, facts: EncoderFacts, encoder: str) -> None:
     for name, part in model.items():
         component = our_components().get(_kind(part))
         accepted = component and accepted_arguments(component)
-        if not accepted or name in ('text_encoder', 'frame_encoder'):
+        if not accepted or name in ENCODERS:
             continue
         if 'embed_dims' in accepted:
             part['embed_dims'] = facts.width

@@ -1,11 +1,14 @@
 """Preflight of a run: what is missing shows before the first iteration."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler, pseudo_collate
 from mmengine.dist import all_gather_object, get_world_size
+from mmengine.logging import MMLogger
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -16,6 +19,30 @@ from mmtvr.checkpoints import read_checkpoint
 from mmtvr.config.rank_consistency import check_rank_consistency
 from mmtvr.errors import SetupError
 from mmtvr.randomness import same_random_state
+
+# How what mmengine logs of its settings begins.
+SETTINGS = ('System environment:', 'Config:', 'Hooks will be executed')
+
+
+class BriefRunner(Runner):
+    """mmengine's runner, whose settings go to the log file alone.
+
+    It logs the environment, the whole config and all hooks, 300 lines before
+    the first of the run itself.
+    """
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger and keep long settings off the console."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            if type(handler) is logging.StreamHandler:
+                handler.addFilter(_is_for_console)
+        return logger
+
+
+def _is_for_console(record: logging.LogRecord) -> bool:
+    text = record.getMessage().lstrip('\n-')
+    return not text.startswith(SETTINGS)
 
 
 def build_runner(cfg: Config) -> Runner:
@@ -29,7 +56,7 @@ def build_runner(cfg: Config) -> Runner:
         check_rank_consistency(cfg)
     if 'runner_type' in cfg:
         return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    return BriefRunner.from_cfg(cfg)
 
 
 def check_runner(runner: Runner, *stages: str) -> None:

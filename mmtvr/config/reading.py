@@ -1,19 +1,24 @@
 """Read a config file, checked, or parse a config as plain data."""
 
 import ast
+import csv
 import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+import mmtvr
 from mmtvr.config.check import check_config, check_options, walk
 from mmtvr.config.frozen import apply_frozen_features
 from mmtvr.errors import SetupError
 from mmtvr.registry import SCOPE
 
+# Where the wheel puts configs/, and an editable install a link to it.
+RECIPES = Path(mmtvr.__file__).parent / '.mim' / 'configs'
 # A registered name, alone or with the library whose registry has it.
 KNOWN_TYPE = re.compile(r'(?:(?:mmtvr|mmaction|mmengine)\.)?[A-Za-z_]\w*')
 
@@ -26,7 +31,8 @@ def load_config(
     """Read a config file, merge options, set ``work_dir`` and check keys.
 
     Args:
-        path: The config file.
+        path: The config file, or the name of a recipe, see
+            :func:`find_recipes`.
         options: Dotted keys and values of ``--cfg-options``.
         work_dir: Folder for logs and checkpoints. Defaults to that of the
             config, else ``work_dirs/`` with the name of the config.
@@ -35,10 +41,7 @@ def load_config(
         SetupError: The file or one of its bases does not exist, a key is
             unknown, or ``model.encoder`` cannot be read.
     """
-    if not Path(path).is_file():
-        raise SetupError(
-            f'the config {path} does not exist (looked from {Path.cwd()})'
-        )
+    path = find_config(path)
     try:
         cfg = Config.fromfile(path)
     except FileNotFoundError as error:
@@ -56,6 +59,56 @@ def load_config(
     apply_frozen_features(cfg)
     check_config(cfg)
     return cfg
+
+
+def find_config(name: str) -> str:
+    """Find a config by its path, or by the name of a recipe.
+
+    Raises:
+        SetupError: There is neither; names the closest recipes.
+    """
+    if Path(name).is_file():
+        return name
+    recipes = find_recipes()
+    stem = name.removesuffix('.py')
+    if stem in recipes:
+        return str(recipes[stem])
+    close = get_close_matches(Path(stem).name, recipes, n=3)
+    guess = f'; recipes with such a name: {", ".join(close)}' if close else ''
+    raise SetupError(
+        f'there is neither a config file {name} (looked from {Path.cwd()}) '
+        f'nor a recipe of that name{guess}. `mmtvr recipes` lists all'
+    )
+
+
+def find_recipes() -> dict[str, Path]:
+    """The recipes that are installed with mmtvr.
+
+    Returns:
+        From the name, with its folder below ``configs`` if it is in one, to
+        the config file.
+    """
+    return {
+        path.relative_to(RECIPES).with_suffix('').as_posix(): path
+        for path in sorted(RECIPES.rglob('*.py'))
+        if '_base_' not in path.parts
+    }
+
+
+def read_recipes() -> list[dict[str, str]]:
+    """List the recipes with their facts.
+
+    Returns:
+        The row of each recipe in ``configs/recipes.csv``, by column; those
+        of a folder have no facts but their name.
+    """
+    with open(RECIPES / 'recipes.csv', encoding='utf-8', newline='') as file:
+        reader = csv.DictReader(file)
+        facts = {row['recipe']: row for row in reader}
+    nothing = dict.fromkeys(reader.fieldnames or (), '')
+    return [
+        facts.get(name, {**nothing, 'recipe': name}) for name in find_recipes()
+    ]
 
 
 def expand_encoder(cfg: Config) -> None:

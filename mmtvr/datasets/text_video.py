@@ -65,7 +65,8 @@ class TextVideoDataset(BaseDataset):
         skip_unreadable (bool): In test mode, leave out videos that cannot be
             read, with a warning, instead of refusing to start; see
             :func:`mmtvr.datasets.video_check.find_unreadable`. The report
-            of the test says how many. In training nothing is left out.
+            of the test says how many. Refused in training, where unreadable
+            videos are replaced one by one.
         allow_outside (bool): Take videos that the annotation file names
             outside the folder of the videos too: by an absolute path, by
             ``..`` or through a link inside the folder. The folder itself may
@@ -76,8 +77,8 @@ class TextVideoDataset(BaseDataset):
 
     Raises:
         SetupError: If the annotation file, the videos folder or files in it
-            are missing or, in test mode, cannot be read, or a file is outside
-            the folder.
+            are missing or, in test mode, cannot be read, a file is outside
+            the folder, or ``skip_unreadable`` is set without ``test_mode``.
         ValueError: If ``captions`` is neither ``'all'`` nor ``'random'``.
     """
 
@@ -97,6 +98,13 @@ class TextVideoDataset(BaseDataset):
             raise ValueError(
                 f"captions must be 'all' or 'random', got {captions!r}"
             )
+        if skip_unreadable and not kwargs.get('test_mode'):
+            raise SetupError(
+                'skip_unreadable=True needs test_mode=True; training replaces '
+                'an unreadable video by another sample instead, counts it, '
+                'and stops where they are more than max_share of '
+                'mmtvr.UnreadableVideosHook'
+            )
         self.captions = captions
         self.skip_missing = skip_missing
         self.skip_unreadable = skip_unreadable
@@ -107,8 +115,14 @@ class TextVideoDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """Read the annotation file, check the videos, list the samples.
 
-        ``left_out`` of the meta information describes what is left out.
+        ``left_out`` of the meta information describes what is left out,
+        ``about`` is what the transforms report of how videos are read.
         """
+        self._metainfo['about'] = {
+            name: value
+            for transform in self.pipeline.transforms
+            for name, value in getattr(transform, 'about', {}).items()
+        }
         records = read_annotations(self.ann_file)
         for oddity in find_oddities(records):
             print_log(f'{self.ann_file}: {oddity}.', 'current')

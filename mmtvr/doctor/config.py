@@ -6,15 +6,23 @@ from pathlib import Path
 
 from huggingface_hub import constants, try_to_load_from_cache
 from mmengine.config import Config
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from mmtvr.checkpoints import read_checkpoint
 from mmtvr.config import load_config, walk
+from mmtvr.config.check import read_by_runner
 from mmtvr.datasets import MovingShapesDataset, TextVideoDataset
 from mmtvr.doctor.findings import Finding, Severity
 from mmtvr.doctor.machine import GIBIBYTE, check_disk_space
 from mmtvr.errors import SetupError
-from mmtvr.pretrained import load_pretrained, resolve_pretrained
+from mmtvr.pretrained import (
+    OPEN_CLIP,
+    PACKAGE,
+    load_pretrained,
+    load_tokenizer,
+    read_open_clip_config,
+    resolve_pretrained,
+)
 from mmtvr.registry import DATASETS, TRANSFORMS
 from mmtvr.video import AutoReader, UnreadableVideoError
 
@@ -99,7 +107,7 @@ def check_weights(path: str) -> list[Finding]:
     """
     cfg = _load(path)
     named: dict[tuple[str, str], None] = {}
-    for _, node in walk(cfg.to_dict()):
+    for _, node in walk(read_by_runner(cfg)):
         for key in ('clip', 'encoder', 'tokenizer'):
             if 'type' in node and isinstance(node.get(key), str):
                 named[key, node[key]] = None
@@ -116,7 +124,7 @@ def check_keywords(path: str) -> list[Finding]:
     """Check that the taggers of key words of a config are installed."""
     steps = {
         repr(node): node
-        for _, node in walk(_load(path).to_dict())
+        for _, node in walk(read_by_runner(_load(path)))
         if str(node.get('type', '')).rpartition('.')[2] == 'TagKeyWords'
     }
     return [
@@ -142,14 +150,19 @@ def _try(subject: str, describe: Callable[[], str]) -> Finding:
 def _check_tokenizer(name: str) -> Finding:
     return _try(
         'tokenizer',
-        lambda: (
-            f'{name}: {len(load_pretrained(AutoTokenizer, name)):,} '
-            'word pieces'
-        ),
+        lambda: f'{name}: {len(load_tokenizer(name)):,} word pieces',
     )
 
 
+def _read_width(name: str) -> int:
+    return read_open_clip_config(name)['model_cfg']['embed_dim']
+
+
 def _check_model(name: str) -> Finding:
+    if name.startswith(OPEN_CLIP):
+        return _try('weights', lambda: f'{name}: {_read_width(name)} wide')
+    if name.startswith(PACKAGE):
+        return _try('weights', lambda: f'{name}: {resolve_pretrained(name)}')
     found = _try(
         'weights', lambda: load_pretrained(AutoConfig, name).model_type
     )

@@ -1,6 +1,7 @@
 """The metrics of text-video retrieval that configs name."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -211,15 +212,23 @@ class TextVideoRecall(CollectedMetric):
     it compares by cosine. Those are matched by an integer ``video_id`` if
     they have one, else each text belongs to the video of its own sample.
 
+    It can stand for mmaction2's ``RetrievalMetric`` and takes its arguments.
+
     Args:
         topk (Sequence[int]): The k of each recall.
         ties (str): ``expected`` (mean over all orders of tied items),
             ``optimistic`` or ``pessimistic``.
         prefix (str, optional): Prefix of the metric names, ``retrieval`` by
             default.
+        metric_list (str | Sequence[str], optional): The measures, among
+            ``'R1'``, ``'R5'`` and any other k, ``'MdR'`` and ``'MnR'``, in
+            place of ``topk``; each is reported in both directions.
+        collect_device (str): Has no effect: scores are gathered on the device
+            of the process group.
 
     Raises:
-        ValueError: Unknown tie policy or a k below 1.
+        ValueError: Unknown tie policy or measure, a k below 1, or both
+            ``topk`` and ``metric_list``.
 
     Example:
         >>> # in a config
@@ -240,14 +249,23 @@ class TextVideoRecall(CollectedMetric):
 
     def __init__(
         self,
-        topk: Sequence[int] = (1, 5, 10),
+        topk: Sequence[int] | None = None,
         ties: TiePolicy = 'expected',
         prefix: str | None = None,
+        metric_list: str | Sequence[str] | None = None,
+        collect_device: str = 'cpu',
     ) -> None:
         super().__init__(ties, prefix)
-        if not topk or min(topk) < 1:
-            raise ValueError(f'topk must be numbers from 1, got {topk}')
-        self.topk = tuple(topk)
+        if metric_list is not None:
+            if topk is not None:
+                raise ValueError('set either topk or metric_list, not both')
+            self.measures, topk = _parse_measures(metric_list)
+        else:
+            topk = (1, 5, 10) if topk is None else tuple(topk)
+            self.measures = (*(f'R{k}' for k in topk), 'MdR', 'MnR')
+            if not topk or min(topk) < 1:
+                raise ValueError(f'topk must be numbers from 1, got {topk}')
+        self.topk = topk
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
         """Keep one batch of either scores or features.
@@ -273,17 +291,38 @@ class TextVideoRecall(CollectedMetric):
         """Rank all collected rows and log one line per direction.
 
         Returns:
-            ``R1, R5, R10, MdR, MnR`` and ``v2t_R1 ...`` as plain floats,
-            recalls in percent.
+            ``R1, R5, R10, MdR, MnR`` and ``v2t_R1 ...``, or those of
+            ``metric_list``, as plain floats, recalls in percent.
         """
         table = to_table(*results)
-        report = both_directions(*table, self.topk, self.ties)
+        values = both_directions(*table, self.topk, self.ties)
+        report = {
+            f'{prefix}{name}': values[f'{prefix}{name}']
+            for prefix in ('', 'v2t_')
+            for name in self.measures
+        }
         counts = '{} texts, {} videos'.format(*table.scores.shape)
         if self.left_out is not None:
             counts += f'; left out: {self.left_out}'
         print_log(f'{one_line(report)}  ({counts})', 'current')
         print_log(f'{one_line(report, "v2t_")}  ({counts})', 'current')
         return report
+
+
+def _parse_measures(
+    names: str | Sequence[str],
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    names = (names,) if isinstance(names, str) else tuple(names)
+    unknown = [
+        name
+        for name in names
+        if not re.fullmatch('R[1-9][0-9]*|MdR|MnR', name)
+    ]
+    if unknown or not names:
+        raise ValueError(
+            f'metric_list takes R1, R5 or another k, MdR and MnR, got {names}'
+        )
+    return names, tuple(int(name[1:]) for name in names if name[1:].isdigit())
 
 
 def one_line(report: dict[str, float], prefix: str = '') -> str:
@@ -317,8 +356,8 @@ class RetrievalReport(CollectedMetric):
         rescore (Sequence[str]): ``NAME:TEMPERATURE``, such as
             ``dual-softmax:0.01`` or ``sinkhorn:0.01``. Fix temperatures
             beforehand or tune them on validation data.
-        about (dict, optional): Facts to print with the numbers: decoder,
-            frame sampling.
+        about (dict, optional): Facts to print with the numbers, beside those
+            that the dataset states: decoder and frame sampling.
         ties (str): Policy of the measures, see ``TextVideoRecall``.
         out_dir (str, optional): Folder to write to.
         prefix (str, optional): Prefix of ``RSum``, ``mAP`` and ``NDCG10``,
@@ -359,7 +398,7 @@ class RetrievalReport(CollectedMetric):
             ``RSum``, and ``mAP`` and ``NDCG10`` in both directions.
         """
         table = Table(*results[0])
-        about = dict(self.about)
+        about = {**(self.dataset_meta or {}).get('about', {}), **self.about}
         if self.protocol is not None:
             about |= describe_protocol(self.protocol, *table.scores.shape)
         if self.left_out is not None:

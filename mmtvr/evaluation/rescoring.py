@@ -1,6 +1,6 @@
 """Rescoring that looks at more than one query, and its options."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -62,17 +62,63 @@ def qb_norm(
         ValueError: If the temperature is not positive, or the bank is empty
             or has other items.
     """
-    if bank.ndim != 2 or bank.shape[1] != scores.shape[1] or not len(bank):
-        raise ValueError(
-            f'the bank must score the same {scores.shape[1]} items, got a '
-            f'table of shape {tuple(bank.shape)}'
-        )
+    _check_bank(scores, bank)
     logits = _logits(scores, temperature)
     prior = _logits(bank, temperature).logsumexp(dim=0)
     hubs = torch.zeros(scores.shape[1], dtype=torch.bool, device=bank.device)
     hubs[bank.topk(hubs_of, dim=1).indices.flatten()] = True
     activated = hubs[scores.argmax(dim=1)]
     return torch.where(activated[:, None], logits - prior, logits)
+
+
+def nnn_bias(bank: Tensor, neighbors: int) -> Tensor:
+    r"""How close each item is to the queries that are closest to it.
+
+    The one number per item that nearest neighbor normalization needs, which
+    can be computed when the items are indexed.
+
+    Args:
+        bank: Shape (B, N), scores of reference queries against all items.
+        neighbors: k, how many of the largest scores are averaged; all B of
+            them if there are no more.
+
+    Returns:
+        Shape (N,), float64.
+
+    Raises:
+        ValueError: If k is not positive.
+    """
+    if neighbors < 1:
+        raise ValueError(f'neighbors must be positive, got {neighbors}')
+    return bank.double().topk(min(neighbors, len(bank)), dim=0).values.mean(0)
+
+
+def nnn(scores: Tensor, bank: Tensor, alpha: float, neighbors: int) -> Tensor:
+    r"""Nearest neighbor normalization.
+
+    .. math:: s'_{ij} = s_{ij} - \frac{\alpha}{k}
+        \sum_{b \in \mathrm{top}_k(j)} s^{bank}_{bj}
+
+    (Chowdhury et al., EMNLP 2024, arXiv:2410.24114, read in its abstract and
+    in summaries). The bank's queries must not be those of the test: take
+    training texts. Unlike :func:`qb_norm` all queries stay on one scale.
+
+    Args:
+        scores: Shape (Q, N), rows are queries.
+        bank: Shape (B, N), scores of the bank's queries against the same
+            items.
+        alpha: How much of the bias is subtracted.
+        neighbors: See :func:`nnn_bias`.
+
+    Returns:
+        Shape (Q, N), float64.
+
+    Raises:
+        ValueError: If k is not positive, or the bank is empty or has other
+            items.
+    """
+    _check_bank(scores, bank)
+    return scores.double() - alpha * nnn_bias(bank, neighbors)
 
 
 def sinkhorn(
@@ -104,6 +150,31 @@ def sinkhorn(
     return plan
 
 
+def _check_bank(scores: Tensor, bank: Tensor) -> None:
+    if bank.ndim != 2 or bank.shape[1] != scores.shape[1] or not len(bank):
+        raise ValueError(
+            f'the bank must score the same {scores.shape[1]} items, got a '
+            f'table of shape {tuple(bank.shape)}'
+        )
+
+
+def check_bank_is_not_the_test(scores: Tensor, bank: Tensor) -> None:
+    """Refuse a bank that holds the queries it is to correct.
+
+    Some may be there: training captions repeat test captions.
+
+    Raises:
+        ValueError: If more than half of the queries have their scores in it.
+    """
+    known = set(map(bytes, bank.to(scores.dtype).numpy()))
+    found = sum(row.tobytes() in known for row in scores.numpy())
+    if 2 * found > len(scores):
+        raise ValueError(
+            f'{found} of the {len(scores)} test texts are in the bank, which '
+            'must hold scores of other texts: give those of training texts'
+        )
+
+
 def _logits(scores: Tensor, temperature: float) -> Tensor:
     if temperature <= 0:
         raise ValueError(f'temperature must be positive, got {temperature}')
@@ -111,37 +182,42 @@ def _logits(scores: Tensor, temperature: float) -> Tensor:
 
 
 QUERY_WISE = {'dual-softmax': dual_softmax, 'sinkhorn': sinkhorn}
-QB_NORM = 'qb-norm'
+QB_NORM, NNN = 'qb-norm', 'nnn'
 NAMES = (*QUERY_WISE, QB_NORM)
 
 
 def parse_rescorings(
     entries: Sequence[str], bank: Tensor | None = None
 ) -> list[Rescoring]:
-    """Build rescorings from ``NAME:TEMPERATURE``.
+    """Build rescorings from ``NAME:TEMPERATURE`` or ``nnn:ALPHA:K``.
 
     Args:
-        entries: Such as ``dual-softmax:0.01`` or ``qb-norm:0.05``.
-        bank: For QB-Norm, scores (training texts, videos).
+        entries: Such as ``dual-softmax:0.01``, ``qb-norm:0.05`` or
+            ``nnn:0.75:16``.
+        bank: For QB-Norm and NNN, scores (training texts, videos).
 
     Raises:
-        ValueError: A name or a temperature is wrong, or there is no bank.
+        ValueError: A name or a number is wrong, or there is no bank.
     """
     return [_parse(entry, bank) for entry in entries]
 
 
 def _parse(entry: str, bank: Tensor | None) -> Rescoring:
-    name, _, number = entry.partition(':')
+    name, *texts = entry.split(':')
     try:
-        temperature = float(number)
+        numbers = [float(text) for text in texts]
     except ValueError:
-        temperature = 0.0
-    if name not in NAMES or not temperature > 0:
+        numbers = []
+    if name == NNN:
+        return _parse_nnn(entry, numbers, bank)
+    if name not in NAMES or len(numbers) != 1 or not numbers[0] > 0:
         raise ValueError(
-            f'rescoring {entry!r}: expected NAME:TEMPERATURE with a name out '
-            f'of {", ".join(NAMES)} and a positive temperature that was fixed '
-            'before or tuned on validation data'
+            f'rescoring {entry!r}: expected {NNN}:ALPHA:K, or '
+            f'NAME:TEMPERATURE with a name out of {", ".join(NAMES)} and a '
+            'positive temperature that was fixed before or tuned on '
+            'validation data'
         )
+    (temperature,) = numbers
     label = f'{name}, temperature {temperature:g}'
     if name in QUERY_WISE:
         return Rescoring(
@@ -149,16 +225,45 @@ def _parse(entry: str, bank: Tensor | None) -> Rescoring:
             lambda scores, _: QUERY_WISE[name](scores, temperature),
             needs_all_queries=True,
         )
+    return _with_bank(
+        label, bank, lambda scores, bank: qb_norm(scores, bank, temperature)
+    )
+
+
+def _parse_nnn(
+    entry: str, numbers: list[float], bank: Tensor | None
+) -> Rescoring:
+    if len(numbers) != 2 or numbers[1] < 1 or numbers[1] % 1:
+        raise ValueError(
+            f'rescoring {entry!r}: expected {NNN}:ALPHA:K, such as '
+            'nnn:0.75:16, with K a whole number from 1 on; both fixed before '
+            'or tuned on validation data'
+        )
+    alpha, neighbors = numbers[0], int(numbers[1])
+    return _with_bank(
+        f'{NNN}, alpha {alpha:g}, {neighbors} neighbors',
+        bank,
+        lambda scores, bank: nnn(scores, bank, alpha, neighbors),
+    )
+
+
+def _with_bank(
+    label: str,
+    bank: Tensor | None,
+    apply: Callable[[Tensor, Tensor], Tensor],
+) -> Rescoring:
     if bank is None:
         raise ValueError(
-            'qb-norm needs a query bank (--bank FILE.npy): scores of training '
-            'texts against the test videos, never of test texts'
+            f'{label.partition(",")[0]} needs a query bank (--bank '
+            'FILE.npy): scores of training texts against the test videos, '
+            'never of test texts'
         )
 
     def rescore(scores: Tensor, direction: str) -> Tensor:
         # A bank of texts says which videos are hubs, nothing about texts.
         if direction == 'v2t':
             return scores
-        return qb_norm(scores, bank, temperature)
+        check_bank_is_not_the_test(scores, bank)
+        return apply(scores, bank)
 
     return Rescoring(f'{label} (t2v only)', rescore, needs_all_queries=False)

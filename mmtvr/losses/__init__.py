@@ -1,5 +1,12 @@
 """Contrastive losses: pure functions of ``sim`` and ``match``, and classes."""
 
+from mmtvr.losses.distillation import (
+    DistillationLoss,
+    frame_distillation,
+    pearson_distance,
+    similarity_distillation,
+)
+from mmtvr.losses.dual_sigmoid import DualSigmoidLoss
 from mmtvr.losses.hard_negative_nce import (
     HardNegativeNCELoss,
     hard_negative_nce,
@@ -11,15 +18,20 @@ from mmtvr.losses.neg_nce import NegNCELoss, neg_nce
 from mmtvr.losses.sigmoid import SigmoidLoss, sigmoid_contrast
 
 __all__ = [
+    'DistillationLoss',
+    'DualSigmoidLoss',
     'HardNegativeNCELoss',
     'InfoNCELoss',
     'MaxMarginLoss',
     'NegNCELoss',
     'SigmoidLoss',
+    'frame_distillation',
     'hard_negative_nce',
     'info_nce',
     'max_margin',
     'neg_nce',
+    'pearson_distance',
     'positive_pairs',
     'sigmoid_contrast',
+    'similarity_distillation',
 ]

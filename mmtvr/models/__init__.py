@@ -6,6 +6,7 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        'distillation': ['DistilledRetriever', 'FrameAggregation'],
         'encoders': [
             'BackboneFrameEncoder',
             'CLIPFrameEncoder',
@@ -19,6 +20,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             'CosineHead',
             'DMAEHead',
             'TokenWiseHead',
+            'VideoColBERTHead',
             'XCLIPHead',
             'XPoolHead',
         ],

@@ -105,7 +105,9 @@ class TextVideoRetriever(BaseModel):
         text_encoder: ``(tokens, mask, weight) -> TokenFeatures``.
         frame_encoder: ``(frames, mask) -> TokenFeatures``.
         head: ``(text, video) -> sim (B, V)``.
-        contrastive_loss: ``(sim, match, logit_scale) -> scalar``.
+        contrastive_loss: ``(sim, match, logit_scale) -> scalar``. One with
+            ``reads_parts`` gets the parts of the head's similarity, shape
+            (B, P, V), in place of their sum.
         partial_loss: ``(text, video) -> scalar`` over matched pairs, or None.
         temporal: ``TokenFeatures -> TokenFeatures`` over frames, or None for
             the frames as they are (mean pooling).
@@ -300,13 +302,22 @@ class TextVideoRetriever(BaseModel):
             return text, video
         if mode == 'predict':
             return self._predict(text, video, inputs, data_samples)
-        losses = self.losses(
-            text, video, inputs['video_of_text'], inputs['video_ids']
-        )
+        losses = self.training_losses(inputs, text, video)
         if 'cut_pieces' in inputs:
             cut = inputs['cut_pieces'] > 0
             losses['cut_captions'] = cut.float().mean()
         return losses
+
+    def training_losses(
+        self,
+        inputs: dict[str, Tensor],
+        text: TokenFeatures,
+        video: TokenFeatures,
+    ) -> dict[str, Tensor]:
+        """Compute all terms of a batch from it and its features."""
+        return self.losses(
+            text, video, inputs['video_of_text'], inputs['video_ids']
+        )
 
     def losses(
         self,
@@ -330,7 +341,10 @@ class TextVideoRetriever(BaseModel):
         scale = self.logit_scale()
         text_ids = gather_rows(video_ids[video_of_text])
         match = text_ids[:, None] == gather_rows(video_ids)
-        sim = gather_rows(self.head(text, gather_features(video)))
+        compare = self.head
+        if getattr(self.contrastive_loss, 'reads_parts', False):
+            compare = self._compare_parts
+        sim = gather_rows(compare(text, gather_features(video)))
         losses = dict(
             loss_contrastive=self.contrastive_loss(sim, match, scale)
         )
@@ -344,6 +358,14 @@ class TextVideoRetriever(BaseModel):
             losses.update(_log_values(self.partial_loss))
         losses['logit_scale'] = scale.detach()
         return losses
+
+    def _compare_parts(
+        self, text: TokenFeatures, video: TokenFeatures
+    ) -> Tensor:
+        """The parts of the similarity that the head names, (B, P, V)."""
+        if not hasattr(self.head, 'parts'):
+            return self.head(text, video)
+        return torch.stack(list(self.head.parts(text, video).values()), 1)
 
     @staticmethod
     def _predict(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmtvr.checkpoints import read_checkpoint
 from mmtvr.datasets.transforms.packing import find_side
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, first_line
 from mmtvr.explanation import Explanation, find_piece_names
 from mmtvr.files import hash_file
 from mmtvr.registry import MODELS, TRANSFORMS
@@ -93,13 +93,38 @@ class EncodedVideo(NamedTuple):
     error: str | None = None
 
 
+def choose_device(name: torch.device | str | None) -> torch.device:
+    """Check that this machine has a device.
+
+    Args:
+        name: Such as ``cpu``, ``cuda:1`` or ``mps``; None for a GPU if there
+            is one.
+
+    Raises:
+        SetupError: It is no device of PyTorch, or not of this machine.
+    """
+    if name is None:
+        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        count = torch.cuda.device_count()
+        here = ['cpu', *(f'cuda:{number}' for number in range(count))]
+        raise SetupError(
+            f'the device {str(name)!r} cannot be used '
+            f'({first_line(error)}); this machine has {", ".join(here)}'
+        ) from error
+    return device
+
+
 class RetrievalEncoder:
     """The model of a config with its weights and its test pipeline.
 
     Args:
         cfg: The whole config.
         checkpoint: Weights; None for the pretrained encoders as they are.
-        device: Where to compute; None for a GPU if there is one.
+        device: See :func:`choose_device`.
         text_only: Load what encodes texts and compares them, and the rest
             when a video is encoded or explained.
 
@@ -107,6 +132,7 @@ class RetrievalEncoder:
         info: What an index keeps about the model, see
             :func:`describe_model`.
         pipelines: What texts and videos go through.
+        checkpoint: The weights; None for the pretrained encoders.
 
     Raises:
         SetupError: Something is missing, or without a checkpoint the model
@@ -125,10 +151,8 @@ class RetrievalEncoder:
         self.pipelines = Pipelines(pipeline)
         loader = cfg.get('test_dataloader') or {}
         self.batch_size = loader.get('batch_size', 16)
-        if device is None:
-            device = 'cuda' if torch.cuda.is_available() else 'cpu'
-        self.device = torch.device(device)
-        self._cfg, self._checkpoint = cfg, checkpoint
+        self.device = choose_device(device)
+        self._cfg, self.checkpoint = cfg, checkpoint
         self._text_model = self._load(text_only=True) if text_only else None
         if not text_only:
             _ = self.model
@@ -141,7 +165,7 @@ class RetrievalEncoder:
         return model
 
     def _load(self, text_only: bool = False) -> nn.Module:
-        model = load_model(self._cfg, self._checkpoint, text_only)
+        model = load_model(self._cfg, self.checkpoint, text_only)
         return model.to(self.device).eval()
 
     @property

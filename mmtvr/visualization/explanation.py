@@ -245,16 +245,18 @@ def _draw_parts(axes: Axes, explanation: Explanation) -> None:
     start = 0.0
     ends = [0.0]
     style = dict(fontsize=SMALL, va='center')
+    # At the left edge, where no bar is, negative ones included.
+    label = dict(ha='right', transform=axes.get_yaxis_transform(), **style)
     for row, (name, part) in enumerate(explanation.parts.items()):
         axes.barh(row, part, 0.62, start, **BAR_STYLE)
         start += part
         ends.append(start)
         axes.text(max(start, start - part), row, f'  {part:+.3f}', **style)
-        axes.text(-0.01, row, name, ha='right', **style)
+        axes.text(-0.01, row, name, **label)
     row = len(explanation.parts)
     axes.barh(row, start, 0.62, color=DARK)
     axes.text(max(start, 0), row, f'  {start:.3f}', weight='bold', **style)
-    axes.text(-0.01, row, 'score', ha='right', weight='bold', **style)
+    axes.text(-0.01, row, 'score', weight='bold', **label)
     axes.axvline(0, color=DARK, lw=0.8)
     axes.set(ylim=(row + 0.6, -0.6))
     axes.set_xlim(min(0, *ends), 1.12 * max(*ends, 0.01))

@@ -49,7 +49,7 @@ def run(tmp_path, data):
     def run(*extra, split='train'):
         config = str(tmp_path / 'config.py')
         arguments = [config, '--split', split, '--workers', '0', *extra]
-        fill_cache.main(arguments)
+        fill_cache.fill_cache(fill_cache.parse_args(arguments))
 
     return run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmtvr.cli.command import run_command
-from mmtvr.cli.main import main
+from mmtvr.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
@@ -117,3 +117,11 @@ def test_a_number_that_is_too_small_is_told_at_once(arguments, capsys):
     told = capsys.readouterr().err.splitlines()[-1]
     name, number = arguments[-2:]
     assert f'argument {name}: {number} is below ' in told
+
+
+@pytest.mark.parametrize('name', COMMANDS)
+def test_each_command_helps(name, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([name, '--help'])
+    assert end.value.code == 0
+    assert f'usage: mmtvr {name}' in capsys.readouterr().out

@@ -127,7 +127,7 @@ def test_arguments_of_base_classes_are_accepted():
 
 def test_an_option_that_no_one_reads_is_refused():
     cfg = Config(dict(model=dict(), my_variable=1))
-    check_options(cfg, {'model.head.levels': 1, 'my_variable': 2})
+    check_options(cfg, {'model.head.levels': 1})
     check_options(cfg, {'auto_scale_lr.enable': True, 'load_from': 'x'})
     wanted = re.escape(
         '--cfg-options modle.head: the config has no `modle`; '
@@ -135,3 +135,23 @@ def test_an_option_that_no_one_reads_is_refused():
     )
     with pytest.raises(SetupError, match=wanted):
         check_options(cfg, {'modle.head': 1})
+
+
+def test_a_variable_of_the_file_names_the_keys_that_took_it():
+    cfg = Config(
+        dict(
+            num_frames=4,
+            unused=1,
+            train_dataloader=dict(
+                dataset=dict(pipeline=[dict(), dict(num_frames=4)])
+            ),
+        )
+    )
+    with pytest.raises(
+        SetupError,
+        match=r'num_frames would change nothing.*: set '
+        r'train_dataloader\.dataset\.pipeline\.1\.num_frames$',
+    ):
+        check_options(cfg, {'num_frames': 8})
+    with pytest.raises(SetupError, match='unused would change nothing'):
+        check_options(cfg, {'unused': 8})

@@ -3,12 +3,15 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
 from mmengine.model import BaseModel
 from torch.utils.data import DataLoader
 
 from mmtvr.config import preflight
 from mmtvr.config.preflight import (
+    SETTINGS,
+    build_runner,
     check_batches,
     check_file,
     check_weights,
@@ -119,3 +122,16 @@ def test_processes_with_other_numbers_of_batches_are_an_error(monkeypatch):
     monkeypatch.setattr(preflight, 'all_gather_object', lambda n: [n, 0])
     with pytest.raises(SetupError, match='process 1 has no training batch'):
         check_batches(DataLoader(Numbers(), batch_size=2))
+
+
+def test_settings_go_to_the_log_file_alone(tmp_path, tiny_config, capfd):
+    cfg = Config.fromfile(tiny_config)
+    cfg.work_dir = str(tmp_path)
+    runner = build_runner(cfg)
+    runner.logger.info('a line of the run')
+    console = ''.join(capfd.readouterr())
+    (log,) = tmp_path.glob('*/*.log')
+    for settings in SETTINGS:
+        assert settings in log.read_text()
+        assert settings not in console
+    assert 'a line of the run' in console

@@ -31,6 +31,8 @@ def read(name, tiny_clip):
     model.text_encoder.clip = model.frame_encoder.clip = str(tiny_clip)
     if 'temporal' in model:
         model.temporal.update(clip=str(tiny_clip), embed_dims=32, num_layers=2)
+    if 'temporal' in model.head:
+        model.head.temporal.update(clip=str(tiny_clip), num_layers=2)
     for part in ('head', 'partial_loss'):
         if 'embed_dims' in model.get(part, {}):
             model[part].embed_dims = 32
@@ -67,9 +69,13 @@ def test_config_has_no_unknown_key(name):
 
 
 @pytest.mark.parametrize('name', CONFIGS)
-def test_model_of_config_takes_a_training_step(name, tiny_clip):
+def test_model_of_config_takes_a_training_step(name, tiny_clip, tmp_path):
     config = read(name, tiny_clip)
     torch.manual_seed(0)
+    if 'teacher' in config.model:
+        config.model.teacher_checkpoint = str(tmp_path / 'teacher.pth')
+        weights = MODELS.build(config.model.teacher).state_dict()
+        torch.save(dict(state_dict=weights), tmp_path / 'teacher.pth')
     model = MODELS.build(config.model)
     if hasattr(model.frame_encoder, 'clip'):
         size = model.frame_encoder.clip.config.image_size

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mmtvr.cli.prepare import main
+from mmtvr.cli.prepare import prepare_benchmark
 from mmtvr.datasets.annotations import (
     VideoCaptions,
     clean_captions,
@@ -93,7 +93,7 @@ def test_didemo_paragraph_is_joined_only_when_asked(tmp_path, capsys):
     out = tmp_path / 'out'
     arguments = [str(tmp_path), '--output', str(out)]
     for flags in ([], ['--paragraph']):
-        assert main('didemo', arguments + flags) == 0
+        assert prepare_benchmark('didemo', arguments + flags) == 0
     one = json.loads((out / 'test.json').read_text())['videos'][0]
     joined = json.loads((out / 'test_paragraph.json').read_text())['videos'][0]
     assert one['captions'] == ['one', 'two lines']
@@ -125,7 +125,7 @@ def test_vatex_reads_every_published_layout(content):
 
 
 def test_missing_original_is_one_message_with_status_1(tmp_path, capsys):
-    assert main('msvd', [str(tmp_path)]) == 1
+    assert prepare_benchmark('msvd', [str(tmp_path)]) == 1
     assert 'captions_msvd.json is in' in capsys.readouterr().err
 
 

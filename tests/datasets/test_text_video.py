@@ -149,6 +149,11 @@ def test_unreadable_video_is_replaced_in_training(tiny_videos, tmp_path):
     assert 'unreadable_videos' not in dataset[0]['data_samples']
 
 
+def test_skip_unreadable_is_refused_in_training(tiny_videos):
+    with pytest.raises(SetupError, match='skip_unreadable=True needs test'):
+        build(tiny_videos, skip_unreadable=True)
+
+
 def test_a_test_set_with_unreadable_videos_is_refused(
     tiny_videos, tmp_path, monkeypatch
 ):

@@ -57,6 +57,27 @@ def test_whole_data_are_counted(config, monkeypatch):
     assert 'the first video decodes' in found['val data'].text
 
 
+@pytest.mark.parametrize(
+    ('encoder', 'finding'),
+    [
+        ('package://none-such', 'pip install none-such'),
+        ('open_clip:{folder}', 'open_clip_config.json'),
+    ],
+)
+def test_encoders_that_are_not_of_transformers(
+    encoder, finding, config, tmp_path
+):
+    encoder = encoder.format(folder=tmp_path)
+    with config.open('a') as file:
+        file.write(
+            "model['text_encoder'] = dict(type='mmtvr.TextTower', "
+            f'encoder={encoder!r})\n'
+        )
+    found = [f for f in check_weights(str(config)) if encoder in f.text]
+    assert [each.severity for each in found] == ['error']
+    assert finding in found[0].text
+
+
 def lose_annotation(data):
     (data / 'train_9k.json').unlink()
 
@@ -156,3 +177,13 @@ def test_a_missing_tagger_of_a_recipe_names_its_extra(config, monkeypatch):
     (found,) = check_keywords(str(config))
     assert found.severity == 'error'
     assert "pip install 'mmtvr[keywords]'" in found.text
+
+
+def test_variables_of_the_file_are_not_what_the_run_needs(config):
+    with config.open('a') as file:
+        file.write(
+            "leftover = [dict(type='mmtvr.TokenizeText', tokenizer='/no'),"
+            " dict(type='mmtvr.TagKeyWords', tagger='/nowhere')]\n"
+        )
+    assert {each.severity for each in check_weights(str(config))} == {'ok'}
+    assert check_keywords(str(config)) == []

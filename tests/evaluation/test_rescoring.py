@@ -5,7 +5,14 @@ import pytest
 import torch
 
 from mmtvr.evaluation.ranking import summarise, text_to_video
-from mmtvr.evaluation.rescoring import dual_softmax, qb_norm, sinkhorn
+from mmtvr.evaluation.rescoring import (
+    dual_softmax,
+    nnn,
+    nnn_bias,
+    parse_rescorings,
+    qb_norm,
+    sinkhorn,
+)
 
 
 @pytest.fixture
@@ -113,3 +120,52 @@ def test_bank_of_other_items_is_refused(scores):
 def test_sinkhorn_needs_an_iteration(scores):
     with pytest.raises(ValueError, match='iterations'):
         sinkhorn(scores, 0.1, iterations=0)
+
+
+def test_nnn_subtracts_the_mean_of_the_nearest_reference_queries(scores):
+    bank = torch.rand(7, 5).double()
+    got = nnn(scores, bank, 0.75, 3)
+    for row in range(6):
+        for item in range(5):
+            nearest = sorted(bank[:, item].tolist())[-3:]
+            want = scores[row, item].item() - 0.75 * sum(nearest) / 3
+            assert got[row, item].item() == pytest.approx(want)
+    # As many as there are.
+    torch.testing.assert_close(nnn_bias(bank, 100), bank.mean(0))
+    order = torch.randperm(7)
+    torch.testing.assert_close(nnn(scores, bank[order], 0.75, 3), got)
+    assert torch.equal(nnn(scores, bank, 0.0, 3), scores)
+
+
+def test_nnn_takes_the_advantage_of_a_hub():
+    scores = torch.tensor([[0.8, 0.1, 0.1], [0.8, 0.7, 0.1], [0.8, 0.1, 0.7]])
+    bank = torch.tensor([[0.9, 0.1, 0.1], [0.9, 0.2, 0.1]])
+    assert nnn(scores, bank, 1.0, 2).argmax(1).tolist()[1:] == [1, 2]
+
+
+def test_nnn_entries_are_read_and_wrong_ones_refused(scores):
+    bank = torch.rand(7, 5).double()
+    (entry,) = parse_rescorings(['nnn:0.5:2'], bank)
+    assert entry.label == 'nnn, alpha 0.5, 2 neighbors (t2v only)'
+    assert not entry.needs_all_queries
+    torch.testing.assert_close(
+        entry.rescore(scores, 't2v'), nnn(scores, bank, 0.5, 2)
+    )
+    assert torch.equal(entry.rescore(scores.T, 'v2t'), scores.T)
+    for wrong in ('nnn:0.5', 'nnn:a:2', 'nnn:0.5:0', 'nnn:0.5:1.5'):
+        with pytest.raises(ValueError, match=r'nnn:ALPHA:K'):
+            parse_rescorings([wrong], bank)
+    with pytest.raises(ValueError, match='nnn needs a query bank'):
+        parse_rescorings(['nnn:0.5:2'])
+    with pytest.raises(ValueError, match='neighbors must be positive'):
+        nnn_bias(bank, 0)
+
+
+@pytest.mark.parametrize('entry', ['nnn:0.5:2', 'qb-norm:0.1'])
+def test_a_bank_of_the_test_queries_is_refused(scores, entry):
+    rescore = parse_rescorings([entry], scores)[0].rescore
+    with pytest.raises(ValueError, match='6 of the 6 test texts'):
+        rescore(scores, 't2v')
+    # A training caption may repeat a test caption.
+    mixed = torch.cat([scores[:1], torch.rand(5, 5).double()])
+    assert parse_rescorings([entry], mixed)[0].rescore(scores, 't2v').any()

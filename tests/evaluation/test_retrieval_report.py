@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmtvr.evaluation.ranking import both_directions
-from mmtvr.registry import METRICS
+from mmtvr.registry import DATASETS, METRICS
 
 
 @pytest.fixture
@@ -86,3 +86,26 @@ def test_what_the_dataset_left_out_is_told(rows, tmp_path, monkeypatch):
     assert 'left out: 3 of 7 videos' in logged[0]
     text = (tmp_path / 'report.txt').read_text()
     assert text.startswith('left out  3 of 7 videos\n')
+
+
+def test_facts_come_from_the_pipeline_that_ran(rows, tiny_videos, tmp_path):
+    load = dict(type='mmtvr.LoadVideoFrames', num_frames=2, test_mode=True)
+    dataset = DATASETS.build(
+        dict(
+            type='mmtvr.TextVideoDataset',
+            ann_file='test_JSFUSION.json',
+            data_root=str(tiny_videos),
+            pipeline=[dict(load, reader='pyav')],
+            test_mode=True,
+        )
+    )
+    metric = build(out_dir=str(tmp_path), about=dict(note='a trial'))
+    metric.dataset_meta = dataset.metainfo
+    metric.process(None, rows[0])
+    metric.evaluate(size=9)
+    about = json.loads((tmp_path / 'report.json').read_text())['about']
+    assert about == dict(
+        decoder='pyav',
+        frames='2 per video, the middle of equal segments',
+        note='a trial',
+    )

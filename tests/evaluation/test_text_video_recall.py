@@ -136,7 +136,14 @@ def test_samples_of_another_kind_name_the_loop():
 
 @pytest.mark.parametrize(
     ('options', 'message'),
-    [(dict(ties='lucky'), 'lucky'), (dict(topk=(0, 1)), 'from 1')],
+    [
+        (dict(ties='lucky'), 'lucky'),
+        (dict(topk=(0, 1)), 'from 1'),
+        (dict(metric_list='R0'), 'R0'),
+        (dict(metric_list=()), 'metric_list'),
+        (dict(metric_list=('R1', 'mAP')), 'mAP'),
+        (dict(metric_list='R1', topk=(1,)), 'not both'),
+    ],
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
@@ -146,3 +153,21 @@ def test_wrong_options_are_refused(options, message):
 def test_a_dump_is_an_npz():
     with pytest.raises(ValueError, match=r'\.npz'):
         SimilarityDump('scores.pkl')
+
+
+def test_it_takes_the_arguments_of_mmaction2():
+    metric = TextVideoRecall(metric_list=('MdR', 'R3'), collect_device='cpu')
+    scores = torch.tensor([[0.9, 0.1], [0.2, 0.7]])
+    metric.process(
+        None,
+        [
+            dict(scores=row, text_video_id=i, video_ids=torch.arange(2))
+            for i, row in enumerate(scores)
+        ],
+    )
+    assert metric.evaluate(size=2) == {
+        'retrieval/MdR': 1.0,
+        'retrieval/R3': 100.0,
+        'retrieval/v2t_MdR': 1.0,
+        'retrieval/v2t_R3': 100.0,
+    }

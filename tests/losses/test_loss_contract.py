@@ -11,6 +11,7 @@ NAMES = (
     'SigmoidLoss',
     'HardNegativeNCELoss',
     'MaxMarginLoss',
+    'DualSigmoidLoss',
 )
 
 

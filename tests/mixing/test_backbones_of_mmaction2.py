@@ -17,7 +17,7 @@ BACKBONES = {
             type='mmaction.ResNetTSM',
             depth=18,
             num_segments=4,
-            pretrained=None,
+            pretrained2d=False,
         ),
         in_channels=512,
     ),
@@ -43,6 +43,8 @@ def test_backbone_trains_in_the_retriever(name, scope, tiny_clip):
             contrastive_loss=dict(type='mmtvr.NegNCELoss'),
         )
     )
+    # As a runner does.
+    model.init_weights()
     inputs = dict(
         frames=torch.randn(2, 4, 3, 32, 32),
         frame_mask=torch.ones(2, 4).bool(),

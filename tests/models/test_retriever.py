@@ -164,3 +164,41 @@ def test_modules_are_taken_as_well_as_configs(tiny_clip):
     )
     losses = model(**model.data_preprocessor(batch()), mode='loss')
     assert 'loss_partial' not in losses
+
+
+def test_video_colbert_trains_both_levels_and_expands_queries(tiny_clip):
+    model = build(
+        tiny_clip,
+        text_encoder=dict(
+            type='mmtvr.CLIPTextEncoder',
+            clip=str(tiny_clip),
+            query_expansion=True,
+        ),
+        temporal=None,
+        head=dict(
+            type='mmtvr.VideoColBERTHead',
+            embed_dims=WIDTH,
+            temporal=dict(type='mmtvr.FrameTransformer', num_layers=1),
+        ),
+        contrastive_loss=dict(type='mmtvr.DualSigmoidLoss'),
+        partial_loss=None,
+    )
+    data = model.data_preprocessor(batch(), True)
+    text, video = model(**data, mode='tensor')
+    assert text.mask.all()
+    real = data['inputs']['token_mask']
+    assert (text.weight[~real] == 1).all()
+
+    losses = model(**data, mode='loss')
+
+    inputs = data['inputs']
+    ids = inputs['video_ids']
+    match = ids[inputs['video_of_text']][:, None] == ids
+    want = sum(
+        model.contrastive_loss(part, match, model.logit_scale())
+        for part in model.head.parts(text, video).values()
+    )
+    torch.testing.assert_close(losses['loss_contrastive'], want)
+    row = torch.tensor([0])
+    found = model.explain(text.select(row), video.select(row), ['a'] * 4)
+    assert found.words[4:] == ('[padding]', '[padding]')

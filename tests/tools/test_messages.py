@@ -41,7 +41,7 @@ def run(monkeypatch, capsys, tiny_config, tmp_path):
         command = [tool, config, *arguments]
         command += ['--work-dir', tmp_path / 'work']
         monkeypatch.setattr(sys, 'argv', [str(part) for part in command])
-        status = run_command(load_tool(tool).main)
+        status = load_tool(tool).main()
         return status, capsys.readouterr().err
 
     return call
@@ -115,7 +115,7 @@ def test_flags_that_cannot_be_followed_are_one_message(run, flags, words):
 def test_a_test_without_its_checkpoint_is_one_message(run, tmp_path):
     status, message = run('test', 'gone.pth')
     assert status == 1
-    assert 'checkpoint gone.pth does not exist' in message
+    assert 'no checkpoint or work folder gone.pth' in message
     other = tmp_path / 'other.pth'
     torch.save(dict(state_dict={'head.weight': torch.zeros(1)}), other)
     status, message = run('test', other)
@@ -182,7 +182,7 @@ def config():
 
 @pytest.fixture(scope='module')
 def train():
-    return load_tool('train')
+    return importlib.import_module('mmtvr.cli.train')
 
 
 def put(train, config, **given):

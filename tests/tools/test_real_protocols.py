@@ -14,7 +14,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from mmtvr.cli.prepare import main as prepare
+from mmtvr.cli.prepare import prepare_benchmark as prepare
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 CLIPS = (

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from mmtvr.visualization.explanation import draw_explanation
@@ -102,3 +103,24 @@ def test_many_frames_and_words_fit(explanation, video, tmp_path):
     save_figure(figure, tmp_path / 'plot.svg')
     # Where numbers have no room, the shades are told.
     assert 'light -0.25, dark 0.75' in texts_of(tmp_path / 'plot.svg')
+
+
+def test_names_of_parts_cover_no_bar(explanation, video):
+    negative = dataclasses.replace(
+        explanation, parts={'sentence': 0.2, 'words': -0.7}, score=-0.5
+    )
+    figure = draw_explanation('a dog', video, negative)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    (axes,) = [
+        axes
+        for axes in figure.axes
+        if 'score' in [text.get_text() for text in axes.texts]
+    ]
+    bars = [bar.get_window_extent(renderer) for bar in axes.patches]
+    names = [
+        text.get_window_extent(renderer)
+        for text in axes.texts
+        if text.get_text() in ('sentence', 'words', 'score')
+    ]
+    assert len(bars) == len(names) == 3
+    assert not any(n.overlaps(bar) for n in names for bar in bars)

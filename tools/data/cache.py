@@ -3,7 +3,6 @@
 import sys
 
 from mmtvr.cli.cache import main
-from mmtvr.cli.command import run_command
 
 if __name__ == '__main__':
-    sys.exit(run_command(main))
+    sys.exit(main())

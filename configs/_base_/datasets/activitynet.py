@@ -16,8 +16,5 @@ test_evaluator = [
     dict(type='mmtvr.TextVideoRecall'),
     dict(
         type='mmtvr.RetrievalReport',
-        protocol='activitynet/paragraph-val_1',
-        about=dict(
-            decoder='auto',
-            frames='64 per video, the middle of equal segments')),
+        protocol='activitynet/paragraph-val_1'),
 ]

@@ -49,8 +49,5 @@ test_evaluator = [
     dict(type='mmtvr.TextVideoRecall'),
     dict(
         type='mmtvr.RetrievalReport',
-        protocol='didemo/paragraph',
-        about=dict(
-            decoder='auto',
-            frames='64 per video, the middle of equal segments')),
+        protocol='didemo/paragraph'),
 ]

@@ -13,8 +13,5 @@ test_evaluator = [
     dict(type='mmtvr.TextVideoRecall'),
     dict(
         type='mmtvr.RetrievalReport',
-        protocol='lsmdc/test',
-        about=dict(
-            decoder='auto',
-            frames='12 per video, the middle of equal segments')),
+        protocol='lsmdc/test'),
 ]

@@ -78,8 +78,5 @@ test_evaluator = [
     dict(type='mmtvr.TextVideoRecall'),
     dict(
         type='mmtvr.RetrievalReport',
-        protocol='msrvtt/1k-A',
-        about=dict(
-            decoder='auto',
-            frames='12 per video, the middle of equal segments')),
+        protocol='msrvtt/1k-A'),
 ]

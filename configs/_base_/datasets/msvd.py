@@ -14,8 +14,5 @@ test_evaluator = [
     dict(type='mmtvr.TextVideoRecall'),
     dict(
         type='mmtvr.RetrievalReport',
-        protocol='msvd/all-captions',
-        about=dict(
-            decoder='auto',
-            frames='12 per video, the middle of equal segments')),
+        protocol='msvd/all-captions'),
 ]

@@ -8,11 +8,10 @@ from typing import Literal
 import numpy as np
 from mmcv.transforms import BaseTransform
 from tokenizers import normalizers
-from transformers import AutoTokenizer
 
 from mmtvr.datasets.keywords import Span
 from mmtvr.errors import SetupError
-from mmtvr.pretrained import load_pretrained
+from mmtvr.pretrained import load_tokenizer
 from mmtvr.registry import TRANSFORMS
 
 SENTENCE_END = re.compile(r'(?<=[.!?])\s+')
@@ -48,7 +47,7 @@ class TokenizeText(BaseTransform):
 
     Args:
         tokenizer (str): Hub name or local folder, see
-            :func:`mmtvr.pretrained.load_pretrained`.
+            :func:`mmtvr.pretrained.load_tokenizer`.
         max_words (int): L, including SOT and EOT.
         keyword_weight (float): Weight of a key word.
         long_text (str): What becomes of captions of more than L pieces:
@@ -93,7 +92,7 @@ class TokenizeText(BaseTransform):
         self.keyword_weight = keyword_weight
         self.long_text = long_text
         self.max_rows = 1 if long_text == 'truncate' else max_sentences
-        self.tokenizer = load_pretrained(AutoTokenizer, tokenizer)
+        self.tokenizer = load_tokenizer(tokenizer)
         if not self.tokenizer.is_fast:
             raise SetupError(
                 f'The tokenizer {tokenizer} gives no character offsets; '

@@ -276,6 +276,21 @@ class LoadVideoFrames(BaseTransform):
             return None
         return {**results, **frames}
 
+    @property
+    def about(self) -> dict[str, str]:
+        """Reader and sampling, for reports."""
+        reader = self.reader
+        if not isinstance(reader, str):
+            reader = ', '.join(f'{k}={v}' for k, v in reader.items())
+        frames = f'{self.num_frames} per video, '
+        if self.sampling == 'fps':
+            frames += f'from {self.fps:g} per second, thinned evenly'
+        elif self.test_mode:
+            frames += 'the middle of equal segments'
+        else:
+            frames += 'a random one of each of equal segments'
+        return dict(decoder=reader, frames=frames)
+
     def take_unreadable(self) -> list[tuple[str, str]]:
         """File and reason of each failure since the last call."""
         return self._unreadable.take()

@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from shlex import quote
 from typing import Any
 
 from mmengine.dist import get_world_size
@@ -118,8 +119,17 @@ class ResultTableHook(Hook):
         self.start = time.monotonic()
 
     def before_train(self, runner: Runner) -> None:
-        """Start the clock."""
+        """Start the clock and log what will be done."""
         self.start = time.monotonic()
+        loader, world_size = runner.train_dataloader, get_world_size()
+        size = loader.batch_size or loader.batch_sampler.batch_size
+        ranks = 'one process' if world_size == 1 else f'{world_size} processes'
+        left = runner.max_iters - runner.iter
+        runner.logger.info(
+            f'Training: {len(loader.dataset):,} samples, {left:,} of '
+            f'{runner.max_iters:,} steps of {size * world_size} samples on '
+            f'{ranks}; settings, log and checkpoints are in {runner.work_dir}'
+        )
 
     def before_test(self, runner: Runner) -> None:
         """Start the clock."""
@@ -158,6 +168,11 @@ class ResultTableHook(Hook):
             facts['unreadable'] = f'{len(unreadable)} videos'
         facts['best checkpoint'] = hub.get_info('best_ckpt')
         facts['last checkpoint'] = hub.get_info('last_ckpt')
+        if runner.cfg.filename:
+            facts['next'] = (
+                f'mmtvr test {quote(runner.cfg.filename)} '
+                f'{quote(runner.work_dir)}'
+            )
         self._log(runner, 'Training results', results, facts)
 
     def after_test_epoch(

@@ -37,7 +37,7 @@ class BackboneFrameEncoder(BaseModule):
         >>> frame_encoder = dict(
         ...     type='mmtvr.BackboneFrameEncoder',
         ...     backbone=dict(type='mmaction.ResNetTSM', depth=50,
-        ...                   num_segments=12, pretrained=None),
+        ...                   num_segments=12, pretrained2d=False),
         ...     in_channels=2048)
     """
 

@@ -1,9 +1,10 @@
 """CLIP's towers as caption and frame encoders."""
 
 from collections.abc import Callable
+from typing import Any
 
 from mmengine.model import BaseModule
-from torch import Tensor, arange, nn
+from torch import Tensor, arange, nn, ones_like
 from transformers import (
     CLIPTextModelWithProjection,
     CLIPVisionModelWithProjection,
@@ -141,7 +142,13 @@ class CLIPTextEncoder(CLIPTower):
     :class:`TokenizeText`) is encoded row by row: its words are those of all
     rows, its sentence feature is the mean of theirs, a unit vector again.
 
-    Arguments are those of :class:`CLIPTower`.
+    Args:
+        query_expansion: Whether padding counts as words (Video-ColBERT,
+            arXiv:2503.19009): each caption then has all L tokens, and what
+            the tower makes of padding, which sees the caption before it, can
+            stand for what the caption does not say. Not for paragraphs of
+            several rows.
+        **tower: Those of :class:`CLIPTower`.
 
     Example:
         >>> encoder = CLIPTextEncoder('mmtvr://moving-shapes-clip')
@@ -151,6 +158,12 @@ class CLIPTextEncoder(CLIPTower):
     tower = 'text_model'
     front = ('embeddings',)
     projections = ('clip.text_projection',)
+
+    def __init__(
+        self, clip: str, *, query_expansion: bool = False, **tower: Any
+    ) -> None:
+        super().__init__(clip, **tower)
+        self.query_expansion = query_expansion
 
     def forward(
         self, tokens: Tensor, mask: Tensor, weight: Tensor | None = None
@@ -171,7 +184,17 @@ class CLIPTextEncoder(CLIPTower):
             SetupError: If L exceeds the positions of this CLIP.
         """
         self._check_length(tokens)
-        return encode_rows(self._encode, tokens, mask, weight)
+        features = encode_rows(self._encode, tokens, mask, weight)
+        if not self.query_expansion:
+            return features
+        if tokens.ndim > 2:
+            raise SetupError(
+                'query_expansion=True is for captions of one row: set '
+                "long_text='truncate' in mmtvr.TokenizeText"
+            )
+        if weight is not None:
+            weight = weight.masked_fill(~mask, 1.0)
+        return features._replace(mask=ones_like(mask), weight=weight)
 
     def extract(
         self, tokens: Tensor, mask: Tensor, weight: Tensor | None = None
@@ -181,7 +204,16 @@ class CLIPTextEncoder(CLIPTower):
         Returns:
             Hidden states in place of features; ``pooled`` is (B, K, H) for
             paragraphs.
+
+        Raises:
+            SetupError: With ``query_expansion``, whose words are padding,
+                which is not stored.
         """
+        if self.query_expansion:
+            raise SetupError(
+                'query_expansion=True needs the padding of captions, which '
+                'frozen features do not hold: leave out one of them'
+            )
         self._check_length(tokens)
         return encode_rows(self._run, tokens, mask, weight, join=False)
 

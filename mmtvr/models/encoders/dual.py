@@ -5,7 +5,7 @@ is what a word is, how a caption is padded, and which parts a tower needs.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mmengine.model import BaseModule
 from torch import Tensor, nn
@@ -234,22 +234,40 @@ def read_text_length(
     return min(positions, tokenizer.model_max_length)
 
 
-class _DualEncoder(BaseModule):
-    """One tower of a dual encoder, without the parameters of the other."""
+class DualTower(BaseModule):
+    """One tower of a dual encoder, without the parameters of the other.
+
+    Args:
+        encoder: A dual encoder in Hugging Face's layout: a hub name, a local
+            folder or ``mmtvr://moving-shapes-clip``.
+        frozen_layers: Freeze the embeddings and this many of the lowest
+            layers. Defaults to 0, nothing frozen. VideoPrism's layers are
+            the spatial, then the temporal, then the auxiliary ones.
+        gradient_checkpointing: Recompute activations in backward: less
+            memory, about a third more time. ALIGN's image tower cannot.
+        attn_implementation: Attention kernel of transformers; None for what
+            it takes for the model.
+        init_cfg: Not used: the weights come from ``encoder``.
+
+    Raises:
+        SetupError: The model is not there, of no known family, lacks
+            weights, or has fewer layers.
+    """
+
+    side: Literal['text', 'frames']
 
     def __init__(
         self,
         encoder: str,
-        side: Literal['text', 'frames'],
-        frozen_layers: int,
-        gradient_checkpointing: bool,
-        attn_implementation: str | None,
-        init_cfg: dict | None,
+        frozen_layers: int = 0,
+        gradient_checkpointing: bool = False,
+        attn_implementation: str | None = None,
+        init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
         config, self.family = read_family(encoder)
         self.name = encoder
-        self.tower: Tower = getattr(self.family, side)
+        self.tower: Tower = getattr(self.family, self.side)
         self.embed_dims = self.tower.width(config)
         kwargs = {}
         if attn_implementation is not None:
@@ -268,7 +286,7 @@ class _DualEncoder(BaseModule):
                 checkpoint_layers(self.model)
             except ValueError as error:
                 raise SetupError(
-                    f'the {side} tower of {encoder} cannot recompute '
+                    f'the {self.side} tower of {encoder} cannot recompute '
                     f'activations ({error}); set gradient_checkpointing=False'
                 ) from error
 
@@ -289,7 +307,7 @@ def _keep_parts(model: nn.Module, parts: Sequence[str]) -> None:
 
 
 @MODELS.register_module()
-class DualTextEncoder(_DualEncoder):
+class DualTextEncoder(DualTower):
     """Words and sentence of a caption by any dual encoder of transformers.
 
     A word is the last hidden state through the model's own text projection,
@@ -298,38 +316,13 @@ class DualTextEncoder(_DualEncoder):
     ``tokens`` and ``mask``: padding behind them changes nothing. Paragraphs
     of K rows are encoded as by :class:`CLIPTextEncoder`.
 
-    Args:
-        encoder: A dual encoder in Hugging Face's layout: a hub name, a local
-            folder or ``mmtvr://moving-shapes-clip``.
-        frozen_layers: Freeze the embeddings and this many of the lowest
-            layers. Defaults to 0, nothing frozen.
-        gradient_checkpointing: Recompute activations in backward: less
-            memory, about a third more time.
-        attn_implementation: Attention kernel of transformers; None for what
-            it takes for the model.
-        init_cfg: Not used: the weights come from ``encoder``.
-
-    Raises:
-        SetupError: The model is not there, of no known family, lacks
-            weights, or has fewer layers.
+    Arguments are those of :class:`DualTower`.
     """
 
-    def __init__(
-        self,
-        encoder: str,
-        frozen_layers: int = 0,
-        gradient_checkpointing: bool = False,
-        attn_implementation: str | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(
-            encoder,
-            'text',
-            frozen_layers,
-            gradient_checkpointing,
-            attn_implementation,
-            init_cfg,
-        )
+    side = 'text'
+
+    def __init__(self, encoder: str, **options: Any) -> None:
+        super().__init__(encoder, **options)
         config = self.model.config
         tokenizer = load_pretrained(AutoTokenizer, encoder)
         self.text_length = read_text_length(config, self.family, tokenizer)
@@ -389,7 +382,7 @@ class DualTextEncoder(_DualEncoder):
 
 
 @MODELS.register_module()
-class DualFrameEncoder(_DualEncoder):
+class DualFrameEncoder(DualTower):
     """Frames of a video by any dual encoder of transformers.
 
     A frame is the model's own image feature. Video models read all frames
@@ -397,39 +390,13 @@ class DualFrameEncoder(_DualEncoder):
     VideoPrism the mean over the patches of a frame; ``pooled`` is then the
     model's own video feature, else the mean of the real frames.
 
-    Args:
-        encoder: A dual encoder in Hugging Face's layout, see
-            :class:`DualTextEncoder`.
-        frozen_layers: Freeze the embeddings and this many of the lowest
-            layers. Defaults to 0, nothing frozen. VideoPrism's layers are
-            the spatial, then the temporal, then the auxiliary ones.
-        gradient_checkpointing: Recompute activations in backward. ALIGN's
-            image tower cannot.
-        attn_implementation: Attention kernel of transformers; None for what
-            it takes for the model.
-        init_cfg: Not used: the weights come from ``encoder``.
-
-    Raises:
-        SetupError: The model is not there, of no known family, lacks
-            weights, or has fewer layers.
+    Arguments are those of :class:`DualTower`.
     """
 
-    def __init__(
-        self,
-        encoder: str,
-        frozen_layers: int = 0,
-        gradient_checkpointing: bool = False,
-        attn_implementation: str | None = None,
-        init_cfg: dict | None = None,
-    ) -> None:
-        super().__init__(
-            encoder,
-            'frames',
-            frozen_layers,
-            gradient_checkpointing,
-            attn_implementation,
-            init_cfg,
-        )
+    side = 'frames'
+
+    def __init__(self, encoder: str, **options: Any) -> None:
+        super().__init__(encoder, **options)
         vision = self.model.config.vision_config
         self.image_size = None
         if self.family.fixed_size:

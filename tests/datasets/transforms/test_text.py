@@ -236,7 +236,7 @@ def test_copies_tokenize_alike(build, duplicate):
 def test_tokenizer_that_lacks_something_is_refused(
     build, monkeypatch, tokenizer, finding
 ):
-    monkeypatch.setattr(text, 'load_pretrained', lambda *args: tokenizer)
+    monkeypatch.setattr(text, 'load_tokenizer', lambda *args: tokenizer)
     with pytest.raises(SetupError, match=finding):
         build()
 

@@ -30,7 +30,11 @@ def runner(request, caplog):
         message_hub=MessageHub.get_instance(request.node.name),
         logger=logging.getLogger(request.node.name),
         epoch=0,
-        train_dataloader=SimpleNamespace(dataset=range(768)),
+        iter=0,
+        max_iters=120,
+        cfg=SimpleNamespace(filename='my configs/a.py'),
+        work_dir='work_dirs/a',
+        train_dataloader=SimpleNamespace(dataset=range(768), batch_size=64),
         val_loop=SimpleNamespace(sizes=(310, 300)),
         test_loop=SimpleNamespace(
             dataloader=SimpleNamespace(dataset=range(30))
@@ -108,8 +112,16 @@ def test_training_table_shows_best_and_last_epoch(runner, caplog, clock):
         'trained on       768 samples',
         'validated on     310 texts, 300 videos',
         'best checkpoint  work/best.pth',
+        "next             mmtvr test 'my configs/a.py' work_dirs/a",
         'time taken       0:03:12',
     ]
+
+
+def test_a_run_says_what_it_will_do(runner, caplog):
+    runner.iter = 20
+    ResultTableHook().before_train(runner)
+    for part in ('768 samples', '100 of 120 steps of 64', 'work_dirs/a'):
+        assert part in caplog.messages[-1]
 
 
 def test_the_best_epoch_survives_a_resume(runner, caplog):
@@ -126,6 +138,7 @@ def test_training_without_validation_still_has_a_table(runner, caplog):
     assert caplog.messages[-1].splitlines() == [
         'Training results',
         'trained on  768 samples',
+        "next        mmtvr test 'my configs/a.py' work_dirs/a",
         'time taken  0:00:00',
     ]
 

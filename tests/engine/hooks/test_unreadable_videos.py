@@ -30,6 +30,7 @@ def runner(request, caplog, tmp_path):
         logger=logging.getLogger(request.node.name),
         work_dir=str(tmp_path / 'work'),
         epoch=0,
+        cfg=SimpleNamespace(filename=None),
         train_dataloader=SimpleNamespace(dataset=range(768)),
     )
 

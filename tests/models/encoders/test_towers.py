@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +22,18 @@ from tower_models import (
 )
 from transformers import AutoModel, AutoTokenizer, T5EncoderModel
 
+from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.config import load_config
 from mmtvr.config.encoder import read_pair
 from mmtvr.datasets import TokenizeText
+from mmtvr.engine.optim import TwoRateConstructor
 from mmtvr.errors import SetupError
+from mmtvr.explanation import _masking
 from mmtvr.models import FrameTransformer, ImageTower, TextTower
 from mmtvr.models.encoders.towers import EfficientNetLite
 from mmtvr.pretrained import resolve_pretrained
 from mmtvr.registry import MODELS
+from mmtvr.serve.library import Library
 
 ROOT = Path(__file__).resolve().parents[3]
 CAPTIONS = ['the red circle rises', 'a blue star', 'circle']
@@ -251,12 +256,47 @@ def test_what_does_not_fit_is_refused(tower_model, tmp_path):
     path.write_text(
         json.dumps(json.loads(path.read_text()) | {'patch_size': 16})
     )
-    with pytest.raises(SetupError, match=r'patch.*\(24, 3, 8, 8\).*16, 16'):
+    with pytest.raises(SetupError, match=r'patch.*\(16, 3, 8, 8\).*16, 16'):
         ImageTower(str(tmp_path / 'b'))
     with pytest.raises(SetupError, match=r'package://none-such.*pip install'):
         TextTower('package://none-such')
     with pytest.raises(SetupError, match='holds no model'):
         TextTower('package://packaging')
+
+
+def test_projections_have_the_rate_of_new_parts(tower_model):
+    recipe = str(ROOT / 'configs/dmae_msrvtt.py')
+    options = pair_options(
+        tower_model('bert'), tower_model('vit'), **{'model.temporal': None}
+    )
+    cfg = load_config(recipe, options)
+    model = MODELS.build(cfg.model)
+    wrapper = TwoRateConstructor(
+        dict(optimizer=cfg.optim_wrapper.optimizer),
+        cfg.optim_wrapper.paramwise_cfg,
+    )(model)
+    rates = {
+        id(parameter): group['lr']
+        for group in wrapper.param_groups
+        for parameter in group['params']
+    }
+    slow = cfg.optim_wrapper.paramwise_cfg.slow_lr_mult
+    new = cfg.optim_wrapper.optimizer.lr
+    for tower in (model.text_encoder, model.frame_encoder):
+        assert rates[id(tower.projection.weight)] == new
+        assert {rates[id(p)] for p in tower.model.parameters()} == {slow * new}
+
+
+def test_missing_timm_names_the_extra(tower_model, tmp_path, monkeypatch):
+    content = dict(architecture='resnet10t', num_classes=0, pretrained_cfg={})
+    (tmp_path / 'config.json').write_text(json.dumps(content))
+    monkeypatch.setitem(sys.modules, 'timm', None)
+    for build in (
+        ImageTower,
+        lambda name: read_pair(tower_model('bert'), name),
+    ):
+        with pytest.raises(SetupError, match=r"'mmtvr\[timm\]'"):
+            build(str(tmp_path))
 
 
 def test_parts_that_count_frames_refuse_regions(tower_model):
@@ -302,8 +342,60 @@ def test_two_names_set_towers_and_pipelines(tower_model):
     assert isinstance(model.text_encoder, TextTower)
     with pytest.raises(SetupError, match=r"\['image', 'txt'\].*text=\.\.\."):
         load_config(RECIPE, {'model.encoder': dict(txt=text, image=image)})
+    options = pair_options(text, image, **{'model.text_encoder.regions': 2})
+    with pytest.raises(SetupError, match=r'regions.*TextTower.*leave it out'):
+        load_config(RECIPE, options)
     with pytest.raises(SetupError, match=r"'bert' model.*text=.*image="):
         load_config(RECIPE, {'model.encoder': text})
+
+
+def test_search_and_explanation_show_regions_by_frame(
+    tower_model, tiny_videos, tmp_path
+):
+    cfg = Config.fromfile(RECIPE)
+    cfg.merge_from_dict(
+        pair_options(tower_model('bert', 'mean'), tower_model('vit'))
+    )
+    # Without a projection nothing needs to be trained.
+    cfg.model.encoder.embed_dims = TEXT_WIDTH
+    cfg.model.text_encoder.projection = False
+    cfg.model.frame_encoder.update(projection=False, regions=(2, 2))
+    cfg.model.head = dict(type='mmtvr.TokenWiseHead')
+    searcher = TextVideoSearcher(cfg)
+    report = searcher.index(
+        tiny_videos / 'videos', tmp_path / 'index', progress=False
+    )
+    assert report.encoded > 1
+    found = searcher.search('a red circle', top_k=1)[0]
+    stored = searcher._features_of(found.path)
+    times, tokens = stored.times[0], stored.tokens[0]
+    assert len(times) == len(tokens) == 4 * 8
+    assert np.array_equal(times[::4], times[3::4])
+    assert (np.diff(times[::4]) > 0).all()
+    query = searcher.encoder.encode_texts(['a red circle']).features
+    cosines = tokens @ query.pooled[0].numpy()
+    assert found.time == times[cosines.argmax()]
+    why = searcher.explain('a red circle', found.path)
+    assert np.array_equal(why.times, times[::4])
+    words = query.tokens[0][query.mask[0]].numpy()
+    best = (words @ tokens.T).reshape(len(words), 8, 4).max(-1)
+    np.testing.assert_allclose(why.explanation.cosines, best, atol=1e-5)
+    best = cosines.reshape(8, 4).max(-1)
+    np.testing.assert_allclose(why.explanation.sentence, best, atol=1e-5)
+    library = Library(searcher.store, searcher.encoder.tokens_per_frame)
+    entry = next(iter(searcher.store.list_files()))
+    assert len(library.times(entry)) == 8
+
+
+def test_importance_of_regions_adds_up():
+    selection = (
+        torch.tensor([[0.1, 0.2, 0.3, 0.4, 0]]),
+        torch.tensor([[True, False, False, False, True]]),
+    )
+    real = torch.tensor([True] * 4 + [False])
+    found = _masking(selection, real, regions=2)
+    np.testing.assert_allclose(found.importance, [0.3, 0.7], rtol=1e-6)
+    assert found.removed.tolist() == [False, True]
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ HEADS = (
     dict(type='DMAEHead', weighting='learned', hidden_layers=1),
     dict(type='XPoolHead'),
     dict(type='XCLIPHead'),
+    dict(type='VideoColBERTHead'),
+    dict(type='VideoColBERTHead', expansion_tokens=0),
 )
 every_head = pytest.mark.parametrize('config', HEADS)
 

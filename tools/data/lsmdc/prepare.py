@@ -2,7 +2,7 @@
 
 import sys
 
-from mmtvr.cli.prepare import main
+from mmtvr.cli.prepare import prepare_benchmark
 
 if __name__ == '__main__':
-    sys.exit(main('lsmdc'))
+    sys.exit(prepare_benchmark('lsmdc'))

@@ -1,0 +1,104 @@
+"""``mmtvr test`` and ``tools/test.py``: test a checkpoint."""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+from mmengine.config import Config, DictAction
+from mmengine.model import is_model_wrapper
+
+from mmtvr.checkpoints import TRUST_HELP, find_checkpoint, guard_loading
+from mmtvr.cli.command import gc_disabled, run_command
+from mmtvr.config import load_config
+from mmtvr.config.preflight import (
+    build_runner,
+    check_runner,
+    check_weights,
+)
+from mmtvr.distributed import LAUNCHERS
+from mmtvr.distributed.launch import prepare_launch
+from mmtvr.errors import SetupError
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; that of the process if None."""
+    parser = argparse.ArgumentParser(
+        'mmtvr test', description='Test a checkpoint'
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'checkpoint',
+        help='checkpoint file, .pth or .safetensors, or the work folder of a '
+        'run: its best checkpoint, else its last',
+    )
+    parser.add_argument(
+        '--work-dir', help='folder for logs (default: work_dirs/CONFIG)'
+    )
+    parser.add_argument(
+        '--dump',
+        metavar='FILE.npz',
+        help='write the scores of all texts against all videos, with ids, '
+        'captions and file names (see mmtvr.SimilarityDump)',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings: test_dataloader.batch_size=8',
+    )
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help=TRUST_HELP
+    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    # Old launchers pass it; torchrun sets LOCAL_RANK instead.
+    parser.add_argument('--local-rank', '--local_rank', type=int)
+    args = parser.parse_args(argv)
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def add_dump(cfg: Config, out_file: str) -> None:
+    """Add the metric that writes the scores.
+
+    Args:
+        cfg: Changed in place.
+        out_file: Path that ends in ``.npz``.
+
+    Raises:
+        SetupError: Another ending.
+    """
+    if not out_file.endswith('.npz'):
+        raise SetupError(f'--dump writes a .npz file, got {out_file}')
+    metrics = cfg.get('test_evaluator') or []
+    metrics = list(metrics) if isinstance(metrics, list) else [metrics]
+    dump = dict(type='mmtvr.SimilarityDump', out_file=out_file)
+    cfg.test_evaluator = [*metrics, dump]
+
+
+def test(args: argparse.Namespace) -> None:
+    """Test as the command line and the config say."""
+    guard_loading(args.trust_checkpoint)
+    with gc_disabled():
+        cfg = load_config(args.config, args.cfg_options, args.work_dir)
+        checkpoint = args.checkpoint
+        if '://' not in checkpoint:
+            checkpoint = str(find_checkpoint(checkpoint))
+        cfg.load_from = checkpoint
+        cfg.resume = False
+        if args.dump:
+            add_dump(cfg, args.dump)
+        prepare_launch(cfg, args.launcher)
+        runner = build_runner(cfg)
+        model = runner.model
+        check_weights(
+            model.module if is_model_wrapper(model) else model, checkpoint
+        )
+        check_runner(runner, 'test')
+    runner.test()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run_command(lambda: test(parse_args(argv)))

@@ -1,0 +1,121 @@
+"""``mmtvr train`` and ``tools/train.py``: train a model."""
+
+import argparse
+import os
+from collections.abc import Sequence
+
+import torch
+from mmengine.config import Config, DictAction
+
+from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP, guard_loading
+from mmtvr.cli.command import gc_disabled, run_command
+from mmtvr.config import load_config
+from mmtvr.config.preflight import build_runner, check_file, check_runner
+from mmtvr.distributed import LAUNCHERS
+from mmtvr.distributed.launch import prepare_launch
+from mmtvr.errors import SetupError
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; that of the process if None."""
+    parser = argparse.ArgumentParser(
+        'mmtvr train', description='Train a model'
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir',
+        help='folder for logs and checkpoints (default: work_dirs/CONFIG)',
+    )
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='CHECKPOINT',
+        help='go on from a checkpoint, or without a path from the last one '
+        'in the work folder',
+    )
+    parser.add_argument(
+        '--amp', action='store_true', help='mixed precision (needs a GPU)'
+    )
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by batch size / base_batch_size',
+    )
+    parser.add_argument(
+        '--no-validate', action='store_true', help='skip all validation'
+    )
+    parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings: train_cfg.max_epochs=3',
+    )
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true', help=TRUST_HELP
+    )
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
+    # Old launchers pass it; torchrun sets LOCAL_RANK instead.
+    parser.add_argument('--local-rank', '--local_rank', type=int)
+    args = parser.parse_args(argv)
+    if args.local_rank is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def apply(args: argparse.Namespace, cfg: Config) -> None:
+    """Put what the command line says into the config.
+
+    Args:
+        args: The arguments.
+        cfg: Changed in place.
+
+    Raises:
+        SetupError: A flag cannot be followed.
+    """
+    if args.seed is not None:
+        cfg.merge_from_dict({'randomness.seed': args.seed})
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if str(cfg.get('load_from')).endswith(SAFETENSORS) and args.resume:
+        raise SetupError(
+            f'{cfg.load_from} holds weights alone, a run cannot go on from '
+            f'it: start from its weights by --cfg-options load_from='
+            f'{cfg.load_from}'
+        )
+    if cfg.get('load_from'):
+        check_file(cfg.load_from, 'checkpoint')
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        if not torch.cuda.is_available():
+            raise SetupError('--amp needs a GPU, this machine has none')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise SetupError(
+                '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=N) '
+                'in the config: the total batch size its rate is meant for'
+            )
+        cfg.auto_scale_lr.enable = True
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train as the command line and the config say."""
+    guard_loading(args.trust_checkpoint)
+    with gc_disabled():
+        cfg = load_config(args.config, args.cfg_options, args.work_dir)
+        apply(args, cfg)
+        prepare_launch(cfg, args.launcher)
+        runner = build_runner(cfg)
+        check_runner(runner, 'train', 'val')
+    runner.train()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run_command(lambda: train(parse_args(argv)))
