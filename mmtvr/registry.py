@@ -46,6 +46,7 @@ DATASETS = LazyRegistry(
     'mmtvr.datasets.samplers',
     'mmtvr.datasets.text_video',
     'mmtvr.datasets.moving_shapes',
+    'mmtvr.datasets.frozen_features',
 )
 DATA_SAMPLERS = LazyRegistry(root.DATA_SAMPLERS, 'mmtvr.datasets.samplers')
 FUNCTIONS = LazyRegistry(root.FUNCTIONS, 'mmtvr.datasets.samplers')

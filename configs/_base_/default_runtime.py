@@ -11,8 +11,10 @@ default_hooks = dict(
         every_n_iters=500,
         max_keep_ckpts=3,
         save_best='retrieval/R1',
-        rule='greater'),
-    sampler_seed=dict(type='DistSamplerSeedHook'))
+        rule='greater',
+    ),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+)
 
 custom_hooks = [
     dict(type='mmtvr.NonFiniteHook', on_nonfinite='stop'),
@@ -25,11 +27,13 @@ env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     # Several processes stop after so many seconds without progress.
-    dist_cfg=dict(backend='nccl', timeout=600))
+    dist_cfg=dict(backend='nccl', timeout=600),
+)
 
 log_processor = dict(window_size=20, by_epoch=True)
 visualizer = dict(
-    type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])
+    type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]
+)
 
 log_level = 'INFO'
 load_from = None

@@ -8,4 +8,6 @@ model = dict(
         embed_dims=96,
         num_layers=2,
         max_frames=32,
-        clip={{_base_.clip}}))
+        clip={{_base_.clip}},
+    )
+)

@@ -6,7 +6,8 @@ to_tensor = [
     dict(
         type='mmtvr.TokenizeText',
         tokenizer={{_base_.tokenizer}},
-        max_words={{_base_.max_words}}),
+        max_words={{_base_.max_words}},
+    ),
     dict(type='mmtvr.PackTextVideo'),
 ]
 load = dict(type='mmtvr.LoadVideoFrames', num_frames={{_base_.num_frames}})

@@ -6,4 +6,6 @@ model = dict(
         _delete_=True,
         type='mmtvr.TokenWiseHead',
         embed_dims=96,
-        level='sentence'))
+        level='sentence',
+    )
+)

@@ -2,4 +2,5 @@
 _base_ = '../tpmcl_moving_shapes.py'
 
 model = dict(
-    partial_loss=dict(triplets=('frames', 'word_global_frames', 'words')))
+    partial_loss=dict(triplets=('frames', 'word_global_frames', 'words'))
+)

@@ -3,6 +3,7 @@
 import os
 import random
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -90,27 +91,55 @@ def find_hard_negatives(
     return negatives
 
 
+WORST = 'Worst: the true video ranks last'
+CONFUSED = 'Confused: two captions that each find the video of the other'
+BEST = 'Best: the true video leads by most'
+RANDOM = 'Drawn at random'
+
+
 @torch.no_grad()
 def find_failures(
     model: nn.Module, dataset: Dataset, count: int = 10, seed: int = 0
 ) -> list[Failure]:
-    """Find the captions of a test set whose video ranks worst.
+    """Find the captions of a test set that say most about a model.
 
     Args:
         model: The retriever, in evaluation mode.
         dataset: The test set, a sample per video.
-        count: How many of the worst captions, and how many random ones.
+        count: How many of each group at most.
         seed: Seed of the random ones.
 
     Returns:
-        The worst first, then the random ones for comparison.
+        The worst by the rank of the true video; pairs of captions that are
+        confused with each other, by how far the wrong videos lead; the best
+        by how far the true one does; and random ones of the rest. No caption
+        is in two groups.
     """
     encoded = _EncodedSet(model, dataset)
-    worst = encoded.ranks.argsort(descending=True, stable=True)
-    worst = worst[:count].tolist()
-    others = sorted(set(range(len(encoded.texts))) - set(worst))
-    others = random.Random(seed).sample(others, min(count, len(others)))
-    return [encoded.explain(row) for row in worst + others]
+    order = encoded.ranks.argsort(descending=True, stable=True).tolist()
+    groups = {WORST: order[:count], CONFUSED: encoded.confused(count)}
+    shown = set(order[:count])
+    groups[CONFUSED] = [
+        row
+        for pair in groups[CONFUSED]
+        if not shown & set(pair)
+        for row in pair
+    ]
+    shown.update(groups[CONFUSED])
+    leads = encoded.leads().tolist()
+    best = sorted(range(len(leads)), key=lambda row: -leads[row])
+    right = (row for row in best if leads[row] > 0 and row not in shown)
+    groups[BEST] = list(islice(right, count))
+    shown.update(groups[BEST])
+    others = [row for row in range(len(leads)) if row not in shown]
+    groups[RANDOM] = random.Random(seed).sample(
+        others, min(count, len(others))
+    )
+    return [
+        encoded.explain(row, group)
+        for group, rows in groups.items()
+        for row in rows
+    ]
 
 
 class _EncodedSet:
@@ -146,11 +175,39 @@ class _EncodedSet:
         )
         self.hard = hard_negatives(self.scores, match)
 
-    def explain(self, row: int) -> Failure:
+    def leads(self) -> Tensor:
+        """How far the true video is above the best wrong one, (B,).
+
+        Negative where a wrong one is above.
+        """
+        wrong = self.scores.scatter(1, self.truth[:, None], -torch.inf)
+        return self._true_scores() - wrong.amax(1)
+
+    def confused(self, count: int) -> list[list[int]]:
+        """Pairs of captions whose best video is that of the other.
+
+        The pairs come in the order of how far, in the sum of both, the wrong
+        videos are above the true ones.
+        """
+        lead = self.scores - self._true_scores()[:, None]
+        best = self.scores.argmax(1)
+        found = []
+        for row, column in enumerate(best.tolist()):
+            for other in (self.truth == column).nonzero().flatten().tolist():
+                if row < other and best[other] == self.truth[row] != column:
+                    gap = lead[row, column] + lead[other, self.truth[row]]
+                    found.append((-float(gap), row, other))
+        return [pair for _, *pair in sorted(found)[:count]]
+
+    def _true_scores(self) -> Tensor:
+        return self.scores.gather(1, self.truth[:, None]).squeeze(1)
+
+    def explain(self, row: int, group: str) -> Failure:
         """Explain the best videos of a caption, and the true one after them.
 
         Args:
             row: Row of the caption.
+            group: Why it is shown.
         """
         truth = int(self.truth[row])
         count = min(TOP_K, self.scores.shape[1])
@@ -162,6 +219,7 @@ class _EncodedSet:
             videos=self.scores.shape[1],
             top1_is_hard_negative=bool(self.hard[row, best[0]]),
             results=[self._result(row, column, truth) for column in columns],
+            group=group,
         )
 
     def _result(self, row: int, column: int, truth: int) -> Result:

@@ -1,4 +1,4 @@
-"""Write a page of the test queries at which a model fails."""
+"""Write a page of the test queries at which a model fails, and others."""
 
 import argparse
 from collections.abc import Sequence
@@ -10,8 +10,9 @@ from mmtvr.checkpoints import TRUST_HELP, guard_loading
 from mmtvr.cli.command import run_command
 
 EPILOG = """
-The page shows the queries of the test set whose video ranks worst, and as many
-random ones, each with its five best videos and the true one as rows of frames,
+The page shows the queries of the test set whose video ranks worst, pairs that
+are confused with each other, those whose video leads by most, and random ones,
+each with its five best videos and the true one as rows of frames,
 which words carried the score, which frames TPM-CL would mask, and whether
 NegNCE would count the first result as a hard negative. It is one HTML file
 that needs no network.
@@ -38,7 +39,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--count',
         type=int,
         default=10,
-        help='number of the worst queries, and of random ones (default: 10)',
+        help='number of queries, or pairs, of each kind (default: 10)',
     )
     parser.add_argument(
         '--seed', type=int, default=0, help='seed of the random queries'

@@ -20,6 +20,7 @@ RUNNER_EXTRAS = (
     'custom_imports',
     'env_cfg',
     'find_unused_parameters',
+    'frozen_features',
     'model_wrapper_cfg',
     'sync_bn',
 )

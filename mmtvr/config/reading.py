@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 
 import mmtvr
 from mmtvr.config.check import check_config, check_options, walk
+from mmtvr.config.frozen import apply_frozen_features
 from mmtvr.errors import SetupError
 from mmtvr.registry import SCOPE
 
@@ -55,6 +56,7 @@ def load_config(
     )
     init_default_scope(cfg.get('default_scope') or SCOPE)
     expand_encoder(cfg)
+    apply_frozen_features(cfg)
     check_config(cfg)
     return cfg
 

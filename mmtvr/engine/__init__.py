@@ -3,6 +3,7 @@
 from mmtvr.engine.checkpointing import AtomicCheckpointHook
 from mmtvr.engine.hooks.activity import ActivityHook, LoadingWorkersHook
 from mmtvr.engine.hooks.explanation import ExplanationHook
+from mmtvr.engine.hooks.frozen_features import FrozenFeaturesHook
 from mmtvr.engine.hooks.logging import ResultTableHook, TrainingStatsHook
 from mmtvr.engine.hooks.nonfinite import NonFiniteHook
 from mmtvr.engine.hooks.unreadable_videos import UnreadableVideosHook
@@ -17,6 +18,7 @@ __all__ = [
     'ActivityHook',
     'AtomicCheckpointHook',
     'ExplanationHook',
+    'FrozenFeaturesHook',
     'LoadingWorkersHook',
     'NonFiniteHook',
     'ResultTableHook',

@@ -12,6 +12,8 @@ from mmtvr.registry import MODELS
 
 CLIP_MEAN = (122.7709, 116.7460, 104.0937)
 CLIP_STD = (68.5005, 66.6322, 70.3232)
+#: Inputs of which a sample has one, not one for each caption.
+PER_VIDEO = ('frames', 'frame_mask', 'frame_tokens', 'frame_pooled')
 
 
 @MODELS.register_module()
@@ -30,6 +32,9 @@ class TextVideoPreprocessor(BaseDataPreprocessor):
     * ``video_ids`` (V,) int64, from the annotation.
 
     What the samples do not hold is left out, so texts or videos alone work.
+    Stored features of frozen towers, ``words`` and ``sentence``,
+    ``frame_tokens`` and ``frame_pooled``, take the place of ``tokens`` and
+    ``frames``.
 
     Args:
         mean: Mean of each channel, RGB, on the scale 0 to 255.
@@ -65,12 +70,12 @@ class TextVideoPreprocessor(BaseDataPreprocessor):
         samples = data.get('data_samples')
         inputs = {}
         for key, values in data['inputs'].items():
-            if key in ('frames', 'frame_mask'):
+            if key in PER_VIDEO:
                 inputs[key] = _stack(key, values)
             else:
                 inputs[key] = torch.cat(list(values))
-        if 'tokens' in inputs:
-            inputs['video_of_text'] = _rows(data['inputs']['tokens'])
+        if 'token_mask' in inputs:
+            inputs['video_of_text'] = _rows(data['inputs']['token_mask'])
         if samples is not None and 'video_id' in samples[0]:
             inputs['video_ids'] = torch.tensor(
                 [int(sample.video_id) for sample in samples],

@@ -12,6 +12,12 @@ from torch.utils.checkpoint import checkpoint
 from mmtvr.distributed.gather import gather_features, gather_rows, world_size
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation, explain_pair
+from mmtvr.models.frozen import (
+    extract,
+    freeze_tower,
+    project,
+    set_training,
+)
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures, concatenate
 
@@ -109,6 +115,9 @@ class TextVideoRetriever(BaseModel):
         cached_contrastive: ``dict(chunk=32)`` trains with the activations of
             32 captions or videos at a time, at the price of encoding twice;
             see :func:`encode_in_chunks`. None encodes in one pass.
+        frozen_encoders: Train the projections of the encoders, see
+            :mod:`mmtvr.models.frozen`, and what stands behind them,
+            from videos or from stored features of the towers.
         data_preprocessor: Gives frames as uint8, and normalises them with
             its ``normalize``; frames in floating point are encoded as they
             are. Defaults to ``mmtvr.TextVideoPreprocessor`` with
@@ -132,6 +141,7 @@ class TextVideoRetriever(BaseModel):
         temporal: dict | nn.Module | None = None,
         logit_scale: dict = dict(init=100.0, learnable=True, max=100.0),  # noqa: B006
         cached_contrastive: dict[str, int] | None = None,
+        frozen_encoders: bool = False,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -152,6 +162,10 @@ class TextVideoRetriever(BaseModel):
         self.partial_loss = _build(partial_loss)
         self.logit_scale = LogitScale(**logit_scale)
         self.chunk = _chunk_size(**(cached_contrastive or {}))
+        self.frozen_encoders = frozen_encoders
+        if frozen_encoders:
+            freeze_tower(self.text_encoder)
+            freeze_tower(self.frame_encoder)
 
     def _check_widths(self, *parts: dict | nn.Module | None) -> None:
         """Compare ``embed_dims`` of the encoders and of the parts' configs."""
@@ -172,16 +186,33 @@ class TextVideoRetriever(BaseModel):
                     f'give width {width}; set embed_dims={width}'
                 )
 
+    def train(self, mode: bool = True) -> 'TextVideoRetriever':
+        """Switch the mode, but not that of frozen towers."""
+        super().train(mode)
+        if self.frozen_encoders:
+            set_training(self.text_encoder, mode)
+            set_training(self.frame_encoder, mode)
+        return self
+
     def extract_text(self, inputs: dict[str, Tensor]) -> TokenFeatures:
         """Encode B captions.
 
         Args:
             inputs: ``tokens``, ``token_mask`` and optionally
                 ``token_weight``, each (B, L), or (B, K, L) for paragraphs of
-                K rows.
+                K rows. Or stored features of the tower: ``words`` (B, L, H),
+                ``sentence`` (B, ..., H), ``token_mask``, ``token_weight``.
         """
+        if 'words' in inputs:
+            raw = TokenFeatures(
+                inputs['words'].float(),
+                inputs['token_mask'],
+                inputs['sentence'].float(),
+                inputs.get('token_weight'),
+            )
+            return project(self.text_encoder, raw)
         return self._encode(
-            self.text_encoder,
+            self._run_encoder(self.text_encoder),
             inputs['tokens'],
             inputs['token_mask'],
             inputs.get('token_weight'),
@@ -192,8 +223,17 @@ class TextVideoRetriever(BaseModel):
 
         Args:
             inputs: ``frames`` (V, T, 3, H, W), uint8 or normalised, and
-                ``frame_mask`` (V, T).
+                ``frame_mask`` (V, T). Or stored features of the tower:
+                ``frame_tokens`` (V, T, H), ``frame_pooled`` (V, H') and
+                ``frame_mask``.
         """
+        if 'frame_tokens' in inputs:
+            raw = TokenFeatures(
+                inputs['frame_tokens'].float(),
+                inputs['frame_mask'],
+                inputs['frame_pooled'].float(),
+            )
+            return self._add_order(project(self.frame_encoder, raw))
         return self._encode(
             self._encode_frames, inputs['frames'], inputs['frame_mask']
         )
@@ -201,7 +241,11 @@ class TextVideoRetriever(BaseModel):
     def _encode_frames(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         if not frames.is_floating_point():
             frames = self.data_preprocessor.normalize(frames)
-        video = self.frame_encoder(frames, mask)
+        return self._add_order(
+            self._run_encoder(self.frame_encoder)(frames, mask)
+        )
+
+    def _add_order(self, video: TokenFeatures) -> TokenFeatures:
         return video if self.temporal is None else self.temporal(video)
 
     def _encode(
@@ -210,6 +254,11 @@ class TextVideoRetriever(BaseModel):
         if self.chunk and torch.is_grad_enabled():
             return encode_in_chunks(encode, self.chunk, *inputs)
         return encode(*inputs)
+
+    def _run_encoder(self, encoder: nn.Module) -> Callable[..., TokenFeatures]:
+        if not self.frozen_encoders:
+            return encoder
+        return lambda *inputs: project(encoder, extract(encoder, *inputs))
 
     def similarity(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
         """Compare B captions with V videos, (B, V), without temperature."""

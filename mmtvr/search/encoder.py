@@ -16,6 +16,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmtvr.checkpoints import read_checkpoint
+from mmtvr.datasets.transforms.packing import find_side
 from mmtvr.errors import SetupError, first_line
 from mmtvr.explanation import Explanation, find_piece_names
 from mmtvr.files import hash_file
@@ -30,7 +31,10 @@ if TYPE_CHECKING:
 FORMAT = 1
 DIGEST_BYTES = 12
 # What training needs and an encoded video does not depend on.
-NOT_ENCODING = ('contrastive_loss', 'partial_loss', 'cached_contrastive')
+NOT_ENCODING = (
+    *('contrastive_loss', 'partial_loss', 'cached_contrastive'),
+    'frozen_encoders',
+)
 HASHED = ('model', 'pipeline', 'checkpoint')
 PARTS = 4
 META_KEYS = ('text', 'frame_inds', 'frame_times', 'filename')
@@ -290,7 +294,7 @@ class Pipelines:
     """
 
     def __init__(self, transforms: list[dict]) -> None:
-        reads = [_reads(each['type']) for each in transforms]
+        reads = [find_side(each['type']) for each in transforms]
         if 'text' not in reads or 'both' not in reads:
             raise SetupError(
                 'the test pipeline needs a transform of texts (such as '
@@ -313,16 +317,6 @@ class Pipelines:
     def _build(self, side: str) -> Compose:
         chosen = [each for each, kind in self._pairs if kind in (side, 'both')]
         return Compose([TRANSFORMS.build(_keep_meta(each)) for each in chosen])
-
-
-def _reads(kind: Any) -> str:
-    # Of these it is known, and they import decoders and SciPy.
-    if str(kind).startswith('mmaction.') or kind == 'mmtvr.LoadVideoFrames':
-        return 'video'
-    if isinstance(kind, str):
-        with TRANSFORMS.switch_scope_and_registry(None) as registry:
-            kind = registry.get(kind)
-    return getattr(kind, 'reads', 'video')
 
 
 def _keep_meta(transform: dict[str, Any]) -> dict[str, Any]:

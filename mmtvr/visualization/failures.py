@@ -1,4 +1,4 @@
-"""A page of queries whose video ranks low, as one HTML file."""
+"""A page of queries with what they found, as one HTML file."""
 
 import base64
 import io
@@ -74,6 +74,7 @@ class Failure:
         top1_is_hard_negative: Whether NegNCE counts the first result as a
             hard negative.
         results: The best videos, best first, and the true one.
+        group: Why it is shown, a heading of the page.
     """
 
     caption: str
@@ -81,6 +82,7 @@ class Failure:
     videos: int
     top1_is_hard_negative: bool
     results: list[Result]
+    group: str = ''
 
 
 def write_page(path: Path, failures: Sequence[Failure], title: str) -> None:

@@ -6,4 +6,5 @@ clip = 'mmtvr://moving-shapes-clip'
 model = dict(
     data_preprocessor=dict(mean=[127.5] * 3, std=[127.5] * 3),
     text_encoder=dict(clip=clip),
-    frame_encoder=dict(clip=clip))
+    frame_encoder=dict(clip=clip),
+)

@@ -3,6 +3,4 @@ _base_ = './clip4clip_vit-b32.py'
 
 clip = 'openai/clip-vit-base-patch16'
 
-model = dict(
-    text_encoder=dict(clip=clip),
-    frame_encoder=dict(clip=clip))
+model = dict(text_encoder=dict(clip=clip), frame_encoder=dict(clip=clip))

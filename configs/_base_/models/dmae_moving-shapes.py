@@ -10,4 +10,5 @@ model = dict(
     text_encoder=dict(clip=clip),
     frame_encoder=dict(clip=clip),
     temporal=None,
-    head=dict(embed_dims=96))
+    head=dict(embed_dims=96),
+)

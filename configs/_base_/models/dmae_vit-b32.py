@@ -7,12 +7,15 @@ model = dict(
         type='mmtvr.FrameTransformer',
         embed_dims=512,
         num_layers=4,
-        clip={{_base_.clip}}),
+        clip={{_base_.clip}},
+    ),
     head=dict(
         _delete_=True,
         type='mmtvr.DMAEHead',
         embed_dims=512,
         levels=('sentence', 'word'),
         weighting='mean',
-        visual_attention=0.5),
-    contrastive_loss=dict(_delete_=True, type='mmtvr.NegNCELoss'))
+        visual_attention=0.5,
+    ),
+    contrastive_loss=dict(_delete_=True, type='mmtvr.NegNCELoss'),
+)

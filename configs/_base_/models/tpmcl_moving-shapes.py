@@ -8,4 +8,6 @@ model = dict(
         max_words=24,
         max_frames=8,
         margin=0.1,
-        mass=0.6))
+        mass=0.6,
+    )
+)

@@ -6,4 +6,5 @@ clip = 'openai/clip-vit-base-patch16'
 model = dict(
     text_encoder=dict(clip=clip),
     frame_encoder=dict(clip=clip),
-    temporal=dict(clip=clip))
+    temporal=dict(clip=clip),
+)

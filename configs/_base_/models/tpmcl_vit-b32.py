@@ -8,4 +8,6 @@ model = dict(
         max_words=32,
         max_frames=12,
         margin=0.6,
-        mass=0.6))
+        mass=0.6,
+    )
+)

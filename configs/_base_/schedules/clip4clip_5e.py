@@ -5,12 +5,15 @@ max_epochs = 5
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(
-        type='AdamW', lr=1e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.2),
+        type='AdamW', lr=1e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.2
+    ),
     constructor='mmtvr.TwoRateConstructor',
     paramwise_cfg=dict(
         slow=('text_encoder', 'frame_encoder', 'logit_scale'),
-        slow_lr_mult=1e-3),
-    clip_grad=dict(max_norm=1.0))
+        slow_lr_mult=1e-3,
+    ),
+    clip_grad=dict(max_norm=1.0),
+)
 
 param_scheduler = [
     dict(
@@ -19,7 +22,8 @@ param_scheduler = [
         by_epoch=True,
         begin=0,
         end=0.1 * max_epochs,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
     dict(
         type='CosineAnnealingLR',
         by_epoch=True,
@@ -27,11 +31,13 @@ param_scheduler = [
         end=max_epochs,
         T_max=0.9 * max_epochs,
         eta_min=0,
-        convert_to_iter_based=True),
+        convert_to_iter_based=True,
+    ),
 ]
 
 train_cfg = dict(
-    type='mmtvr.ResumableTrainLoop', max_epochs=max_epochs, val_interval=1)
+    type='mmtvr.ResumableTrainLoop', max_epochs=max_epochs, val_interval=1
+)
 val_cfg = dict(type='mmtvr.RetrievalValLoop')
 test_cfg = dict(type='mmtvr.RetrievalTestLoop')
 

@@ -1,5 +1,7 @@
 """From the results of a pipeline to what a model takes."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from mmaction.structures import ActionDataSample
@@ -8,6 +10,22 @@ from mmcv.transforms import BaseTransform
 from mmtvr.registry import TRANSFORMS
 
 TEXT_KEYS = ('tokens', 'token_mask', 'token_weight', 'cut_pieces')
+
+
+def find_side(kind: Any) -> str:
+    """Say what a transform reads: ``'text'``, ``'video'`` or ``'both'``.
+
+    Args:
+        kind: Its registry name or class, which says so by an attribute
+            ``reads``; without one, videos.
+    """
+    # Of these it is known, and they import decoders and SciPy.
+    if str(kind).startswith('mmaction.') or kind == 'mmtvr.LoadVideoFrames':
+        return 'video'
+    if isinstance(kind, str):
+        with TRANSFORMS.switch_scope_and_registry(None) as registry:
+            kind = registry.get(kind)
+    return getattr(kind, 'reads', 'video')
 
 
 @TRANSFORMS.register_module()

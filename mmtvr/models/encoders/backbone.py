@@ -41,6 +41,8 @@ class BackboneFrameEncoder(BaseModule):
         ...     in_channels=2048)
     """
 
+    projections = ('projection',)
+
     def __init__(
         self,
         backbone: dict | nn.Module,
@@ -74,6 +76,14 @@ class BackboneFrameEncoder(BaseModule):
             SetupError: If the number of frames or of channels does not fit
                 the backbone.
         """
+        return self.project(self.extract(frames, mask))
+
+    def project(self, raw: TokenFeatures) -> TokenFeatures:
+        """Project what :meth:`extract` returned."""
+        return features_of_frames(self.projection(raw.tokens), raw.mask)
+
+    def extract(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
+        """Run the backbone, see :meth:`forward`; C channels, not D."""
         if self.input_format == 'NCHW':
             self._check_segments(frames.shape[1])
             maps = self._last_map(frames.flatten(0, 1), 4)
@@ -82,7 +92,7 @@ class BackboneFrameEncoder(BaseModule):
             maps = self._last_map(frames.transpose(1, 2), 5)
             pooled = maps.mean(dim=(3, 4)).transpose(1, 2)
             mask = adaptive_max_pool1d(mask.float(), pooled.shape[1]) > 0
-        return features_of_frames(self.projection(pooled), mask)
+        return TokenFeatures(pooled, mask, pooled.new_zeros(len(pooled), 0))
 
     def _last_map(self, x: Tensor, dims: int) -> Tensor:
         maps = self.backbone(x)

@@ -52,6 +52,7 @@ def encode_rows(
     tokens: Tensor,
     mask: Tensor,
     weight: Tensor | None = None,
+    join: bool = True,
 ) -> TokenFeatures:
     """Encode captions, or paragraphs row by row.
 
@@ -61,6 +62,8 @@ def encode_rows(
         tokens: Shape (B, L), or (B, K, L) for paragraphs of K rows.
         mask: Like ``tokens``; all False for a row that is not needed.
         weight: Like ``tokens``, or None.
+        join: Whether to join the sentences of a paragraph; they are
+            (B, K, D) otherwise, zero where a row is not needed.
 
     Returns:
         Features of B captions. Words of a paragraph are those of all rows,
@@ -73,12 +76,12 @@ def encode_rows(
     rows, sentences = encode(tokens[used], mask[used])
     words = rows.new_zeros(*tokens.shape, rows.shape[-1])
     words = words.index_put((used,), rows)
-    total = sentences.new_zeros(*used.shape, sentences.shape[-1])
-    total = total.index_put((used,), sentences).sum(dim=1)
+    pooled = sentences.new_zeros(*used.shape, sentences.shape[-1])
+    pooled = pooled.index_put((used,), sentences)
     return TokenFeatures(
         words.flatten(1, 2),
         mask.flatten(1),
-        to_unit(total),
+        to_unit(pooled.sum(dim=1)) if join else pooled,
         None if weight is None else weight.flatten(1),
     )
 
@@ -154,6 +157,7 @@ class CLIPTextEncoder(CLIPTower):
     model_class = CLIPTextModelWithProjection
     tower = 'text_model'
     front = ('embeddings',)
+    projections = ('clip.text_projection',)
 
     def __init__(
         self, clip: str, *, query_expansion: bool = False, **tower: Any
@@ -179,13 +183,7 @@ class CLIPTextEncoder(CLIPTower):
         Raises:
             SetupError: If L exceeds the positions of this CLIP.
         """
-        positions = self.clip.config.max_position_embeddings
-        if tokens.shape[-1] > positions:
-            raise SetupError(
-                f'captions have {tokens.shape[-1]} word pieces, but this CLIP '
-                f'has {positions} positions; set max_words of '
-                f'mmtvr.TokenizeText to {positions} or less'
-            )
+        self._check_length(tokens)
         features = encode_rows(self._encode, tokens, mask, weight)
         if not self.query_expansion:
             return features
@@ -198,14 +196,61 @@ class CLIPTextEncoder(CLIPTower):
             weight = weight.masked_fill(~mask, 1.0)
         return features._replace(mask=ones_like(mask), weight=weight)
 
+    def extract(
+        self, tokens: Tensor, mask: Tensor, weight: Tensor | None = None
+    ) -> TokenFeatures:
+        """Encode captions up to the projection, see :meth:`forward`.
+
+        Returns:
+            Hidden states in place of features; ``pooled`` is (B, K, H) for
+            paragraphs.
+
+        Raises:
+            SetupError: With ``query_expansion``, whose words are padding,
+                which is not stored.
+        """
+        if self.query_expansion:
+            raise SetupError(
+                'query_expansion=True needs the padding of captions, which '
+                'frozen features do not hold: leave out one of them'
+            )
+        self._check_length(tokens)
+        return encode_rows(self._run, tokens, mask, weight, join=False)
+
+    def project(self, raw: TokenFeatures) -> TokenFeatures:
+        """Project what :meth:`extract` returned."""
+        sentence = to_unit(self.clip.text_projection(raw.pooled))
+        if sentence.ndim == 3:
+            sentence = to_unit(sentence.sum(dim=1))
+        words = to_unit(self.clip.text_projection(raw.tokens))
+        return raw._replace(tokens=words, pooled=sentence)
+
+    def _check_length(self, tokens: Tensor) -> None:
+        positions = self.clip.config.max_position_embeddings
+        if tokens.shape[-1] > positions:
+            raise SetupError(
+                f'captions have {tokens.shape[-1]} word pieces, but this CLIP '
+                f'has {positions} positions; set max_words of '
+                f'mmtvr.TokenizeText to {positions} or less'
+            )
+
     def _encode(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Encode N rows to words (N, L, D) and sentences (N, D)."""
+        hidden, _ = self._run(tokens, mask)
+        words = to_unit(self.clip.text_projection(hidden))
+        return words, _at_end(words, mask)
+
+    def _run(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states of N rows, all (N, L, H) and the last (N, H)."""
         # Attention is causal, so what is behind the end token cannot reach
         # the words before it and needs no mask.
         hidden = self.clip.text_model(input_ids=tokens).last_hidden_state
-        words = to_unit(self.clip.text_projection(hidden))
-        end = mask.sum(dim=1) - 1
-        return words, words[arange(len(words), device=words.device), end]
+        return hidden, _at_end(hidden, mask)
+
+
+def _at_end(words: Tensor, mask: Tensor) -> Tensor:
+    end = mask.sum(dim=1) - 1
+    return words[arange(len(words), device=words.device), end]
 
 
 @MODELS.register_module()
@@ -224,6 +269,7 @@ class CLIPFrameEncoder(CLIPTower):
     model_class = CLIPVisionModelWithProjection
     tower = 'vision_model'
     front = ('embeddings', 'pre_layrnorm')
+    projections = ('clip.visual_projection',)
 
     def forward(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         """Encode the frames of videos.
@@ -239,6 +285,23 @@ class CLIPFrameEncoder(CLIPTower):
         Raises:
             SetupError: If H or W is not the image size of this CLIP.
         """
+        self._check_size(frames)
+        encoded = self.clip(pixel_values=frames.flatten(0, 1)).image_embeds
+        return features_of_frames(encoded.unflatten(0, mask.shape), mask)
+
+    def extract(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
+        """Encode frames up to the projection, see :meth:`forward`."""
+        self._check_size(frames)
+        found = self.clip.vision_model(pixel_values=frames.flatten(0, 1))
+        tokens = found.pooler_output.unflatten(0, mask.shape)
+        return TokenFeatures(tokens, mask, tokens.new_zeros(len(tokens), 0))
+
+    def project(self, raw: TokenFeatures) -> TokenFeatures:
+        """Project what :meth:`extract` returned."""
+        frames = self.clip.visual_projection(raw.tokens)
+        return features_of_frames(frames, raw.mask)
+
+    def _check_size(self, frames: Tensor) -> None:
         size = self.clip.config.image_size
         if tuple(frames.shape[-2:]) != (size, size):
             height, width = frames.shape[-2:]
@@ -247,5 +310,3 @@ class CLIPFrameEncoder(CLIPTower):
                 f"{size}x{size}; set dict(type='mmaction.CenterCrop', "
                 f'crop_size={size}) and the Resize before it'
             )
-        encoded = self.clip(pixel_values=frames.flatten(0, 1)).image_embeds
-        return features_of_frames(encoded.unflatten(0, mask.shape), mask)

@@ -159,6 +159,9 @@ class _DualText(DualTextEncoder):
 class _Tower(BaseModule):
     """An encoder, and what brings its features to ``embed_dims``."""
 
+    #: What is trained where the encoder is frozen.
+    projections: tuple[str, ...] = ('projection',)
+
     def __init__(
         self,
         name: str,
@@ -268,6 +271,27 @@ class TextTower(_Tower):
                 'mmtvr.TokenizeText to that or less'
             )
         return encode_rows(self._encode, tokens, mask, weight)
+
+    def extract(
+        self, tokens: Tensor, mask: Tensor, weight: Tensor | None = None
+    ) -> TokenFeatures:
+        """Encode captions up to the projection, see :meth:`forward`.
+
+        Returns:
+            Features of width C in place of D, not unit vectors; ``pooled`` is
+            (B, K, C) for paragraphs.
+        """
+        return encode_rows(self.model, tokens, mask, weight, join=False)
+
+    def project(self, raw: TokenFeatures) -> TokenFeatures:
+        """Project what :meth:`extract` returned."""
+        sentence = to_unit(self.projection(raw.pooled))
+        if sentence.ndim == 3:
+            # Rows of a paragraph that are not needed are zero.
+            used = raw.pooled.any(dim=-1, keepdim=True)
+            sentence = to_unit((sentence * used).sum(dim=1))
+        words = to_unit(self.projection(raw.tokens))
+        return raw._replace(tokens=words, pooled=sentence)
 
     def _encode(self, tokens: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         words, sentence = map(self.projection, self.model(tokens, mask))
@@ -498,6 +522,7 @@ class ImageTower(_Tower):
         self.region_projection = None
         if map_width != width:
             self.region_projection = self._project_from(map_width, projection)
+            self.projections = ('projection', 'region_projection')
 
     def forward(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         """Encode the frames of videos.
@@ -512,18 +537,39 @@ class ImageTower(_Tower):
         Raises:
             SetupError: The encoder does not read frames of H x W.
         """
+        return self.project(self.extract(frames, mask))
+
+    def extract(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
+        """Encode frames up to the projection, see :meth:`forward`.
+
+        Returns:
+            Tokens of width C in place of D, not unit vectors. With regions
+            ``pooled`` holds the whole frames, (V, T, C), else nothing,
+            (V, 0).
+        """
         vectors, maps = self.model(frames.flatten(0, 1))
-        vectors = self.projection(vectors).unflatten(0, mask.shape)
-        whole = features_of_frames(vectors, mask)
+        vectors = vectors.unflatten(0, mask.shape)
         if self.regions is None:
-            return whole
+            return TokenFeatures(
+                vectors, mask, vectors.new_zeros(len(mask), 0)
+            )
         cells = adaptive_avg_pool2d(maps, self.regions).flatten(2)
-        project = self.region_projection or self.projection
-        cells = project(cells.transpose(1, 2)).unflatten(0, mask.shape)
+        cells = cells.transpose(1, 2).unflatten(0, mask.shape)
         return TokenFeatures(
-            to_unit(cells.flatten(1, 2)),
+            cells.flatten(1, 2),
             mask.repeat_interleave(self.tokens_per_frame, dim=1),
-            whole.pooled,
+            vectors,
+        )
+
+    def project(self, raw: TokenFeatures) -> TokenFeatures:
+        """Project what :meth:`extract` returned."""
+        if self.regions is None:
+            return features_of_frames(self.projection(raw.tokens), raw.mask)
+        mask = raw.mask[:, :: self.tokens_per_frame]
+        whole = features_of_frames(self.projection(raw.pooled), mask)
+        project = self.region_projection or self.projection
+        return raw._replace(
+            tokens=to_unit(project(raw.tokens)), pooled=whole.pooled
         )
 
 

@@ -1,0 +1,95 @@
+"""The splits of a set as tensors, out of features that were stored once.
+
+Each video is in the test of one fold, so the files of the five test splits
+hold every video and every caption once, and no fold needs the towers again.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import torch
+from mmengine.dataset import Compose
+from torch import Tensor
+
+from mmtvr.datasets.annotations import VideoCaptions, read_annotations
+from mmtvr.datasets.frozen_features import (
+    TEXT_INPUTS,
+    FeatureFile,
+    split_pipeline,
+)
+
+VIDEO_INPUTS = dict(
+    frame_tokens='tokens', frame_mask='mask', frame_pooled='pooled'
+)
+Features = dict[str, dict[str, Tensor]]
+
+
+@cache
+def read_folds(
+    annotations: tuple[Path, ...], files: tuple[Path, ...]
+) -> tuple[Features, Features]:
+    """Features by name of the video and by caption.
+
+    Args:
+        annotations: Annotation file of each test fold.
+        files: Features of each, see ``tools/extract.py``.
+    """
+    videos: Features = {}
+    texts: Features = {}
+    for annotation, file in zip(annotations, files, strict=True):
+        features = FeatureFile(file)
+        records = read_annotations(annotation)
+        captions = dict.fromkeys(
+            caption for record in records for caption in record.captions
+        )
+        for row, record in enumerate(records):
+            videos[record.file] = features.get('video', row)
+        for row, caption in enumerate(captions):
+            texts[caption] = features.get('text', row)
+    return videos, texts
+
+
+def make_inputs(
+    records: Sequence[VideoCaptions],
+    videos: Features,
+    texts: Features | Sequence[Mapping],
+) -> dict[str, Tensor]:
+    """Inputs of ``TextVideoRetriever``, a caption for each of N videos.
+
+    Args:
+        records: The N videos; their first captions count.
+        videos: Features by name of the video.
+        texts: Features by caption; or a pipeline that makes word pieces of
+            captions, for a text tower that is trained or another language.
+    """
+    found = [videos[record.file] for record in records]
+    inputs = {
+        name: torch.stack([each[key] for each in found])
+        for name, key in VIDEO_INPUTS.items()
+    }
+    captions = [record.captions[0] for record in records]
+    if isinstance(texts, dict):
+        words = [texts[caption] for caption in captions]
+        inputs |= {
+            name: torch.stack([each[key] for each in words])
+            for name, key in TEXT_INPUTS.items()
+            if key in words[0]
+        }
+    else:
+        _, transforms = split_pipeline(texts)
+        inputs |= Compose(transforms)(dict(text=captions))['inputs']
+    return {
+        name: each.float() if each.is_floating_point() else each
+        for name, each in inputs.items()
+    }
+
+
+def select(inputs: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
+    """Some rows, without the padding that all of their captions share."""
+    chosen = {name: each[rows] for name, each in inputs.items()}
+    longest = int(chosen['token_mask'].sum(-1).max())
+    for name in ('words', 'tokens', 'token_mask', 'token_weight'):
+        if name in chosen:
+            chosen[name] = chosen[name][:, :longest]
+    return chosen

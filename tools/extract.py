@@ -1,0 +1,9 @@
+"""Compute features of frozen towers: ``python tools/extract.py CONFIG``."""
+
+import sys
+
+from mmtvr.cli.command import run_command
+from mmtvr.cli.extract import main
+
+if __name__ == '__main__':
+    sys.exit(run_command(main, 'the same command goes on'))
