@@ -339,7 +339,8 @@ class FrozenFeatureDataset(Dataset):
 
     def __init__(self, dataset: dict, file: str) -> None:
         self.config = dataset
-        self.features = FeatureFile(file)
+        self.file = file
+        self.features: FeatureFile | None = None
         self.dataset: Any = None
 
     def full_init(self) -> None:
@@ -347,7 +348,7 @@ class FrozenFeatureDataset(Dataset):
         if self.dataset is not None:
             return
         dataset = build_unread(self.config, [])
-        samples, features = Samples(dataset), self.features
+        samples, features = Samples(dataset), FeatureFile(self.file)
         now = describe_data(self.config, samples)
         refuse_difference(features.path, features.identity['data'], now)
         features.refuse_changed_videos(samples.videos)
@@ -359,7 +360,7 @@ class FrozenFeatureDataset(Dataset):
             for info in infos
             if readable[samples.video_rows[int(info['video_id'])]]
         ]
-        self.dataset = dataset
+        self.features, self.dataset = features, dataset
         left_out = len(readable) - sum(readable)
         print_log(
             f'{len(self._infos):,} samples from features in '
