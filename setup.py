@@ -52,11 +52,13 @@ EXTRAS_REQUIRE = {
     'spacy': ['spacy>=3.8'],
     # An index in a Milvus cluster.
     'milvus': ['pymilvus>=3.0,<4'],
+    # Adapters in the towers: model.lora.
+    'lora': ['peft>=0.18'],
     # Small picture collections in leak-free folds.
     'demo': ['ImageHash>=4.3', 'scikit-learn>=1.5'],
     'all': ['mmtvr[keywords,search,serve]'],
     'tests': [
-        'mmtvr[all,demo]',
+        'mmtvr[all,demo,lora]',
         'pytest>=8',
         'pytest-xdist>=3.8',
         'hypothesis',

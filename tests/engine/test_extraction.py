@@ -407,6 +407,6 @@ def test_halves_of_the_text_encoder_are_the_whole(tiny_clip, shape):
 
 def test_features_and_lora_exclude_each_other(config, features):
     options = dict(frozen_features=str(features))
-    options['model.text_encoder.lora'] = dict(r=2)
+    options['model.lora.text_encoder.r'] = 2
     with pytest.raises(SetupError, match='lora'):
         load_config(str(config), options)

@@ -250,6 +250,8 @@ class _DualEncoder(BaseModule):
         self.name = encoder
         self.tower: Tower = getattr(self.family, side)
         self.embed_dims = self.tower.width(config)
+        self.before_layers = [f'model.{at}' for at in self.tower.before]
+        self.layers = [f'model.{at}' for at in self.tower.layers]
         self.model = _load_model(encoder, attn_implementation)
         _keep_parts(self.model, self.tower.parts)
         layers = nn.ModuleList(
