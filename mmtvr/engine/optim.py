@@ -20,7 +20,8 @@ class TwoRateConstructor:
     """Sort the parameters into few groups.
 
     Slow or not, with weight decay or without: biases, norms and scalars, that
-    is everything with fewer than two axes, have none. LoRA adapters are new
+    is everything with fewer than two axes or ``norm`` or ``bias`` in its own
+    name, have none. LoRA adapters are new
     parts, wherever they are. With ``layer_decay`` d, layer i of the L layers
     of an encoder, from 1, has the rate of its part times d^(L + 1 - i), what
     is before the first layer times d^(L + 1), what is behind the last one
@@ -92,7 +93,7 @@ class TwoRateConstructor:
                 scale = next(
                     (by for at, by in scales.items() if _is_in(name, at)), 1.0
                 )
-                key = (not new, parameter.ndim > 1, scale)
+                key = (not new, _decays(name, parameter), scale)
                 groups.setdefault(key, []).append(parameter)
         if unused:
             parts = {
@@ -159,3 +160,8 @@ class TwoRateConstructor:
 
 def _is_in(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + '.')
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    own = name.rpartition('.')[2]
+    return parameter.ndim > 1 and 'norm' not in own and 'bias' not in own
