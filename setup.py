@@ -53,7 +53,7 @@ EXTRAS_REQUIRE = {
     # An index in a Milvus cluster.
     'milvus': ['pymilvus>=3.0,<4'],
     # Adapters in the towers: model.lora.
-    'lora': ['peft>=0.18'],
+    'lora': ['peft>=0.21'],
     # Small picture collections in leak-free folds.
     'demo': ['ImageHash>=4.3', 'scikit-learn>=1.5'],
     'all': ['mmtvr[keywords,search,serve]'],

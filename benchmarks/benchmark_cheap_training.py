@@ -129,12 +129,8 @@ def measure(clip: str, folder: str, args: dict[str, Any]) -> list[dict]:
     for variant in VARIANTS:
         step = median(seconds[variant, 'step'])
         whole = median(seconds[variant, 'whole'])
-        memory = [
-            peak_megabytes(
-                prepare, variant, clip, folder, args, args['device']
-            )
-            for _ in range(3)
-        ]
+        device = args['device']
+        memory = peak_megabytes(prepare, variant, clip, folder, args, device)
         rows.append(
             {
                 'training': variant,
@@ -142,7 +138,7 @@ def measure(clip: str, folder: str, args: dict[str, Any]) -> list[dict]:
                 'step, ms': 1000 * step,
                 'step with loading, ms': 1000 * whole,
                 'pairs per second': args['batch'] / whole,
-                'memory of a step, MiB': median(memory),
+                'memory of a step, MiB': memory,
             }
         )
     return rows
