@@ -65,9 +65,11 @@ EXTRAS_REQUIRE = {
     'timm': ['timm>=1.0.20'],
     # PE-Core, DFN, EVA02, MobileCLIP2 and others.
     'open_clip': ['open_clip_torch>=3.3', 'timm>=1.0.20'],
+    # Adapters in the towers: model.lora.
+    'lora': ['peft>=0.21'],
     'all': ['mmtvr[keywords,search,serve]'],
     'tests': [
-        'mmtvr[all,demo]',
+        'mmtvr[all,demo,lora]',
         'pytest>=8',
         'pytest-xdist>=3.8',
         'hypothesis',

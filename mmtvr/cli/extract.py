@@ -55,11 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work = Extraction(model, cfg.model, loader, name, options.views)
         if work.run(rank, world_size):
             size = name.stat().st_size / 1e6
-            if not rank:
-                print(
-                    f'{name}: {len(work.samples.videos):,} videos and '
-                    f'{len(work.samples.captions):,} captions, {size:,.1f} MB'
-                )
+            print(
+                f'{name}: {len(work.samples.videos):,} videos and '
+                f'{len(work.samples.captions):,} captions, {size:,.1f} MB'
+            )
         else:
             print(f'{name}: other processes are still at work')
 

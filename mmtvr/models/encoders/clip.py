@@ -105,6 +105,7 @@ class CLIPTower(BaseModule):
 
     model_class: type[PreTrainedModel]
     #: Where the tower is in the model, and its parts before the first layer.
+    #: ``before_layers`` and ``layers`` are their paths from the encoder.
     tower: str
     front: tuple[str, ...]
 
@@ -127,6 +128,9 @@ class CLIPTower(BaseModule):
         tower = getattr(self.clip, self.tower)
         layers = tower.encoder.layers
         front = [getattr(tower, name) for name in self.front]
+        place = f'clip.{self.tower}'
+        self.before_layers = [f'{place}.{name}' for name in self.front]
+        self.layers = [f'{place}.encoder.layers']
         freeze_lower_layers(front, layers, frozen_layers)
         if gradient_checkpointing:
             checkpoint_layers(self.clip)

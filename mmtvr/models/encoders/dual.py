@@ -269,6 +269,8 @@ class DualTower(BaseModule):
         self.name = encoder
         self.tower: Tower = getattr(self.family, self.side)
         self.embed_dims = self.tower.width(config)
+        self.before_layers = [f'model.{at}' for at in self.tower.before]
+        self.layers = [f'model.{at}' for at in self.tower.layers]
         kwargs = {}
         if attn_implementation is not None:
             kwargs['attn_implementation'] = attn_implementation

@@ -1,0 +1,9 @@
+"""Take or merge LoRA adapters: ``python tools/lora.py CONFIG CHECKPOINT``."""
+
+import sys
+
+from mmtvr.cli.command import run_command
+from mmtvr.cli.lora import main
+
+if __name__ == '__main__':
+    sys.exit(run_command(main, 'nothing was written'))
