@@ -2,6 +2,7 @@
 
 from mmtvr.config.check import check_config, walk
 from mmtvr.config.reading import (
+    check_plain_types,
     expand_encoder,
     load_config,
     parse_plain_config,
@@ -9,6 +10,7 @@ from mmtvr.config.reading import (
 
 __all__ = [
     'check_config',
+    'check_plain_types',
     'expand_encoder',
     'load_config',
     'parse_plain_config',
