@@ -25,6 +25,7 @@ COMMANDS = {
         'find videos by text or video',
     ),
     'serve': ('mmtvr.cli.serve', 'search an index in the browser'),
+    'export': ('mmtvr.cli.export', 'make a folder to hand over, ONNX'),
     'doctor': ('mmtvr.doctor', 'check what this machine can do'),
 }
 EXAMPLE = """

@@ -3,8 +3,8 @@
 import ast
 import re
 import sys
-from importlib.util import find_spec
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
