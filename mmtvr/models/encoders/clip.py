@@ -202,6 +202,11 @@ class CLIPFrameEncoder(CLIPTower):
     tower = 'vision_model'
     front = ('embeddings', 'pre_layrnorm')
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the frames that it reads."""
+        return (self.clip.config.image_size,) * 2
+
     def forward(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         """Encode the frames of videos.
 
@@ -216,8 +221,8 @@ class CLIPFrameEncoder(CLIPTower):
         Raises:
             SetupError: If H or W is not the image size of this CLIP.
         """
-        size = self.clip.config.image_size
-        if tuple(frames.shape[-2:]) != (size, size):
+        size = self.image_size[0]
+        if tuple(frames.shape[-2:]) != self.image_size:
             height, width = frames.shape[-2:]
             raise SetupError(
                 f'frames are {width}x{height}, but this CLIP reads '
