@@ -54,9 +54,13 @@ EXTRAS_REQUIRE = {
     'milvus': ['pymilvus>=3.0,<4'],
     # Small picture collections in leak-free folds.
     'demo': ['ImageHash>=4.3', 'scikit-learn>=1.5'],
+    # `mmtvr export --onnx`.
+    'onnx': ['onnx>=1.20', 'onnxruntime>=1.23', 'onnxscript>=0.6'],
+    # A retriever as a model of mteb, which needs Python 3.11.
+    'mteb': ['mteb>=2.26; python_version >= "3.11"'],
     'all': ['mmtvr[keywords,search,serve]'],
     'tests': [
-        'mmtvr[all,demo]',
+        'mmtvr[all,demo,onnx,mteb]',
         'pytest>=8',
         'pytest-xdist>=3.8',
         'hypothesis',
