@@ -88,7 +88,7 @@ def export_onnx(retriever: Retriever, folder: str | Path) -> dict[str, float]:
     differences = {}
     try:
         model.to('cpu')
-        for side in (_text_side(retriever), _video_side(retriever)):
+        for side in (text_side(retriever), video_side(retriever)):
             path = folder / f'{side.name}.onnx'
             pooled = folder / f'{side.name}_pooled.onnx'
             _write(side, path)
@@ -100,7 +100,8 @@ def export_onnx(retriever: Retriever, folder: str | Path) -> dict[str, float]:
     return differences
 
 
-def _text_side(retriever: Retriever) -> Side:
+def text_side(retriever: Retriever) -> Side:
+    """The text tower with example inputs; see :func:`export_onnx`."""
     texts = ['a', 'a red circle', 'two of them are moving slowly']
     packed = retriever.encoder.pipelines.text(dict(text=texts))['inputs']
     tokens, mask = packed['tokens'], packed['token_mask']
@@ -115,7 +116,8 @@ def _text_side(retriever: Retriever) -> Side:
     return Side('text', tower, dict(text_tokens=tokens, text_mask=mask), True)
 
 
-def _video_side(retriever: Retriever) -> Side:
+def video_side(retriever: Retriever) -> Side:
+    """The video tower with example inputs; see :func:`export_onnx`."""
     model = retriever.encoder.model
     transforms = retriever.encoder.pipelines.video.transforms
     height, width = _find_size(model.frame_encoder, transforms)

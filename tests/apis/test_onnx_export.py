@@ -68,7 +68,7 @@ def test_the_graphs_agree_with_the_retriever(
     # Nothing of this machine is in the graphs.
     for graph in (folder / 'onnx').glob('*.onnx'):
         assert b'site-packages' not in graph.read_bytes()
-    side = onnx_export._text_side(retriever)
+    side = onnx_export.text_side(retriever)
     monkeypatch.setattr(onnx_export, 'TOLERANCE', -1.0)
     with pytest.raises(SetupError, match='differs from PyTorch'):
         onnx_export._compare(side, folder / 'onnx/text.onnx')
@@ -83,7 +83,7 @@ def test_texts_of_several_rows_have_no_graph(tiny_config, checkpoint):
             step.long_text = 'sentences'
     retriever = Retriever.from_config(config, checkpoint, device='cpu')
     with pytest.raises(SetupError, match='long_text'):
-        onnx_export._text_side(retriever)
+        onnx_export.text_side(retriever)
 
 
 def test_the_size_of_frames_comes_from_the_model_or_the_crop():
