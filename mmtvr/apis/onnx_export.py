@@ -29,13 +29,23 @@ class Side(NamedTuple):
         name: Of its files.
         module: From the inputs to the fields of ``OUTPUTS``.
         inputs: Example tensors by name; the first is (rows, length, ...).
-        dynamic_length: Whether the length may differ.
+        others: Inputs of another number of rows, and another length unless
+            the side has a fixed one.
     """
 
     name: str
     module: nn.Module
     inputs: dict[str, Tensor]
-    dynamic_length: bool
+    others: dict[str, Tensor]
+
+    @property
+    def has_free_length(self) -> bool:
+        """Whether the length may differ."""
+        lengths = [
+            next(iter(each.values())).shape[1]
+            for each in (self.inputs, self.others)
+        ]
+        return lengths[0] != lengths[1]
 
 
 class _Tower(nn.Module):
@@ -113,7 +123,11 @@ def text_side(retriever: Retriever) -> Side:
         )
     names = ('tokens', 'token_mask')
     tower = _Tower(retriever.encoder.model, 'extract_text', names)
-    return Side('text', tower, dict(text_tokens=tokens, text_mask=mask), True)
+    inputs = dict(text_tokens=tokens, text_mask=mask)
+    # Towers that pad to all positions would take the full length for fixed.
+    longest = min(int(mask.sum(1).max()), tokens.shape[1] - 1)
+    short = {name: each[:, :longest] for name, each in inputs.items()}
+    return Side('text', tower, short, _repeat(inputs))
 
 
 def video_side(retriever: Retriever) -> Side:
@@ -137,7 +151,17 @@ def video_side(retriever: Retriever) -> Side:
         mask[1, count // 2 + 1 :] = False
     tower = _Tower(model, 'extract_video', ('frames', 'frame_mask'))
     inputs = dict(frames=frames, frame_mask=mask)
-    return Side('video', tower, inputs, is_free)
+    others = _repeat(inputs)
+    if is_free and count > 1:
+        others = {name: each[:, :-1] for name, each in others.items()}
+    return Side('video', tower, inputs, others)
+
+
+def _repeat(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {
+        name: each.repeat(3, *[1] * (each.ndim - 1))
+        for name, each in inputs.items()
+    }
 
 
 def _find_size(encoder: nn.Module, transforms: list) -> tuple[int, int]:
@@ -157,7 +181,7 @@ def _find_size(encoder: nn.Module, transforms: list) -> tuple[int, int]:
 
 def _write(side: Side, path: Path) -> None:
     free = torch.export.Dim.DYNAMIC
-    shape = {0: free, 1: free} if side.dynamic_length else {0: free}
+    shape = {0: free, 1: free} if side.has_free_length else {0: free}
     arguments = tuple(side.inputs.values())
     with _quiet(), torch.no_grad():
         try:
@@ -176,7 +200,7 @@ def _write(side: Side, path: Path) -> None:
         except (torch.onnx.OnnxExporterError, RuntimeError) as error:
             raise SetupError(
                 f'the {side.name} side of this model cannot be written as '
-                f'ONNX: {first_line(error)}'
+                f'ONNX: {first_line(error.__cause__ or error)}'
             ) from error
 
 
@@ -206,7 +230,8 @@ def _compare(side: Side, path: Path) -> float:
     )
     names = [each.name for each in session.get_outputs()]
     worst = 0.0
-    for inputs in _variants(side):
+    row = {name: each[:1] for name, each in side.inputs.items()}
+    for inputs in (side.inputs, row, side.others):
         with torch.no_grad():
             found = side.module(*inputs.values())
         wanted = dict(zip(OUTPUTS, found, strict=True))
@@ -226,23 +251,6 @@ def _compare(side: Side, path: Path) -> float:
             f'{TOLERANCE}: do not use it'
         )
     return worst
-
-
-def _variants(side: Side) -> Iterator[dict[str, Tensor]]:
-    """The example, one row of it, and more rows of another length."""
-    yield side.inputs
-    yield {name: each[:1] for name, each in side.inputs.items()}
-    more = {
-        name: each.repeat(3, *[1] * (each.ndim - 1))
-        for name, each in side.inputs.items()
-    }
-    if side.dynamic_length:
-        *_, mask = side.inputs.values()
-        length = max(1, int(mask.sum(1).max()) - 1)
-        if side.name == 'text':
-            length += 1
-        more = {name: each[:, :length] for name, each in more.items()}
-    yield more
 
 
 @contextmanager
