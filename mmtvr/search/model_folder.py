@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmengine.config import Config
+from mmengine.registry import Registry
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from mmtvr.errors import SetupError, first_line
 from mmtvr.files import atomic_path, write_atomically
 from mmtvr.pretrained import SCHEME as SHIPPED
 from mmtvr.pretrained import copy_settings, loaded_names
-from mmtvr.registry import MODELS, TRANSFORMS, VIDEO_READERS
+from mmtvr.registry import MODELS, SCOPE, TRANSFORMS, VIDEO_READERS
 
 CONFIG = 'config.json'
 PRETRAINED = 'pretrained'
@@ -124,26 +125,27 @@ def _check(content: Any, path: Path) -> None:
 
 
 def _require_registered(content: dict[str, Any], path: Path) -> None:
-    """Refuse a type of mmtvr that is not registered, before any is built."""
-    nodes = [(MODELS, node) for _, node in walk(content['model'])]
-    for step in content['pipeline']:
-        nodes.append((TRANSFORMS, step))
-        inner = [node for _, node in walk(list(step.values()))]
-        nodes += [(VIDEO_READERS, node) for node in inner]
-    for registry, node in nodes:
+    """Refuse a part of mmtvr that is not registered, before any is built."""
+    nodes = [((MODELS,), node) for _, node in walk(content['model'])]
+    in_pipeline = (TRANSFORMS, VIDEO_READERS)
+    nodes += [(in_pipeline, node) for _, node in walk(content['pipeline'])]
+    for registries, node in nodes:
         kind = node.get('type')
-        if kind is None or str(kind).startswith('mmaction.'):
+        if not str(kind).startswith(f'{SCOPE}.'):
             continue
-        try:
-            found = registry.get(kind)
-        except RuntimeError:
-            found = None
-        if found is None:
+        if not any(_has(registry, kind) for registry in registries):
             raise SetupError(
-                f'{path} names {kind}, but no such {registry.name} is '
-                'registered: it may need a newer mmtvr, or the project that '
-                'registers it imported first'
+                f'{path} names {kind}, which is no registered '
+                f'{registries[0].name}: it may need a newer mmtvr, or the '
+                'project that registers it imported first'
             )
+
+
+def _has(registry: Registry, kind: str) -> bool:
+    try:
+        return registry.get(kind) is not None
+    except RuntimeError:
+        return False
 
 
 def place_files(node: Any, folder: Path) -> Any:
