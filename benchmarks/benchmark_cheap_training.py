@@ -169,11 +169,19 @@ def main() -> None:
         settings = {k: v for k, v in vars(args).items() if k != 'out'}
         options = options_of('full', clip, folder, settings)
         started = time.perf_counter()
-        extract.main(
-            [
-                *(args.config, folder, '--split', 'train', '--cfg-options'),
-                *(f'{key}={value}' for key, value in options.items()),
-            ]
+        extract.extract(
+            extract.parse_args(
+                [
+                    *(
+                        args.config,
+                        folder,
+                        '--split',
+                        'train',
+                        '--cfg-options',
+                    ),
+                    *(f'{key}={value}' for key, value in options.items()),
+                ]
+            )
         )
         seconds = time.perf_counter() - started
         rows = measure(clip, folder, settings)

@@ -17,6 +17,8 @@ from torch import serialization
 from mmtvr.errors import SetupError, first_line
 
 SAFETENSORS = '.safetensors'
+#: Weights in the folder of a retriever.
+WEIGHTS = 'model.safetensors'
 LAST = 'last_checkpoint'
 BEST = 'best_*.pth'
 TRUST_HELP = (
@@ -80,7 +82,8 @@ def find_checkpoint(path: str | Path) -> Path:
 
     Args:
         path: A checkpoint, or the work folder of a run, of which the best
-            checkpoint is taken, else the last one.
+            checkpoint is taken, else the last one; or the folder of a
+            retriever.
 
     Raises:
         SetupError: There is no checkpoint.
@@ -93,6 +96,8 @@ def find_checkpoint(path: str | Path) -> Path:
             f'there is no checkpoint or work folder {path} (looked from '
             f'{Path.cwd()})'
         )
+    if (path / WEIGHTS).is_file():
+        return path / WEIGHTS
     best = sorted(path.glob(BEST), key=lambda p: p.stat().st_mtime)
     if best:
         return best[-1]

@@ -12,6 +12,7 @@ from mmtvr.checkpoints import find_checkpoint, guard_loading
 from mmtvr.config import expand_encoder, load_config, parse_plain_config
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import RetrievalEncoder, check_model
+from mmtvr.search.model_folder import read_model_folder
 from mmtvr.search.query import (
     IndexReport,
     SearchResult,
@@ -44,6 +45,31 @@ __all__ = [
 PathLike = str | os.PathLike[str]
 
 
+def open_encoder(
+    config: PathLike | Config,
+    checkpoint: PathLike | None = None,
+    device: str | None = None,
+    text_only: bool = False,
+) -> RetrievalEncoder:
+    """Open a model; see :class:`TextVideoSearcher`."""
+    guard_loading()
+    name = None
+    if not isinstance(config, Config):
+        if os.path.isdir(config):
+            found = read_model_folder(config)
+            config, name = found.config, found.name
+            checkpoint = checkpoint or found.weights
+            init_default_scope('mmtvr')
+        else:
+            config = load_config(os.fspath(config))
+    expand_encoder(config)
+    if checkpoint is not None:
+        checkpoint = find_checkpoint(checkpoint)
+    encoder = RetrievalEncoder(config, checkpoint, device, text_only)
+    encoder.info['name'] = name or encoder.info['name']
+    return encoder
+
+
 class TextVideoSearcher:
     """Index video files, and search them by text or by video.
 
@@ -51,7 +77,8 @@ class TextVideoSearcher:
     its tokenizer, its key words.
 
     Args:
-        config: A config file or a loaded config.
+        config: A config file, a loaded config, or the folder of a
+            :class:`mmtvr.apis.Retriever`, which has its own checkpoint.
         checkpoint: A checkpoint, or the work folder of a run: its best
             checkpoint, else its last. None for the pretrained encoders as
             they are, which CLIP with a head without parameters allows.
@@ -84,14 +111,8 @@ class TextVideoSearcher:
         device: str | None = None,
         text_only: bool = False,
     ) -> None:
-        guard_loading()
-        if not isinstance(config, Config):
-            config = load_config(os.fspath(config))
-        expand_encoder(config)
-        if checkpoint is not None:
-            checkpoint = find_checkpoint(checkpoint)
-        self.config = config
-        self.encoder = RetrievalEncoder(config, checkpoint, device, text_only)
+        self.encoder = open_encoder(config, checkpoint, device, text_only)
+        self.config = self.encoder.config
         self._store: VideoStore | None = None
 
     @property

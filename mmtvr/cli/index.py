@@ -59,7 +59,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('config', nargs='?', help='config file of the model')
+    parser.add_argument(
+        'config',
+        nargs='?',
+        help='config file of the model, or the folder of a retriever '
+        '(mmtvr export)',
+    )
     parser.add_argument(
         'videos',
         nargs='*',
@@ -222,12 +227,17 @@ def _index(args: argparse.Namespace) -> None:
 
 
 def choose_checkpoint(config: str, given: str | None) -> str | None:
-    """A checkpoint or a work folder; None for pretrained encoders."""
+    """A checkpoint or a work folder; None for pretrained encoders.
+
+    Also None for the folder of a retriever, which has its own.
+    """
     from mmtvr.config import find_config
     from mmtvr.errors import SetupError
 
     if given is not None:
         return None if given == PRETRAINED else given
+    if os.path.isdir(config):
+        return None
     config = find_config(config)
     folder = Path('work_dirs', Path(config).stem)
     if folder.is_dir():

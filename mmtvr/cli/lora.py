@@ -14,6 +14,7 @@ from mmtvr.checkpoints import (
     guard_loading,
     read_checkpoint,
 )
+from mmtvr.cli.command import run_command
 from mmtvr.config import load_config
 from mmtvr.errors import SetupError
 from mmtvr.files import atomic_path
@@ -24,9 +25,15 @@ from mmtvr.registry import MODELS
 SIDES = ('text_encoder', 'frame_encoder')
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Write adapters alone or merged weights, see ``--help``."""
-    options = _parse(arguments)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run_command(
+        lambda: write_adapters(parse_args(argv)), 'nothing was written'
+    )
+
+
+def write_adapters(options: argparse.Namespace) -> None:
+    """Write adapters alone or merged weights."""
     if not (options.adapters or options.merged):
         raise SetupError('nothing to write: give --adapters or --merged')
     guard_loading(options.trust_checkpoint)
@@ -93,10 +100,11 @@ def _save(weights: dict[str, torch.Tensor], path: Path, meta: dict) -> None:
     )
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        'mmtvr lora',
         description='Write the LoRA adapters of a checkpoint alone, or merged '
-        'into the towers: a checkpoint for the same config without model.lora.'
+        'into the towers: a checkpoint for the same config without model.lora.',
     )
     parser.add_argument('config', help='config file with model.lora')
     parser.add_argument(
@@ -120,4 +128,4 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help=TRUST_HELP
     )
-    return parser.parse_args(arguments)
+    return parser.parse_args(argv)

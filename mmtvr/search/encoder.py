@@ -21,6 +21,7 @@ from mmtvr.errors import SetupError, first_line
 from mmtvr.explanation import Explanation, find_piece_names
 from mmtvr.files import hash_file
 from mmtvr.registry import MODELS, TRANSFORMS
+from mmtvr.search.model_folder import place_files
 from mmtvr.structures import TokenFeatures
 
 if TYPE_CHECKING:
@@ -123,12 +124,15 @@ class RetrievalEncoder:
 
     Args:
         cfg: The whole config.
-        checkpoint: Weights; None for the pretrained encoders as they are.
+        checkpoint: Weights; None for the pretrained encoders as they are. A
+            config of :func:`mmtvr.search.model_folder.read_model_folder`
+            takes the files of its towers from beside them.
         device: See :func:`choose_device`.
         text_only: Load what encodes texts and compares them, and the rest
             when a video is encoded or explained.
 
     Attributes:
+        config: The whole config, with the files of its towers.
         info: What an index keeps about the model, see
             :func:`describe_model`.
         pipelines: What texts and videos go through.
@@ -147,12 +151,16 @@ class RetrievalEncoder:
         text_only: bool = False,
     ) -> None:
         pipeline = find_test_pipeline(cfg)
+        # Of settings that say the same wherever the folder is.
         self.info = describe_model(cfg, pipeline, checkpoint)
+        if checkpoint is not None:
+            cfg = Config(place_files(cfg.to_dict(), checkpoint.parent))
+            pipeline = find_test_pipeline(cfg)
         self.pipelines = Pipelines(pipeline)
         loader = cfg.get('test_dataloader') or {}
         self.batch_size = loader.get('batch_size', 16)
         self.device = choose_device(device)
-        self._cfg, self.checkpoint = cfg, checkpoint
+        self.config, self.checkpoint = cfg, checkpoint
         self._text_model = self._load(text_only=True) if text_only else None
         if not text_only:
             _ = self.model
@@ -165,7 +173,7 @@ class RetrievalEncoder:
         return model
 
     def _load(self, text_only: bool = False) -> nn.Module:
-        model = load_model(self._cfg, self.checkpoint, text_only)
+        model = load_model(self.config, self.checkpoint, text_only)
         return model.to(self.device).eval()
 
     @property
@@ -176,7 +184,7 @@ class RetrievalEncoder:
     @property
     def tokens_per_frame(self) -> int:
         """How many tokens in a row are of one frame, its regions."""
-        encoder = self._cfg.model.get('frame_encoder') or {}
+        encoder = self.config.model.get('frame_encoder') or {}
         return math.prod(encoder.get('regions') or (1,))
 
     @property
@@ -192,21 +200,31 @@ class RetrievalEncoder:
         Raises:
             SetupError: A text is empty.
         """
+        features = self.extract_texts(texts)
+        transforms = self.pipelines.text.transforms
+        words = [find_words(transforms, text) for text in texts]
+        return EncodedTexts(features, words)
+
+    @torch.no_grad()
+    def extract_texts(self, texts: Sequence[str]) -> TokenFeatures:
+        """Features of texts, at least one, without their words.
+
+        Raises:
+            SetupError: A text is empty.
+        """
         for text in texts:
             if not text.strip():
                 raise SetupError('the query is empty: give a few words')
         packed = self.pipelines.text(dict(text=list(texts)))
         inputs = self._preprocess(self._text_model, [packed])
-        features = self._text_model.extract_text(inputs)
-        transforms = self.pipelines.text.transforms
-        words = [find_words(transforms, text) for text in texts]
-        return EncodedTexts(features, words)
+        return self._text_model.extract_text(inputs)
 
     def encode_videos(
         self,
         videos: Sequence['FoundVideo'],
         workers: int = 0,
         known: Set[str] = frozenset(),
+        batch_size: int | None = None,
     ) -> Iterator[EncodedVideo]:
         """Encode videos, those of a batch together.
 
@@ -214,6 +232,7 @@ class RetrievalEncoder:
             videos: The videos.
             workers: Processes that read them; 0 for this one.
             known: Contents that are not encoded again.
+            batch_size: Videos of a batch; that of the test if None.
 
         Yields:
             One for each video, in their order.
@@ -221,7 +240,8 @@ class RetrievalEncoder:
         from mmtvr.search.video_dataset import VideosToRead, load_batches
 
         dataset = VideosToRead(videos, self.pipelines.video, known)
-        for batch in load_batches(dataset, self.batch_size, workers):
+        batch_size = batch_size or self.batch_size
+        for batch in load_batches(dataset, batch_size, workers):
             yield from self._encode_batch(batch)
 
     @torch.no_grad()

@@ -43,7 +43,7 @@ def config(tiny_config, tmp_path_factory):
 @pytest.fixture(scope='module')
 def features(config, tmp_path_factory):
     folder = tmp_path_factory.mktemp('features')
-    command.main([str(config), str(folder)])
+    command.extract(command.parse_args([str(config), str(folder)]))
     return folder
 
 
@@ -358,12 +358,14 @@ def test_another_encoder_is_refused(config, features, tmp_path):
 
 def test_extraction_into_a_file_of_another_config_is_refused(config, features):
     with pytest.raises(SetupError, match=r'max_words = 16, .* has 12'):
-        command.main(
-            [
-                *(str(config), str(features), '--split', 'train'),
-                *('--cfg-options', 'rest.0.scale=(-1,32)'),
-                'train_dataloader.dataset.pipeline.5.max_words=12',
-            ]
+        command.extract(
+            command.parse_args(
+                [
+                    *(str(config), str(features), '--split', 'train'),
+                    '--cfg-options',
+                    'train_dataloader.dataset.pipeline.5.max_words=12',
+                ]
+            )
         )
 
 
@@ -378,7 +380,7 @@ def test_unreadable_videos(config, tmp_path):
     path = tmp_path / 'broken.py'
     cfg.dump(path)
     out = str(tmp_path / 'out')
-    command.main([str(path), out, '--split', 'train'])
+    command.extract(command.parse_args([str(path), out, '--split', 'train']))
     read = load_config(str(path), dict(frozen_features=out))
     dataset = DATASETS.build(read.train_dataloader.dataset)
     assert len(dataset) == 12
@@ -386,7 +388,9 @@ def test_unreadable_videos(config, tmp_path):
         *(0, 2, 3, 4)
     }
     with pytest.raises(SetupError, match=r'unreadable video .*video1\.mp4'):
-        command.main([str(path), out, '--split', 'test'])
+        command.extract(
+            command.parse_args([str(path), out, '--split', 'test'])
+        )
 
 
 @pytest.mark.parametrize('shape', [(2, 6), (2, 3, 6)])

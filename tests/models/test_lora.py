@@ -73,11 +73,13 @@ def test_merged_checkpoint_has_the_same_similarities(
     alone = tmp_path / 'adapters.safetensors'
     options = [f'{key}={value}' for key, value in BOTH.items()]
     last = str(folder / 'epoch_1.pth')
-    command.main(
-        [
-            *(str(tiny_config), last, '--merged', str(merged)),
-            *('--adapters', str(alone), '--cfg-options', *options),
-        ]
+    command.write_adapters(
+        command.parse_args(
+            [
+                *(str(tiny_config), last, '--merged', str(merged)),
+                *('--adapters', str(alone), '--cfg-options', *options),
+            ]
+        )
     )
     plain = MODELS.build(load_config(str(tiny_config)).model).eval()
     untrained = similarity(plain)
@@ -89,11 +91,13 @@ def test_merged_checkpoint_has_the_same_similarities(
     assert (untrained - expected).abs().max() > 1e-3
     # Adapters alone are merged to the same, and are small.
     again = tmp_path / 'again.pth'
-    command.main(
-        [
-            *(str(tiny_config), str(alone), '--merged', str(again)),
-            *('--cfg-options', *options),
-        ]
+    command.write_adapters(
+        command.parse_args(
+            [
+                *(str(tiny_config), str(alone), '--merged', str(again)),
+                *('--cfg-options', *options),
+            ]
+        )
     )
     other = torch.load(again, weights_only=True)['state_dict']
     assert other.keys() == weights.keys()

@@ -275,6 +275,11 @@ class CLIPFrameEncoder(CLIPTower):
     front = ('embeddings', 'pre_layrnorm')
     projections = ('clip.visual_projection',)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the frames that it reads."""
+        return (self.clip.config.image_size,) * 2
+
     def forward(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         """Encode the frames of videos.
 
@@ -306,8 +311,8 @@ class CLIPFrameEncoder(CLIPTower):
         return features_of_frames(frames, raw.mask)
 
     def _check_size(self, frames: Tensor) -> None:
-        size = self.clip.config.image_size
-        if tuple(frames.shape[-2:]) != (size, size):
+        size = self.image_size[0]
+        if tuple(frames.shape[-2:]) != self.image_size:
             height, width = frames.shape[-2:]
             raise SetupError(
                 f'frames are {width}x{height}, but this CLIP reads '
