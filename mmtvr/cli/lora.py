@@ -104,7 +104,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         'mmtvr lora',
         description='Write the LoRA adapters of a checkpoint alone, or merged '
-        'into the towers: a checkpoint for the same config without model.lora.',
+        'into the towers: a checkpoint for the config without model.lora.',
     )
     parser.add_argument('config', help='config file with model.lora')
     parser.add_argument(
