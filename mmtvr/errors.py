@@ -51,6 +51,8 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: No right: of the user, or of anybody where a disk is mounted to be read.
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+#: Of a process, or of the machine.
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 #: A path from the root, as messages have it.
 PATH = re.compile(r'(?<![\w.])(/|[A-Za-z]:\\)\w')
 IN_RUST = re.compile(r'\(os error (\d+)\)')

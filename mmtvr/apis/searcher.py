@@ -144,7 +144,7 @@ class TextVideoSearcher:
             SetupError: A source is missing, a number is too small, or
                 another model filled the index or it has other settings.
         """
-        from mmtvr.search.indexing import Indexer, prepare_index
+        from mmtvr.search.indexing import Indexer
         from mmtvr.search.video_files import find_videos
 
         one = isinstance(videos, str | os.PathLike)
@@ -155,14 +155,19 @@ class TextVideoSearcher:
             precision=precision or PRECISIONS[0],
             parts=self.encoder.default_parts if parts is None else parts,
         )
-        indexer = Indexer(store, self.encoder, workers, progress, retry)
-        prepare_index(
+        require_at_least(1, parts=settings['parts'])
+        indexer = Indexer(
             store,
+            self.encoder,
             {**self.encoder.info, **settings},
-            asked=dict(precision=precision, parts=parts),
+            dict(precision=precision, parts=parts),
+            workers,
+            progress,
+            retry,
         )
+        report = indexer.run(found)
         self._store = store
-        return indexer.run(found)
+        return report
 
     def open(self, index: PathLike) -> 'TextVideoSearcher':
         """Open the index at a folder or an address, and return the searcher.

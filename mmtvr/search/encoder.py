@@ -1,6 +1,7 @@
 """The model of a config: what it encodes, and what identifies it."""
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence, Set
 from functools import cached_property
@@ -148,6 +149,12 @@ class RetrievalEncoder:
         """Vectors of a video that the first stage needs with this head."""
         compares = getattr(self._text_model.head, 'compares', 'tokens')
         return 1 if compares == 'pooled' else PARTS
+
+    @property
+    def score_range(self) -> tuple[float, float]:
+        """The lowest and the highest score that the head can give."""
+        unknown = (-math.inf, math.inf)
+        return getattr(self._text_model.head, 'score_range', unknown)
 
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> EncodedTexts:

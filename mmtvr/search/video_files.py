@@ -234,6 +234,27 @@ def find_gone(
     return gone
 
 
+def find_moved(
+    before: Sequence[FileEntry],
+    now: Iterable[FileEntry],
+    gone: Container[FileEntry] = (),
+) -> list[FileEntry]:
+    """Find entries whose file is gone and has come back at another path.
+
+    Args:
+        before: Entries that were there before.
+        now: All entries.
+        gone: Entries that are known to be gone.
+    """
+    keys = {entry.key for entry in before}
+    moved = {entry.content for entry in now if entry.key not in keys}
+    return [
+        entry
+        for entry in before
+        if entry.content in moved and entry.is_gone and entry not in gone
+    ]
+
+
 def find_named(
     entries: Iterable[FileEntry], paths: Sequence[str]
 ) -> list[FileEntry]:

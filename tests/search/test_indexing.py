@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 
 from mmtvr.errors import SetupError
-from mmtvr.search.indexing import prepare_index, remove_files
+from mmtvr.search.indexing import needs_new_index, remove_files
 from mmtvr.search.stores import lance as lance_folder
 from mmtvr.search.stores import open_store
 from mmtvr.search.video_files import find_named
@@ -136,11 +136,11 @@ def test_other_settings_than_those_of_the_index_are_refused(
 ):
     _, _, store = index_folder([videos], tmp_path / 'index')
 
-    prepare_index(store, about, asked=dict(precision='float16', parts=None))
+    needs_new_index(store, about, asked=dict(precision='float16', parts=None))
     with pytest.raises(SetupError, match='made with precision float16'):
-        prepare_index(store, about, asked=dict(precision='int8', parts=None))
+        needs_new_index(store, about, asked=dict(precision='int8', parts=None))
     with pytest.raises(SetupError, match='leave parts 3 out'):
-        prepare_index(store, about, asked=dict(precision=None, parts=3))
+        needs_new_index(store, about, asked=dict(precision=None, parts=3))
 
 
 def test_two_processes_do_not_index_at_once(videos, index_folder, tmp_path):
