@@ -24,6 +24,15 @@ CONNECT_SECONDS = 5
 Loaded = TypeVar('Loaded')
 
 
+# Where local folders are looked for that are not in the current one.
+_also_in: list[Path] = []
+
+
+def look_in(*folders: str | Path) -> None:
+    """Look for local folders in these too, from now on in this process."""
+    _also_in.extend(map(Path, folders))
+
+
 def resolve_pretrained(name: str) -> str:
     """Turn a name into what ``from_pretrained`` understands.
 
@@ -36,7 +45,8 @@ def resolve_pretrained(name: str) -> str:
     """
     name = str(name)
     if not name.startswith(SCHEME):
-        return name
+        places = [Path(name), *(folder / name for folder in _also_in)]
+        return str(next(filter(Path.is_dir, places), name))
     asset = name.removeprefix(SCHEME)
     folder = ASSETS / asset.replace('-', '_')
     if not folder.is_dir():

@@ -2,9 +2,10 @@
 
 import json
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence, Set
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,13 +17,14 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from mmtvr.checkpoints import read_checkpoint
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, first_line
 from mmtvr.explanation import Explanation, find_piece_names
-from mmtvr.files import hash_file
+from mmtvr.files import FileStamp, hash_file
 from mmtvr.registry import MODELS, TRANSFORMS
 from mmtvr.structures import TokenFeatures
 
 if TYPE_CHECKING:
+    from mmtvr.datasets.transforms.text import TextReading
     from mmtvr.search.video_dataset import ReadVideo
     from mmtvr.search.video_files import FoundVideo
 
@@ -173,6 +175,17 @@ class RetrievalEncoder:
         words = [find_words(transforms, text) for text in texts]
         return EncodedTexts(features, words)
 
+    def read_text(self, text: str) -> 'TextReading':
+        """Find what of a query the model cannot read."""
+        from mmtvr.datasets.transforms.text import TextReading
+
+        sample: dict[str, Any] = dict(text=[text])
+        for transform in self.pipelines.text.transforms:
+            if hasattr(transform, 'read_caption'):
+                return transform.read_caption(sample['text'][0])
+            sample = transform(sample)
+        return TextReading()
+
     def encode_videos(
         self,
         videos: Sequence['FoundVideo'],
@@ -187,13 +200,37 @@ class RetrievalEncoder:
             known: Contents that are not encoded again.
 
         Yields:
-            One for each video, in their order.
+            One for each video, in their order. One that is read and that the
+            model does not take, by its shape, has an error.
+
+        Raises:
+            SetupError: The model takes none of the videos of a batch, and has
+                taken none before.
         """
         from mmtvr.search.video_dataset import VideosToRead, load_batches
 
         dataset = VideosToRead(videos, self.pipelines.video, known)
+        places, fits = iter(videos), False
         for batch in load_batches(dataset, self.batch_size, workers):
-            yield from self._encode_batch(batch)
+            encoded = list(self._encode_batch(batch))
+            named = [(next(places), each) for each in encoded]
+            fits = fits or any(each.features for each in encoded)
+            misfits = [
+                (video.path, each.error)
+                for read, (video, each) in zip(batch, named, strict=True)
+                if read.packed is not None and each.error is not None
+            ]
+            if misfits and not fits:
+                path, why = misfits[0]
+                raise SetupError(
+                    f'none of the first {len(misfits)} videos can be encoded, '
+                    f'{path!r}: {why}. End the test pipeline of the config '
+                    "with a resize and a crop, such as dict(type='mmaction."
+                    "Resize', scale=(-1, N)) and dict(type='mmaction."
+                    "CenterCrop', crop_size=N), N the size that the model "
+                    'takes'
+                )
+            yield from encoded
 
     @torch.no_grad()
     def score(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
@@ -213,19 +250,42 @@ class RetrievalEncoder:
         self, batch: list['ReadVideo']
     ) -> Iterator[EncodedVideo]:
         packed = [read.packed for read in batch if read.packed is not None]
-        encoded: Iterator[VideoFeatures] = iter(())
-        if packed:
-            inputs = self._preprocess(self.model, packed)
-            encoded = _to_videos(self.model.extract_video(inputs), packed)
+        encoded = iter(self._encode_packed(packed))
         for read in batch:
-            features = None if read.packed is None else next(encoded)
-            yield EncodedVideo(read.content, features, read.error)
+            features, error = None, read.error
+            if read.packed is not None:
+                features, error = next(encoded)
+            yield EncodedVideo(read.content, features, error)
+
+    def _encode_packed(
+        self, packed: list[dict]
+    ) -> list[tuple[VideoFeatures | None, str | None]]:
+        """Features of videos, or why the model does not take one."""
+        if not packed:
+            return []
+        try:
+            inputs = self._preprocess(self.model, packed)
+            features = _to_videos(self.model.extract_video(inputs), packed)
+            found = [(each, None) for each in features]
+        except (SetupError, ValueError) as error:
+            if len(packed) == 1:
+                found = [(None, _describe_misfit(error, packed[0]))]
+            else:
+                found = [self._encode_packed([each])[0] for each in packed]
+        return found
 
     @staticmethod
     def _preprocess(model: nn.Module, packed: list[dict]) -> dict[str, Tensor]:
         from mmengine.dataset import pseudo_collate
 
         return model.data_preprocessor(pseudo_collate(packed), False)['inputs']
+
+
+def _describe_misfit(error: Exception, sample: dict[str, Any]) -> str:
+    frames = tuple(sample['inputs']['frames'].shape)
+    return f'the model does not take frames of shape {frames}: ' + first_line(
+        error
+    )
 
 
 def _to_videos(
@@ -472,10 +532,57 @@ def describe_model(
         name=name,
         model=_hash_json(model),
         pipeline=_hash_json(pipeline),
-        checkpoint=None if checkpoint is None else hash_file(checkpoint),
-        checkpoint_path=None if checkpoint is None else str(checkpoint),
+        checkpoint=None if checkpoint is None else hash_weights(checkpoint),
+        checkpoint_path=None
+        if checkpoint is None
+        else os.path.abspath(checkpoint),
+        folder=os.getcwd(),
         reading=_describe_reading(pipeline),
         config=cfg.pretty_text,
+    )
+
+
+def hash_weights(path: Path) -> str:
+    """Hash a checkpoint, once as long as it is as it was."""
+    return _hash_stamped(os.path.abspath(path), FileStamp.of(os.stat(path)))
+
+
+@cache
+def _hash_stamped(path: str, stamp: FileStamp) -> str:
+    return hash_file(path)
+
+
+def find_weights(info: dict[str, Any], url: str) -> Path:
+    """Find the checkpoint that an index names, also where both have moved.
+
+    It is looked for where it was, and by the end of that path from the
+    current folder, the folder in which the index was made and those around
+    the index; the content decides.
+
+    Args:
+        info: Facts of the index.
+        url: The index.
+
+    Raises:
+        SetupError: It is not there; says how to name it.
+    """
+    named = Path(info['checkpoint_path'])
+    folders = [Path.cwd(), Path(info.get('folder', '.'))]
+    if '://' not in url:
+        folders += Path(url).absolute().parents
+    parts = named.parts[1:] if named.is_absolute() else named.parts
+    ends = [Path(*parts[first:]) for first in range(len(parts))]
+    places = [named, *(folder / end for folder in folders for end in ends)]
+    others = []
+    for place in dict.fromkeys(places):
+        if place.is_file():
+            if hash_weights(place) == info['checkpoint']:
+                return place
+            others.append(str(place))
+    found = f'; {others[0]} is another one' if others else ''
+    raise SetupError(
+        f'the checkpoint of the index {url} is no longer {named}{found}: say '
+        'where it is with --checkpoint PATH'
     )
 
 

@@ -248,7 +248,9 @@ class Indexer:
         if batch.info is None:
             self.store.refresh()
             files = list(self.store.list_files())
-            unreadable = {e.path: e.error for e in files if e.error is not None}
+            unreadable = {
+                e.path: e.error for e in files if e.error is not None
+            }
         encoded, reused, unchanged, skipped = counts
         return IndexReport(
             videos=sum(e.error is None for e in files),

@@ -240,24 +240,30 @@ def search_similar(
     return _to_results(store, found, scores, top_k)
 
 
-def without(results: Sequence[SearchResult], path: str) -> list[SearchResult]:
+def without(
+    results: Sequence[SearchResult],
+    path: str,
+    span: tuple[float | None, float | None] | None = None,
+) -> list[SearchResult]:
     """Leave one file out of results, and renumber the ranks of the others.
 
     Copies of it stay.
+
+    Args:
+        results: The results.
+        path: The file.
+        span: Leave out this span of it alone; None for all spans.
     """
     others = []
     for result in results:
-        paths = [each for each in (result.path, *result.copies) if each != path]
+        paths = [result.path, *result.copies]
+        if span is None or span == (result.start, result.end):
+            paths = [each for each in paths if each != path]
         if paths:
-            copies = tuple(paths[1:])
-            others.append(
-                replace(
-                    result,
-                    path=paths[0],
-                    copies=copies,
-                    rank=len(others) + 1,
-                )
-            )
+            first, *copies = paths
+            rank = len(others) + 1
+            changes = dict(path=first, copies=tuple(copies), rank=rank)
+            others.append(replace(result, **changes))
     return others
 
 

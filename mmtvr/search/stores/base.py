@@ -15,7 +15,6 @@ import numpy as np
 from mmtvr.errors import SetupError
 
 
-
 class IndexUnavailableError(SetupError):
     """An index that was open cannot be used now, but may be again.
 
@@ -144,7 +143,9 @@ def find_fault(videos: StoredVideos) -> str | None:
     lengths = np.linalg.norm(videos.pooled, axis=1)
     # A comparison with NaN is false.
     for row in np.flatnonzero(~(np.abs(lengths - 1) < TOLERANCE)):
-        return f'the vector of {videos.contents[row]} has length {lengths[row]}'
+        return (
+            f'the vector of {videos.contents[row]} has length {lengths[row]}'
+        )
     for content, tokens, times in zip(
         videos.contents, videos.tokens, videos.times, strict=True
     ):

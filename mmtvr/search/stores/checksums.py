@@ -75,7 +75,9 @@ def update_checksums(index: Path) -> None:
     files = {} if known is None else known.files
     there = dict(_list_files(index))
     added = {
-        name: _record(path) for name, path in there.items() if name not in files
+        name: _record(path)
+        for name, path in there.items()
+        if name not in files
     }
     if known is None or not known.is_whole or files.keys() - there.keys():
         kept = {name: files[name] for name in files.keys() & there.keys()}
