@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmtvr.errors import FULL, SetupError
+from mmtvr.errors import FULL, SetupError, first_line
 from mmtvr.sanitize import for_spreadsheet
 
 #: Ending of a file that is still being written.
@@ -283,10 +283,25 @@ def load_arrays(
     except Exception as error:
         # A header is parsed as Python, a member decompressed: each part has
         # exceptions of its own.
-        reason = str(error).strip() or type(error).__name__
-        raise SetupError(
-            f'{path} cannot be read: {reason}. Expected {expected}.'
-        ) from error
+        reason = _describe_text(path) or f'cannot be read: {first_line(error)}'
+        raise SetupError(f'{path} {reason}. Expected {expected}.') from error
+
+
+def _describe_text(path: Path) -> str:
+    """Recognise a table in a text file; empty for anything else."""
+    with path.open('rb') as file:
+        start = file.read(4096)
+    try:
+        text = start.decode('utf-8-sig')
+    except UnicodeDecodeError:
+        return ''
+    if not text.strip() or not text.replace('\n', ' ').isprintable():
+        return ''
+    return (
+        'is a text file; where it is a table of numbers, write it as .npy: '
+        f"np.save('{path.stem}.npy', np.loadtxt('{path.name}', "
+        "delimiter=','))"
+    )
 
 
 def write_arrays(

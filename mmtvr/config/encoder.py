@@ -15,7 +15,7 @@ from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedConfig
 from transformers.utils import cached_file
 
 from mmtvr.config.check import accepted_arguments, our_components, walk
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, first_line
 from mmtvr.models.encoders.dual import (
     Family,
     read_family,
@@ -287,7 +287,9 @@ def _read_old_scalars(name: str) -> dict[str, float]:
     try:
         weights = torch.load(path, weights_only=True, map_location='cpu')
     except Exception as error:
-        raise SetupError(f'{path} cannot be read: {error}') from error
+        raise SetupError(
+            f'{path} cannot be read: {first_line(error)}'
+        ) from error
     return {
         key.rpartition('.')[2]: float(value)
         for key, value in weights.items()

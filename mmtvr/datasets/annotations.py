@@ -138,7 +138,15 @@ def read_annotations(path: str | Path) -> list[VideoCaptions]:
             f'There is no annotation file {path} (looked for it from '
             f'{Path.cwd()}). {HOW_TO_PREPARE}.'
         )
-    content = parse_json(read_text(path), f'Annotation file {path}')
+    text = read_text(path)
+    if text.lstrip()[:1] not in ('{', '['):
+        # Text of another kind; JSON of another kind is described below.
+        table = 'a CSV table' if ',' in text.partition('\n')[0] else 'a text'
+        raise SetupError(
+            f'Annotation file {path} is {table} and not JSON. '
+            f'{HOW_TO_PREPARE}. Or write it yourself: {LAYOUT}.'
+        )
+    content = parse_json(text, f'Annotation file {path}')
     if not isinstance(content, dict):
         raise _layout_error(path, f'it holds a {type(content).__name__}')
     videos = content.get('videos')

@@ -1,6 +1,7 @@
 """The model of a config: what it encodes, and what identifies it."""
 
 import json
+import logging
 import math
 import os
 import re
@@ -14,9 +15,10 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmtvr.checkpoints import read_checkpoint
+from mmtvr.checkpoints import fit_weights, read_checkpoint
 from mmtvr.errors import SetupError, first_line
 from mmtvr.explanation import Explanation, find_piece_names
 from mmtvr.files import FileStamp, hash_file
@@ -441,19 +443,18 @@ def _load_weights(model: nn.Module, checkpoint: Path) -> list[str]:
     Returns:
         Names of what it lacks, none of which encodes.
     """
-    weights = {
-        name.removeprefix('module.'): value
-        for name, value in read_checkpoint(checkpoint)['state_dict'].items()
-    }
-    try:
-        missing, _ = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise SetupError(f'{checkpoint} does not fit: {error}') from error
+    found = read_checkpoint(checkpoint)['state_dict']
+    fit = fit_weights(found, model.state_dict())
+    model.load_state_dict(fit.weights, strict=False)
+    missing = fit.missing
+    if fit.mapping:
+        print_log(fit.describe(checkpoint), 'current', logging.WARNING)
     needed = [n for n in missing if not n.startswith(ONLY_TRAINING)]
     if needed:
         raise SetupError(
             f'{checkpoint} lacks {len(needed)} weights of the model of the '
-            f'config, the first is {needed[0]}: it is of another model'
+            f'config, or has them in another shape, the first is {needed[0]}: '
+            'it is of another model'
         )
     return missing
 

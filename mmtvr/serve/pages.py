@@ -228,7 +228,9 @@ class Pages:
         def work() -> dict[str, Any]:
             videos = self.answers.library.store.count_files()
             if not text:
-                return dict(hits=self.answers.some(SOME), videos=videos, note='')
+                return dict(
+                    hits=self.answers.some(SOME), videos=videos, note=''
+                )
             hits = self.answers.search(text, count)
             note = self.answers.searcher.read_text(text).describe()
             return dict(hits=hits, videos=videos, note=note)
