@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import Timer
 from typing import TYPE_CHECKING
 
-from mmtvr.cli.command import add_index, at_least
+from mmtvr.cli.command import add_index, at_least, parse_with_files
 
 if TYPE_CHECKING:
     from mmtvr.datasets.transforms.text import TextReading
@@ -64,8 +64,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--json', action='store_true', help='print the results as JSON'
     )
-    # A list may stand behind options too.
-    args = parser.parse_intermixed_args(argv)
+    args = parse_with_files(parser, argv)
     if sum(map(bool, (args.texts, args.video, args.vectors))) != 1:
         parser.error('give texts, or --video FILE, or --vectors FILE')
     return args

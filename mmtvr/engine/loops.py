@@ -175,8 +175,16 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             return
         # mmengine has no name for what is a config of one or of several.
         raw = self._schedules
-        raw = raw.values() if isinstance(raw, dict) and 'type' not in raw else [raw]
-        flat = [e for each in raw for e in (each if isinstance(each, list) else [each])]
+        raw = (
+            raw.values()
+            if isinstance(raw, dict) and 'type' not in raw
+            else [raw]
+        )
+        flat = [
+            e
+            for each in raw
+            for e in (each if isinstance(each, list) else [each])
+        ]
         if not all(isinstance(each, dict) for each in flat):
             raise SetupError(
                 f'the run was stopped with {old} and is resumed with {new}: '
@@ -189,7 +197,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         with warnings.catch_warnings():
             # That no step of the optimizer lies between two of a schedule.
             warnings.simplefilter('ignore')
-            built = runner.build_param_scheduler(copy.deepcopy(self._schedules))
+            built = runner.build_param_scheduler(
+                copy.deepcopy(self._schedules)
+            )
             runner.param_schedulers = built
             every = built.values() if isinstance(built, dict) else [built]
             for schedules in every:

@@ -238,11 +238,16 @@ class LanceStore(VideoStore):
                 [('key', text), ('content', text), ('json', text)]
             ),
         )
+        # What is there is empty, or a killed process did not finish it.
+        there = set(self._database.table_names())
+        modes = {name: 'overwrite' for name in there}
         for name, schema in schemas.items():
-            self._database.create_table(name, schema=schema, mode='overwrite')
+            mode = modes.get(name, 'create')
+            self._database.create_table(name, schema=schema, mode=mode)
         # Last: an index whose facts are there is whole.
         about = pa.table({'json': [json.dumps(info)]})
-        self._database.create_table('about', about, mode='overwrite')
+        mode = modes.get('about', 'create')
+        self._database.create_table('about', about, mode=mode)
         self._record()
 
     def _record(self) -> None:
