@@ -25,7 +25,7 @@ import sys
 import tempfile
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from unittest.mock import patch
 
@@ -73,8 +73,10 @@ DAMAGES: dict[str, Damage] = {
 }
 
 
-def damages(index: Path, seed: int) -> Iterator[tuple[str, str, Path]]:
-    """Damage the files one at a time.
+def damages(
+    index: Path, seed: int, kinds: Collection[str] = DAMAGES
+) -> Iterator[tuple[str, str, Path]]:
+    """Damage the files one at a time, in some of the ways.
 
     Yields:
         The file, relative to the index, what was done to it, and a copy of
@@ -85,8 +87,8 @@ def damages(index: Path, seed: int) -> Iterator[tuple[str, str, Path]]:
     files = sorted(path for path in index.rglob('*') if path.is_file())
     for path in files:
         data, name = path.read_bytes(), path.relative_to(index)
-        for damage, change in DAMAGES.items():
-            changed = change(data, rng)
+        for damage in kinds:
+            changed = DAMAGES[damage](data, rng)
             if changed == data:
                 continue
             copy = Path(tempfile.mkdtemp(dir=index.parent), 'index')

@@ -239,7 +239,7 @@ class LanceStore(VideoStore):
             ),
         )
         # What is there is empty, or a killed process did not finish it.
-        there = set(self._database.table_names())
+        there = set(self._database.list_tables().tables)
         modes = {name: 'overwrite' for name in there}
         for name, schema in schemas.items():
             mode = modes.get(name, 'create')
