@@ -3,7 +3,6 @@
 import hashlib
 import pickle
 import re
-import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, serialization
 
 from mmtvr.errors import SetupError, first_line
+from mmtvr.files import recognize_file
 
 SAFETENSORS = '.safetensors'
 LAST = 'last_checkpoint'
@@ -34,8 +34,6 @@ WRAPPERS = re.compile(
 ENCODER = re.compile(r'(text|frame)_encoder\.')
 TOWER = re.compile(r'(text|frame)_encoder\.(clip|model)\.')
 SHOWN = 3
-# Of torch.save before version 1.6: 0x1950a86a20f9469cfc6c, as a pickle.
-MAGIC = bytes.fromhex('6cfc9c46f9206aa85019')
 # From OpenAI's names to those of transformers, one after the other.
 OPENAI = (
     (r'^visual\.transformer\.resblocks\.', 'vision_model.encoder.layers.'),
@@ -196,7 +194,10 @@ def _renamed(
     """Ways to name weights: what was changed, and name: (source, tensor)."""
     named: Named = {name: (name, each) for name, each in found.items()}
     yield '', named
-    stripped = {WRAPPERS.sub('', name): each for name, each in named.items()}
+    stripped = {
+        name[WRAPPERS.match(name).end() :]: each
+        for name, each in named.items()
+    }
     wrappers = {WRAPPERS.match(name)[0] for name in named} - {''}
     removed = f'without {", ".join(sorted(wrappers))}' if wrappers else ''
     if wrappers:
@@ -360,59 +361,6 @@ def _load(path: Path, map_location: Any, trust: bool) -> object:
     return torch.load(path, map_location=map_location, weights_only=False)
 
 
-def describe_file(path: Path) -> str:
-    """Recognise files that are often taken for checkpoints.
-
-    Only names in archives and first bytes are read; nothing is executed.
-
-    Returns:
-        What it is, and what to use in its place; empty where that is not
-        known.
-    """
-    with path.open('rb') as file:
-        start = file.read(512)
-    if zipfile.is_zipfile(path):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                parts = {name.partition('/')[2] for name in archive.namelist()}
-        except (zipfile.BadZipFile, OSError):
-            return ''
-        if 'constants.pkl' in parts or any(
-            p.startswith('code/') for p in parts
-        ):
-            return (
-                'a TorchScript archive, a program, as OpenAI publishes CLIP. '
-                'The same weights without code: `hf download '
-                'openai/clip-vit-base-patch32` (or -patch16, '
-                'openai/clip-vit-large-patch14), and name that as clip=; or '
-                'save torch.jit.load(FILE).state_dict() with torch.save where '
-                'you trust the file, and give that'
-            )
-        if any(name.endswith('.npy') for name in parts) or 'word' in parts:
-            return 'an archive of something else'
-        return ''
-    if start.lstrip()[:1] in (b'{', b'['):
-        return 'JSON text'
-    if start.startswith(b'version https://git-lfs'):
-        return 'a pointer of Git LFS: get the file itself with `git lfs pull`'
-    if start[:200].lstrip().lower().startswith((b'<!doctype', b'<html')):
-        return 'a page of a web site, as of a login: download the file again'
-    is_pickle = start[:1] == b'\x80' and start[1:2] in b'\x02\x03\x04\x05'
-    if is_pickle and not _is_legacy(start):
-        return (
-            'a bare pickle, which torch.save did not write and which runs '
-            'what it names when it is loaded. Get the weights as '
-            '.safetensors, or save them with torch.save where you trust the '
-            'file'
-        )
-    return ''
-
-
-def _is_legacy(start: bytes) -> bool:
-    """Whether torch.save before version 1.6 wrote it: its magic number."""
-    return MAGIC in start[:32]
-
-
 def _named_in(error: Exception) -> str:
     """The class or function that a pickle asked for; empty if none."""
     found = re.search(r'GLOBAL (\S+)|function (.+?)(?:\n|$)', str(error))
@@ -420,7 +368,7 @@ def _named_in(error: Exception) -> str:
 
 
 def _refusal(path: Path, wanted: str, error: Exception) -> SetupError:
-    kind = describe_file(path)
+    kind = recognize_file(path)
     if kind:
         return SetupError(f'{path} is no checkpoint of weights but {kind}')
     if not wanted:

@@ -16,6 +16,7 @@ from huggingface_hub import constants
 from transformers.utils import logging as transformers_logging
 
 from mmtvr.errors import SetupError, first_line
+from mmtvr.files import recognize_file
 
 SCHEME = 'mmtvr://'
 ASSETS = Path(__file__).parent / 'assets'
@@ -96,6 +97,12 @@ def _load(loader: type[Loaded], location: str, **kwargs: Any) -> Loaded:
                 f'{location} is a folder, but {loader.__name__} cannot be '
                 f'loaded from it: {first_line(error)}'
             ) from error
+    if Path(location).is_file():
+        kind = recognize_file(Path(location)) or 'a single file'
+        raise SetupError(
+            f'{location} is {kind}. Pretrained weights are named by a folder '
+            'in the layout of Hugging Face, or a repository of its hub'
+        )
     if location.startswith(('.', '/', '~')) or location.count('/') != 1:
         raise SetupError(
             f'There is no folder {Path(location).absolute()} with pretrained '

@@ -12,11 +12,11 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import CheckpointLoader, Runner
+from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from mmtvr.checkpoints import fit_weights
+from mmtvr.checkpoints import download, fit_weights, read_checkpoint
 from mmtvr.config.rank_consistency import check_rank_consistency
 from mmtvr.errors import SetupError
 from mmtvr.randomness import same_random_state
@@ -185,7 +185,14 @@ def check_weights(model: nn.Module, path: str, whole: bool = True) -> None:
         SetupError: It cannot be read, weights are missing or of another
             shape, or none of an encoder fits.
     """
-    found = CheckpointLoader.load_checkpoint(path, 'cpu')['state_dict']
+    if '://' in path:
+        if not path.startswith(('http://', 'https://')):
+            # mmengine's loader of it is refused when the run loads.
+            return
+        file = download(path)
+    else:
+        file = Path(path)
+    found = read_checkpoint(file)['state_dict']
     fit = fit_weights(found, model.state_dict())
     if whole and fit.missing:
         raise SetupError(

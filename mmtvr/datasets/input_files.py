@@ -205,9 +205,10 @@ def read_table(path: Path, *columns: str) -> list[Row]:
             the message names the line.
     """
     text = io.StringIO(read_text(path), newline='')
-    reader = csv.reader(text, strict=True)
+    reader, line = csv.reader(text, strict=True), 0
     try:
         header = next(filter(None, reader), [])
+        line = reader.line_num
         missing = sorted(set(columns) - set(header))
         if missing:
             raise SetupError(
@@ -219,6 +220,7 @@ def read_table(path: Path, *columns: str) -> list[Row]:
             raise SetupError(f'{path} has the column {twice[0]} twice')
         rows, empty = [], 0
         for row in reader:
+            line = reader.line_num
             if not any(row):
                 # Spreadsheets end with them.
                 empty += bool(row)
@@ -234,7 +236,7 @@ def read_table(path: Path, *columns: str) -> list[Row]:
         return rows
     except csv.Error as error:
         raise SetupError(
-            f'{path} is no CSV after line {reader.line_num}: {error}'
+            f'{path} is no CSV after line {line}: {error}'
         ) from error
 
 

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -13,15 +12,14 @@ from mmengine.logging import print_log
 
 from mmtvr.datasets.annotations import (
     VideoCaptions,
+    complete_names,
     find_oddities,
-    find_path_escape,
     read_annotations,
     refuse_path_escapes,
 )
 from mmtvr.datasets.unreadable_videos import ReplacedSamples, name_some
 from mmtvr.datasets.video_check import find_unreadable
 from mmtvr.errors import SetupError
-from mmtvr.files import VIDEO_EXTENSIONS
 from mmtvr.registry import DATASETS
 
 
@@ -112,7 +110,11 @@ class TextVideoDataset(BaseDataset):
 
         ``left_out`` of the meta information describes what is left out.
         """
-        records = self._with_endings(read_annotations(self.ann_file))
+        records = complete_names(
+            read_annotations(self.ann_file),
+            self.data_prefix['video'],
+            self.ann_file,
+        )
         for oddity in find_oddities(records):
             print_log(f'{self.ann_file}: {oddity}.', 'current')
         absent = self._find_missing(records)
@@ -167,45 +169,6 @@ class TextVideoDataset(BaseDataset):
         if self.test_mode or self.captions == 'random':
             return [dict(video, text=list(record.captions))]
         return [dict(video, text=caption) for caption in record.captions]
-
-    def _with_endings(
-        self, records: list[VideoCaptions]
-    ) -> list[VideoCaptions]:
-        """Complete names without an ending, where one video has that stem."""
-        folder = Path(self.data_prefix['video'])
-        bare = {
-            record.file
-            for record in records
-            if Path(record.file).suffix.lower() not in VIDEO_EXTENSIONS
-            and not os.path.exists(folder / record.file)
-            and find_path_escape(folder, record.file) is None
-        }
-        parents = {os.path.dirname(file) for file in bare}
-        by_stem: dict[str, list[str]] = {}
-        for parent in parents:
-            if os.path.isdir(folder / parent):
-                for name in os.listdir(folder / parent):
-                    stem, ending = os.path.splitext(name)
-                    if ending.lower() in VIDEO_EXTENSIONS:
-                        place = os.path.join(parent, stem)
-                        by_stem.setdefault(place, []).append(
-                            os.path.join(parent, name)
-                        )
-        found = {
-            f: by_stem[f][0] for f in bare if len(by_stem.get(f, ())) == 1
-        }
-        if found:
-            name, file = next(iter(sorted(found.items())))
-            print_log(
-                f'{self.ann_file}: {len(found):,} names have no ending; taken '
-                f'for the one video of that name, such as {file!r} for '
-                f'{name!r}.',
-                'current',
-            )
-        return [
-            replace(each, file=found.get(each.file, each.file))
-            for each in records
-        ]
 
     def _find_missing(self, records: Sequence[VideoCaptions]) -> set[str]:
         folder = Path(self.data_prefix['video'])

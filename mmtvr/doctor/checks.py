@@ -19,6 +19,10 @@ MODULES = (
     *('numpy', 'torch', 'mmengine', 'mmcv', 'mmaction', 'transformers'),
     *('cv2', 'HanTa', 'lancedb', 'starlette'),
 )
+CONFIG_CHECKS = (
+    *('check_data', 'check_weights', 'check_captions'),
+    'check_keywords',
+)
 READERS = ('AutoReader', 'DecordReader', 'PyAVReader', 'TorchCodecReader')
 # Before the findings; libraries print what they like to the same output.
 MARK = '\n@@findings@@'
@@ -59,7 +63,7 @@ def list_checks(config: str | None) -> list[Check]:
     if config is not None:
         checks += [
             Check('config', f'config:{name}', (config,), 300)
-            for name in ('check_data', 'check_weights', 'check_keywords')
+            for name in CONFIG_CHECKS
         ]
     return checks
 

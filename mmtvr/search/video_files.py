@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmtvr.datasets.annotations import read_annotations
+from mmtvr.datasets.annotations import complete_names, read_annotations
 from mmtvr.errors import SetupError
 from mmtvr.files import FileStamp, find_video_files
 from mmtvr.search.stores.base import FileEntry
@@ -136,7 +136,7 @@ def read_captioned(
             f'{annotation}; name it (videos_folder, --videos-folder)'
         )
     captioned = []
-    for record in records:
+    for record in complete_names(records, folder, annotation):
         path = os.path.abspath(os.path.join(folder, record.file))
         video = FoundVideo(path, annotation, record.start, record.end)
         captioned.append(CaptionedVideo(video, record.captions))

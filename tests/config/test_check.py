@@ -11,6 +11,7 @@ from mmtvr.config.check import (
     check_config,
     check_options,
     find_faults,
+    merge_options,
 )
 from mmtvr.errors import SetupError
 
@@ -135,3 +136,33 @@ def test_an_option_that_no_one_reads_is_refused():
     )
     with pytest.raises(SetupError, match=wanted):
         check_options(cfg, {'modle.head': 1})
+
+
+@pytest.mark.parametrize(
+    ('option', 'words'),
+    [
+        (
+            'train_dataloader.batchsize',
+            '`batchsize`; did you mean `batch_size`',
+        ),
+        ('test_dataloader.dataset.pipeline.9.num_frames', 'no such place'),
+        ('train_dataloader.dataset.pipeline.x', 'no such place'),
+        ('work_dir.x', 'no such place'),
+    ],
+)
+def test_options_that_lead_nowhere_are_one_message(option, words):
+    cfg = Config(
+        dict(
+            default_scope='mmtvr',
+            work_dir='somewhere',
+            train_dataloader=dict(batch_size=1, dataset=dict(pipeline=[{}])),
+            test_dataloader=dict(batch_size=1, dataset=dict(pipeline=[{}])),
+        )
+    )
+
+    def read():
+        merge_options(cfg, {option: 1})
+        check_config(cfg)
+
+    with pytest.raises(SetupError, match=words):
+        read()
