@@ -21,7 +21,7 @@ from mmtvr.registry import TRANSFORMS
 
 SENTENCE_END = re.compile(r'(?<=[.!?])\s+')
 Piece = tuple[int, Span]
-# Captions that are looked at before the first sample: 0.3 s.
+# Captions that are looked at before the first sample: 0.5 s.
 MAX_LOOKED_AT = 10_000
 MAX_SHOWN = 5
 
@@ -204,7 +204,7 @@ class TokenizeText(BaseTransform):
         readings = [self.read_caption(caption) for caption in looked_at]
         total = f'{len(looked_at):,}'
         if step > 1:
-            total += f' of {len(captions):,}'
+            total += f' (of {len(captions):,})'
         words = Counter(word for each in readings for word in each.unknown)
         unknown = sum(bool(each.unknown) for each in readings)
         blind = sum(each.is_unknown for each in readings)

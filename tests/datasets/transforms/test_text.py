@@ -371,4 +371,4 @@ def test_captions_that_are_not_read_are_counted_at_the_start(monkeypatch):
     tokenize.fit_captions(captions, 'train.json')
     assert logged == [f'train.json: {finding}.']
     monkeypatch.setattr(text, 'MAX_LOOKED_AT', 2)
-    assert '1 of 2 of 5 captions' in tokenize.describe_captions(captions)
+    assert '1 of 2 (of 5) captions' in tokenize.describe_captions(captions)
