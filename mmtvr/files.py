@@ -286,8 +286,10 @@ def load_arrays(
     except Exception as error:
         # A header is parsed as Python, a member decompressed: each part has
         # exceptions of its own.
-        reason = _describe_text(path) or f'cannot be read: {first_line(error)}'
-        raise SetupError(f'{path} {reason}. Expected {expected}.') from error
+        reason = _describe_text(path) or first_line(error)
+        raise SetupError(
+            f'{path} cannot be read: {reason}. Expected {expected}.'
+        ) from error
 
 
 def _describe_text(path: Path) -> str:
@@ -301,7 +303,8 @@ def _describe_text(path: Path) -> str:
     if not text.strip() or not text.replace('\n', ' ').isprintable():
         return ''
     return (
-        'is a text file; where it is a table of numbers, write it as .npy: '
+        'it is a text file; where it is a table of numbers, write it as '
+        '.npy: '
         f"np.save('{path.stem}.npy', np.loadtxt('{path.name}', "
         "delimiter=','))"
     )

@@ -151,6 +151,7 @@ class LanceStore(VideoStore):
     def _look(self) -> object:
         """What changes where another index takes the place of this one."""
         if self._is_remote:
+            # To ask costs a request: it is compared when it is opened alone.
             return True
         facts = Path(self.url, 'about.lance')
         # Its versions change where it is made again in place.
@@ -207,7 +208,7 @@ class LanceStore(VideoStore):
             return IndexUnavailableError(
                 f'the index {self.url} cannot be read: {why}'
             )
-        damage = find_damage(Path(self.url))
+        damage = find_damage(Path(self.url), BYTES_WHEN_OPENED)
         return DamagedIndexError(self.url, damage[0] if damage else why)
 
     def find_damage(self) -> tuple[list[str], str]:
@@ -366,16 +367,18 @@ class LanceStore(VideoStore):
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(folder / LOCK, timeout=0):
-                yield
+                try:
+                    yield
+                finally:
+                    names = {path.name for path in folder.iterdir()}
+                    if is_new and names <= {LOCK}:
+                        # Nothing was indexed.
+                        shutil.rmtree(folder)
         except Timeout as error:
             raise SetupError(
                 f'another process is indexing into {self.url}; searching '
                 'goes on meanwhile, indexing has to wait for it'
             ) from error
-        finally:
-            if is_new and {path.name for path in folder.iterdir()} <= {LOCK}:
-                # Nothing was indexed.
-                shutil.rmtree(folder)
 
     def refresh(self) -> None:
         """See :class:`VideoStore`."""
