@@ -174,6 +174,8 @@ def read_while_written(into: Path) -> int:
     store = open_store(into)
     if store.read_info() is None:
         return 0
+    damage, _ = store.find_damage()
+    assert not damage, f'a kill is taken for damage: {damage}'
     files = [each for each in store.list_files() if each.error is None]
     known = store.list_contents()
     missing = [each.path for each in files if each.content not in known]

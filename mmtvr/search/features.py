@@ -161,12 +161,13 @@ def import_features(
     batches = list(_batches(content, path.name))
     with store.lock():
         before = store.read_info()
-        if before not in (None, info):
+        is_empty = before is None or not store.count_files()
+        if before != info and not is_empty:
             raise SetupError(
                 f'there is another index in {store.url} already: import into '
                 'a new one'
             )
-        if before is None:
+        if before != info:
             store.create(info)
         _fill(store, batches)
     return len(content['videos'])

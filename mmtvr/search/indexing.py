@@ -217,14 +217,15 @@ class Indexer:
         """
         start = time.monotonic()
         with self.store.lock() if get_rank() == 0 else nullcontext():
-            # Before the lock another process might have made it.
-            is_new = needs_new_index(self.store, self.info, self.asked)
-            barrier()
-            if is_new and get_world_size() > 1:
-                if get_rank() == 0:
+            # Under the lock: another process might have made it just now.
+            if get_rank() == 0:
+                is_new = needs_new_index(self.store, self.info, self.asked)
+                if is_new and get_world_size() > 1:
                     self.store.create(self.info)
-                barrier()
-                is_new = False
+                    is_new = False
+            barrier()
+            if get_rank() > 0:
+                is_new = needs_new_index(self.store, self.info, self.asked)
             before = [] if is_new else list(self.store.list_files())
             entries = {each.key: each for each in before}
             gone = find_gone(before, sources)
