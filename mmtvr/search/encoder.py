@@ -174,7 +174,18 @@ class RetrievalEncoder:
         inputs = self._preprocess(self._text_model, [packed])
         features = self._text_model.extract_text(inputs)
         transforms = self.pipelines.text.transforms
-        words = [find_words(transforms, text) for text in texts]
+        words = []
+        for text in texts:
+            # What it does not know is seen in no frame.
+            unknown = self.read_text(text).unknown
+            words.append(
+                [
+                    word._replace(
+                        is_key=word.is_key and word.text not in unknown
+                    )
+                    for word in find_words(transforms, text)
+                ]
+            )
         return EncodedTexts(features, words)
 
     def read_text(self, text: str) -> 'TextReading':

@@ -180,6 +180,8 @@ def test_a_query_says_what_the_model_does_not_know(searcher):
     assert reading.is_unknown
     assert searcher.read_text('a red kreis').unknown == ('kreis',)
     assert searcher.read_text('a red circle ' * 30).cut
+    best = searcher.search('a red kreis', top_k=1)[0]
+    assert 'kreis' not in [word.word for word in best.words]
 
 
 @pytest.mark.parametrize('score', [float('nan'), 538.0, -3.0])
