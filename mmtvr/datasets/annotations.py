@@ -141,14 +141,17 @@ def read_annotations(path: str | Path) -> list[VideoCaptions]:
             f'{Path.cwd()}). {HOW_TO_PREPARE}.'
         )
     text = read_text(path)
-    if text.lstrip()[:1] not in ('{', '['):
-        # Text of another kind; JSON of another kind is described below.
-        table = 'a CSV table' if ',' in text.partition('\n')[0] else 'a text'
+    try:
+        content = parse_json(text, f'Annotation file {path}')
+    except SetupError as error:
+        if text.lstrip()[:1] in ('{', '['):
+            raise
+        kind = 'a CSV table' if ',' in text.partition('\n')[0] else 'a text'
         raise SetupError(
-            f'Annotation file {path} is {table} and not JSON. '
-            f'{HOW_TO_PREPARE}. Or write it yourself: {LAYOUT}.'
-        )
-    content = parse_json(text, f'Annotation file {path}')
+            f'Annotation file {path} cannot be read as JSON, it is '
+            f'{kind if text.strip() else "empty"}. {HOW_TO_PREPARE}. Or write '
+            f'it yourself: {LAYOUT}.'
+        ) from error
     if not isinstance(content, dict):
         raise _layout_error(path, f'it holds a {type(content).__name__}')
     videos = content.get('videos')
