@@ -28,6 +28,7 @@ from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from mmtvr.errors import SetupError, first_line, import_extra
+from mmtvr.files import recognize_file
 
 SCHEME = 'mmtvr://'
 PACKAGE = 'package://'
@@ -54,6 +55,15 @@ Loaded = TypeVar('Loaded')
 _loaded: set[str] = set()
 
 
+# Where local folders are looked for that are not in the current one.
+_also_in: list[Path] = []
+
+
+def look_in(*folders: str | Path) -> None:
+    """Look for local folders in these too, from now on in this process."""
+    _also_in.extend(map(Path, folders))
+
+
 def resolve_pretrained(name: str) -> str:
     """Turn a name into what ``from_pretrained`` understands.
 
@@ -71,7 +81,8 @@ def resolve_pretrained(name: str) -> str:
     if name.startswith(PACKAGE):
         return str(_find_in_package(name.removeprefix(PACKAGE)))
     if not name.startswith(SCHEME):
-        return name
+        places = [Path(name), *(folder / name for folder in _also_in)]
+        return str(next(filter(Path.is_dir, places), name))
     asset = name.removeprefix(SCHEME)
     folder = ASSETS / asset.replace('-', '_')
     if not folder.is_dir():
@@ -370,6 +381,12 @@ def _load(loader: type[Loaded], location: str, **kwargs: Any) -> Loaded:
 
 
 def _check_repository(location: str) -> None:
+    if Path(location).is_file():
+        kind = recognize_file(Path(location)) or 'a single file'
+        raise SetupError(
+            f'{location} is {kind}. Pretrained weights are named by a folder '
+            'in the layout of Hugging Face, or a repository of its hub'
+        )
     if location.startswith(('.', '/', '~')) or location.count('/') != 1:
         raise SetupError(
             f'There is no folder {Path(location).absolute()} with pretrained '

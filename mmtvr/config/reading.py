@@ -14,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmtvr
-from mmtvr.config.check import check_config, check_options, walk
+from mmtvr.config.check import check_config, merge_options, walk
 from mmtvr.config.frozen import apply_frozen_features
 from mmtvr.errors import SetupError
 from mmtvr.registry import SCOPE
@@ -51,8 +51,7 @@ def load_config(
     except FileNotFoundError as error:
         raise SetupError(f'{path} cannot be read: {error}') from error
     if options:
-        check_options(cfg, options)
-        cfg.merge_from_dict(dict(options))
+        merge_options(cfg, options)
     cfg.work_dir = (
         work_dir
         or cfg.get('work_dir')
