@@ -55,6 +55,8 @@ def arguments(clip: str, folder: str) -> dict[str, dict]:
         ),
         'DualFrameEncoder': dict(encoder=clip),
         'DualTextEncoder': dict(encoder=clip),
+        'ImageTower': dict(encoder=clip, embed_dims=8),
+        'TextTower': dict(encoder=clip, embed_dims=8),
         'FrozenFeatureDataset': dict(dataset=dict(), file='train.safetensors'),
         'FrameTransformer': dict(clip=clip, embed_dims=32, num_layers=1),
         'MovingShapesDataset': dict(
@@ -62,7 +64,7 @@ def arguments(clip: str, folder: str) -> dict[str, dict]:
         ),
         'ResumableBatchSampler': dict(sampler=range(3), batch_size=2),
         'ResumableTrainLoop': dict(
-            runner=SimpleNamespace(seed=0),
+            runner=SimpleNamespace(seed=0, param_schedulers=None),
             dataloader=DataLoader([]),
             max_epochs=1,
         ),

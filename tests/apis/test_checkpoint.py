@@ -55,6 +55,10 @@ def test_index_takes_what_is_given_else_the_run_of_the_config(
     config = 'configs/some_model.py'
     assert choose_checkpoint(config, 'none') is None
     assert choose_checkpoint(config, 'there.pth') == 'there.pth'
+    with pytest.raises(SetupError, match='neither a config file'):
+        choose_checkpoint(config, None)
+    (tmp_path / 'configs').mkdir()
+    (tmp_path / config).touch()
     with pytest.raises(SetupError, match=r'no work_dirs/some_model.*none'):
         choose_checkpoint(config, None)
     (tmp_path / 'work_dirs/some_model').mkdir(parents=True)
