@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.model import BaseModel
@@ -12,8 +12,13 @@ from torch.utils.checkpoint import checkpoint
 from mmtvr.distributed.gather import gather_features, gather_rows, world_size
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation, explain_pair
+from mmtvr.ops.removal import removable_words, remove_words
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures, concatenate
+
+if TYPE_CHECKING:
+    # A query imports no loss.
+    from mmtvr.models.partial_order.order_loss import PartialMatches
 
 
 def encode_in_chunks(
@@ -100,7 +105,9 @@ class TextVideoRetriever(BaseModel):
         frame_encoder: ``(frames, mask) -> TokenFeatures``.
         head: ``(text, video) -> sim (B, V)``.
         contrastive_loss: ``(sim, match, logit_scale) -> scalar``.
-        partial_loss: ``(text, video) -> scalar`` over matched pairs, or None.
+        partial_loss: :class:`PartialOrderLoss`, whose partial captions and
+            videos this model encodes; or ``(text, video) -> scalar`` over
+            matched pairs, such as :class:`TPMCLLoss`; or None.
         temporal: ``TokenFeatures -> TokenFeatures`` over frames, or None for
             the frames as they are (mean pooling).
         logit_scale: Arguments of :class:`LogitScale`.
@@ -185,15 +192,66 @@ class TextVideoRetriever(BaseModel):
             inputs: ``frames`` (V, T, 3, H, W), uint8 or normalised, and
                 ``frame_mask`` (V, T).
         """
+        return self.mix_frames(self.extract_frames(inputs))
+
+    def extract_frames(self, inputs: dict[str, Tensor]) -> TokenFeatures:
+        """Encode the frames of V videos, each frame by itself.
+
+        Args:
+            inputs: Those of :meth:`extract_video`.
+        """
         return self._encode(
             self._encode_frames, inputs['frames'], inputs['frame_mask']
         )
 
+    def mix_frames(self, frames: TokenFeatures) -> TokenFeatures:
+        """Let frames see each other by ``temporal``, if there is one."""
+        if self.temporal is None:
+            return frames
+
+        def mix(*fields: Tensor | None) -> TokenFeatures:
+            return self.temporal(TokenFeatures(*fields))
+
+        return self._encode(mix, *frames)
+
+    def removable_words(self, mask: Tensor) -> Tensor:
+        """Tokens (..., L) of captions that are words, not special tokens."""
+        return removable_words(mask, *self._special_tokens)
+
+    @property
+    def _special_tokens(self) -> tuple[int, int]:
+        """Special tokens in front of the words of a caption, and behind."""
+        encoder = self.text_encoder
+        lead = getattr(encoder, 'lead_tokens', 1)
+        return lead, getattr(encoder, 'tail_tokens', 1)
+
+    def extract_partial_text(
+        self, inputs: dict[str, Tensor], removed: Tensor, rows: Tensor
+    ) -> TokenFeatures:
+        """Encode captions from the word pieces that remain.
+
+        The result is that of the shorter captions: no trace of the removed
+        pieces is left in the others.
+
+        Args:
+            inputs: Those of :meth:`extract_text`.
+            removed: Shape (N, L) or (N, K, L), bool.
+            rows: Shape (N,), int64, the captions.
+        """
+        weight = inputs.get('token_weight')
+        tokens, mask, weight = remove_words(
+            inputs['tokens'][rows],
+            inputs['token_mask'][rows],
+            None if weight is None else weight[rows],
+            removed,
+            sum(self._special_tokens),
+        )
+        return self._encode(self.text_encoder, tokens, mask, weight)
+
     def _encode_frames(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         if not frames.is_floating_point():
             frames = self.data_preprocessor.normalize(frames)
-        video = self.frame_encoder(frames, mask)
-        return video if self.temporal is None else self.temporal(video)
+        return self.frame_encoder(frames, mask)
 
     def _encode(
         self, encode: Callable[..., TokenFeatures], *inputs: Tensor | None
@@ -239,13 +297,19 @@ class TextVideoRetriever(BaseModel):
             raise ValueError(
                 f"mode must be 'tensor', 'loss' or 'predict', not {mode!r}"
             )
-        text, video = self.extract_text(inputs), self.extract_video(inputs)
+        text, frames = self.extract_text(inputs), self.extract_frames(inputs)
+        video = self.mix_frames(frames)
         if mode == 'tensor':
             return text, video
         if mode == 'predict':
             return self._predict(text, video, inputs, data_samples)
+        partial = None
+        if hasattr(self.partial_loss, 'partial_matches'):
+            partial = self.partial_loss.partial_matches(
+                self, inputs, text, frames, video
+            )
         losses = self.losses(
-            text, video, inputs['video_of_text'], inputs['video_ids']
+            text, video, inputs['video_of_text'], inputs['video_ids'], partial
         )
         if 'cut_pieces' in inputs:
             cut = inputs['cut_pieces'] > 0
@@ -258,6 +322,7 @@ class TextVideoRetriever(BaseModel):
         video: TokenFeatures,
         video_of_text: Tensor,
         video_ids: Tensor,
+        partial: 'list[PartialMatches] | None' = None,
     ) -> dict[str, Tensor]:
         """Compute all terms from the features of this process.
 
@@ -267,6 +332,8 @@ class TextVideoRetriever(BaseModel):
             video_of_text: Shape (B,), int64, the row of each caption's video.
             video_ids: Shape (V,), int64, equal for the same video on any
                 process.
+            partial: Partial versions of the captions and videos, for a
+                ``partial_loss`` that compares them.
 
         Returns:
             Scalars; keys with ``loss`` are terms of the sum.
@@ -279,7 +346,12 @@ class TextVideoRetriever(BaseModel):
             loss_contrastive=self.contrastive_loss(sim, match, scale)
         )
         losses.update(_log_values(self.contrastive_loss))
-        if self.partial_loss is not None:
+        if partial is not None:
+            losses |= self.partial_loss.terms(
+                partial, video_of_text, len(video_ids), sim, match, scale
+            )
+            losses.update(_log_values(self.partial_loss))
+        elif self.partial_loss is not None:
             # A mean over the pairs of this process; DDP takes the mean over
             # processes, which is the mean over all pairs with this factor.
             share = len(text.mask) * world_size() / len(text_ids)
