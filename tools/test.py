@@ -42,6 +42,15 @@ def parse_args() -> argparse.Namespace:
         'captions and file names (see mmtvr.SimilarityDump)',
     )
     parser.add_argument(
+        '--fine-grained',
+        nargs='?',
+        const='dataset',
+        metavar='FILE.json',
+        help='also evaluate partial captions and twins: of a file that '
+        'tools/data/fine_grained.py wrote, or without a path those that the '
+        'dataset makes',
+    )
+    parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
@@ -87,6 +96,10 @@ def main() -> None:
         check_file(args.checkpoint, 'checkpoint')
         cfg.load_from = args.checkpoint
         cfg.resume = False
+        if args.fine_grained:
+            if args.fine_grained != 'dataset':
+                check_file(args.fine_grained, 'set of fine-grained captions')
+            cfg.merge_from_dict({'test_cfg.fine_grained': args.fine_grained})
         if args.dump:
             add_dump(cfg, args.dump)
         prepare_launch(cfg, args.launcher)

@@ -1,0 +1,129 @@
+"""What the partial-order losses cost in a training step.
+
+``python -m benchmarks.benchmark_partial_order`` times training steps of one
+model without such a loss, with TPM-CL and with forms of PartialOrderLoss, in
+turn. By default the towers are those of moving shapes; ``--vit-b32`` takes
+random towers of that size, ``--batch`` and ``--frames`` their load.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import torch
+from mmengine.registry import init_default_scope
+from transformers.utils import logging
+
+from benchmarks.benchmark_step import save_clip
+from benchmarks.measuring import ratio, report, time_in_turn
+from benchmarks.synthetic import draw_batch
+from mmtvr.registry import MODELS
+
+SHIPPED = 'mmtvr://moving-shapes-clip'
+
+
+def losses_of(width: int, words: int, frames: int) -> dict[str, dict | None]:
+    """The ``partial_loss`` of each variant."""
+    random = dict(type='mmtvr.RandomMasker')
+    learned = dict(type='mmtvr.ImportanceMasker', embed_dims=width)
+    order = dict(type='mmtvr.PartialOrderLoss')
+    return {
+        'none': None,
+        'TPM-CL': dict(
+            type='mmtvr.TPMCLLoss',
+            embed_dims=width,
+            max_words=words,
+            max_frames=frames,
+        ),
+        'words, random': dict(order, text_masker=random),
+        'words, random, half of the batch': dict(
+            order, text_masker=random, share=0.5
+        ),
+        'words, learned importance': dict(order, text_masker=learned),
+        'frames, random': dict(order, video_masker=random),
+        'words and frames, learned': dict(
+            order, text_masker=learned, video_masker=learned
+        ),
+    }
+
+
+def prepare(
+    loss: dict | None, clip: str, batch: int, words: int, frames: int
+) -> Callable[[], object]:
+    """Make a model with a loss, a batch, and the task to take a step."""
+    torch.manual_seed(0)
+    width = MODELS.build(
+        dict(type='mmtvr.CLIPTextEncoder', clip=clip)
+    ).embed_dims
+    model = MODELS.build(
+        dict(
+            type='mmtvr.TextVideoRetriever',
+            text_encoder=dict(type='mmtvr.CLIPTextEncoder', clip=clip),
+            frame_encoder=dict(type='mmtvr.CLIPFrameEncoder', clip=clip),
+            temporal=dict(
+                type='mmtvr.FrameTransformer', embed_dims=width, num_layers=2
+            ),
+            head=dict(type='mmtvr.TokenWiseHead', embed_dims=width),
+            contrastive_loss=dict(type='mmtvr.InfoNCELoss'),
+            partial_loss=loss,
+        )
+    ).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
+    size = model.frame_encoder.clip.config.image_size
+    inputs = draw_batch(20, batch, words, frames, size, 'cpu')
+
+    def run() -> None:
+        optimizer.zero_grad()
+        total, _ = model.parse_losses(model(inputs, mode='loss'))
+        total.backward()
+        optimizer.step()
+
+    return run
+
+
+def main() -> None:
+    """Print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--vit-b32', action='store_true')
+    parser.add_argument('--batch', type=int, default=64)
+    parser.add_argument('--words', type=int, default=24)
+    parser.add_argument('--frames', type=int, default=8)
+    parser.add_argument('--repeats', type=int, default=9)
+    parser.add_argument('--out', type=Path)
+    args = parser.parse_args()
+    logging.set_verbosity_error()
+    init_default_scope('mmtvr')
+    with tempfile.TemporaryDirectory() as folder:
+        clip, width = SHIPPED, 96
+        if args.vit_b32:
+            clip, width = folder, 512
+            save_clip(folder, tiny=False)
+        sizes = args.batch, args.words, args.frames
+        variants = losses_of(width, args.words, args.frames)
+        tasks = {
+            name: prepare(loss, clip, *sizes)
+            for name, loss in variants.items()
+        }
+        seconds = time_in_turn(tasks, args.repeats)
+    rows = [
+        {
+            'partial loss': name,
+            'step, s': median(times),
+            'of the plain step': ratio(times, seconds['none']),
+        }
+        for name, times in seconds.items()
+    ]
+    report(
+        f'One training step, batch {args.batch}, {args.words} words, '
+        f'{args.frames} frames',
+        rows,
+        'cpu',
+        args.out,
+    )
+
+
+if __name__ == '__main__':
+    sys.exit(main())
