@@ -50,15 +50,10 @@ def losses_of(width: int, words: int, frames: int) -> dict[str, dict | None]:
     }
 
 
-def prepare(
-    loss: dict | None, clip: str, batch: int, words: int, frames: int
-) -> Callable[[], object]:
-    """Make a model with a loss, a batch, and the task to take a step."""
+def build_model(clip: str, width: int) -> torch.nn.Module:
+    """Build a retriever with word-level interaction and a temporal encoder."""
     torch.manual_seed(0)
-    width = MODELS.build(
-        dict(type='mmtvr.CLIPTextEncoder', clip=clip)
-    ).embed_dims
-    model = MODELS.build(
+    return MODELS.build(
         dict(
             type='mmtvr.TextVideoRetriever',
             text_encoder=dict(type='mmtvr.CLIPTextEncoder', clip=clip),
@@ -68,14 +63,22 @@ def prepare(
             ),
             head=dict(type='mmtvr.TokenWiseHead', embed_dims=width),
             contrastive_loss=dict(type='mmtvr.InfoNCELoss'),
-            partial_loss=loss,
         )
     ).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
-    size = model.frame_encoder.clip.config.image_size
-    inputs = draw_batch(20, batch, words, frames, size, 'cpu')
+
+
+def prepare(
+    model: torch.nn.Module, loss: dict | None, inputs: dict
+) -> Callable[[], object]:
+    """Make a loss, and the task to take a step of the model with it."""
+    loss = None if loss is None else MODELS.build(loss).train()
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if loss is not None:
+        parameters += [p for p in loss.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(parameters, lr=1e-6)
 
     def run() -> None:
+        model.partial_loss = loss
         optimizer.zero_grad()
         total, _ = model.parse_losses(model(inputs, mode='loss'))
         total.backward()
@@ -101,11 +104,18 @@ def main() -> None:
         if args.vit_b32:
             clip, width = folder, 512
             save_clip(folder, tiny=False)
-        sizes = args.batch, args.words, args.frames
-        variants = losses_of(width, args.words, args.frames)
+        model = build_model(clip, width)
+        inputs = draw_batch(
+            20,
+            args.batch,
+            args.words,
+            args.frames,
+            model.frame_encoder.clip.config.image_size,
+            'cpu',
+        )
         tasks = {
-            name: prepare(loss, clip, *sizes)
-            for name, loss in variants.items()
+            name: prepare(model, loss, inputs)
+            for name, loss in losses_of(width, args.words, args.frames).items()
         }
         seconds = time_in_turn(tasks, args.repeats)
     rows = [
