@@ -319,7 +319,14 @@ def describe(
     found: Mapping[str, float],
     seconds: float,
 ) -> dict[str, Any]:
-    """A line of ``runs.csv``; what a variant does not have is empty."""
+    """A line of ``runs.csv``; what a variant does not have is empty.
+
+    Raises:
+        RuntimeError: The first metric of the plan was not logged.
+    """
+    first = plan.metrics[0]
+    if first not in found:
+        raise RuntimeError(f'{first} was not logged, there is {sorted(found)}')
     return {
         **run._asdict(),
         'epochs': plan.content['epochs'],
@@ -351,7 +358,8 @@ def is_done(
     results: Sequence[Result], plan: Plan, run: Run, split: str
 ) -> bool:
     """Whether a run is among the results."""
-    wanted = describe(plan, run, split, {}, 0)
+    wanted = {**run._asdict(), 'epochs': plan.content['epochs']}
+    wanted['split'] = split
     return any(
         all(result[key] == str(wanted[key]) for key in KEYS)
         for result in results

@@ -3,6 +3,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
 from mmengine.model import BaseModel
 from torch.utils.data import DataLoader
@@ -119,3 +120,17 @@ def test_processes_with_other_numbers_of_batches_are_an_error(monkeypatch):
     monkeypatch.setattr(preflight, 'all_gather_object', lambda n: [n, 0])
     with pytest.raises(SetupError, match='process 1 has no training batch'):
         check_batches(DataLoader(Numbers(), batch_size=2))
+
+
+def test_tf32_is_a_setting_of_the_config(monkeypatch):
+    monkeypatch.setattr(preflight.Runner, 'from_cfg', lambda cfg: cfg)
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        matmul.allow_tf32 = False
+        preflight.build_runner(Config(dict(env_cfg=dict(tf32=False))))
+        assert not matmul.allow_tf32
+        preflight.build_runner(Config(dict(env_cfg=dict(tf32=True))))
+        assert matmul.allow_tf32
+    finally:
+        matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
