@@ -299,8 +299,15 @@ def measure_deletion(
 
 
 def last_checkpoint(folder: Path) -> Path:
-    """Weights of the last epoch."""
-    return Path((folder / 'last_checkpoint').read_text().strip())
+    """Weights of the last epoch.
+
+    Raises:
+        RuntimeError: The run was not trained.
+    """
+    path = folder / 'last_checkpoint'
+    if not path.is_file():
+        raise RuntimeError(f'{folder} has no weights: do the stage run first')
+    return Path(path.read_text().strip())
 
 
 def read_scalars(folder: Path) -> dict[str, float]:

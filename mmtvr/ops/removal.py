@@ -11,6 +11,11 @@ from mmtvr.ops.features import features_of_frames
 from mmtvr.structures import TokenFeatures
 
 
+def longest_row(keep: Tensor) -> int:
+    """The most True of any row (..., S), at least 1."""
+    return max(1, int(keep.sum(-1).max()))
+
+
 def move_to_front(keep: Tensor, *tensors: Tensor | None) -> list:
     """Move what stays to the front of its row, in order, and cut the rest.
 
@@ -23,8 +28,7 @@ def move_to_front(keep: Tensor, *tensors: Tensor | None) -> list:
         row, at least 1, and the tensors likewise.
     """
     order = (~keep).long().argsort(dim=-1, stable=True)
-    length = max(1, int(keep.sum(-1).max()))
-    order = order[..., :length]
+    order = order[..., : longest_row(keep)]
     moved = [keep.gather(-1, order)]
     for tensor in tensors:
         if tensor is None:

@@ -151,7 +151,7 @@ class KeyWordMasker(TokenMasker):
 
 
 class MatchImportance(nn.Module):
-    r"""Predicts how much a match loses when a token goes.
+    r"""Predicts by how many logits a match falls when a token goes.
 
     Each token x of one side sees the other side through the mean y of its
     tokens, weighted by :math:`\mathrm{softmax}(10 \cos)`, and a network of
@@ -185,7 +185,11 @@ class MatchImportance(nn.Module):
         )
         seen = (10 * cosine).softmax(2) @ queries
         best = cosine.amax(2, keepdim=True).clamp_min(-1)
-        inputs = torch.cat([keys, seen, keys * seen, best], 2)
+        # Coordinates of unit vectors are small, and would be learned slowly.
+        root = keys.shape[2] ** 0.5
+        inputs = torch.cat(
+            [root * keys, root * seen, root**2 * keys * seen, 10 * best], 2
+        )
         rating = self.out(gelu(self.hidden(inputs))).squeeze(2)
         return rating.masked_fill(~key_mask, 0.0)
 
@@ -199,7 +203,7 @@ class ImportanceMasker(TokenMasker):
     the importance of its removed tokens is to equal the similarity that the
     pair lost (an additive surrogate, as in FastSHAP, arXiv:2107.07436), by a
     squared error. A share of the pairs loses random tokens, so that the
-    predictor does not only see what it chose itself.
+    predictor does not only see what it chose itself. All is in logits.
 
     Args:
         share: See :class:`TokenMasker`.
@@ -261,7 +265,7 @@ class ImportanceMasker(TokenMasker):
     def expected_drop(
         self, own: TokenFeatures, other: TokenFeatures, removed: Tensor
     ) -> Tensor | None:
-        """Predict by how much similarity falls, (N,); None if not learned."""
+        """Predict by how many logits a match falls, (N,), if it learns."""
         if not self.learns:
             return None
         return (self.weigh(own, other) * removed).sum(1)

@@ -91,8 +91,8 @@ class PartialMatches(NamedTuple):
         pairs: Shape (N,), int64, the captions.
         removed: Shape (N, S), bool, the tokens that are gone.
         sim: Shape (N,), similarity with the partial version.
-        expected_drop: Shape (N,), what the masker expects the similarity to
-            fall by; None if it does not learn.
+        expected_drop: Shape (N,), by how many logits the masker expects the
+            match to fall; None if it does not learn.
     """
 
     side: str
@@ -301,7 +301,8 @@ class PartialOrderLoss(nn.Module):
             )
             self._log(found, full, partial, negative, valid)
             if found.expected_drop is not None:
-                drop = (full - partial).detach().to(found.expected_drop)
+                drop = (logit_scale * (full - partial)).detach()
+                drop = drop.to(found.expected_drop)
                 error = gather_rows(found.expected_drop) - drop
                 error = error.square().masked_fill(~valid, 0.0).sum()
                 terms[f'loss_importance_{found.side}'] = (
