@@ -265,7 +265,9 @@ def test(plan: Plan, run: Run, out: Path, threads: int) -> dict[str, Any]:
         folder / 'test.txt',
         threads,
     )
-    path = max((folder / 'test').glob('*/*.json'))
+    # mmengine names the file of the metrics as its folder.
+    logs = (folder / 'test').glob('*/*.json')
+    path = max(path for path in logs if path.stem == path.parent.name)
     found = json.loads(path.read_text(encoding='utf-8'))
     found |= measure_deletion(plan, run, folder, options, 'test', threads)
     return describe(plan, run, 'test', found, time.monotonic() - start)
