@@ -19,7 +19,7 @@ def test_set_of_an_annotation_file_is_written_and_shown(tmp_path, capsys):
     for record in [*found.partial, *found.twins]:
         assert found.texts[record['text']] in said
     printed = capsys.readouterr().out
-    assert 'partial: 1 adjective, 1 phrase' in printed
+    assert 'partial: 2 adjective, 1 phrase' in printed
     assert '1 count' in printed
     sheet = printed[printed.index('twins/') :]
     for record in found.twins:
