@@ -210,9 +210,15 @@ class PartialOrderLoss(nn.Module):
             video: The same behind it.
 
         Raises:
-            SetupError: If frames are to be removed behind a tower that has
-                mixed them already.
+            SetupError: If words or frames are to be removed behind a tower
+                that has mixed them already.
         """
+        if self.text_masker is not None and 'tokens' not in inputs:
+            raise SetupError(
+                'partial captions are encoded from their word pieces, but the '
+                f'batch has only {sorted(inputs)}; train with the text tower, '
+                'or set text_masker=None of mmtvr.PartialOrderLoss'
+            )
         rows = inputs['video_of_text']
         pairs = self._draw_pairs(rows)
         text, video = text.select(pairs), video.select(rows[pairs])

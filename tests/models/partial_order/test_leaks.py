@@ -4,6 +4,7 @@ import pytest
 import torch
 from mmengine.registry import init_default_scope
 
+from mmtvr.errors import SetupError
 from mmtvr.models import FrameTransformer, TokenWiseHead
 from mmtvr.ops import features_of_frames
 from mmtvr.ops.removal import remove_frames
@@ -135,9 +136,13 @@ def test_video_towers_cannot_have_partial_videos(model):
     class Model:
         frame_encoder = type('Tower', (), dict(family=Family))
 
-    from mmtvr.errors import SetupError
-
     with pytest.raises(SetupError, match='video_masker=None'):
         loss.partial_matches(
             Model, dict(video_of_text=torch.zeros(1).long()), side, side, side
         )
+
+
+def test_captions_that_are_encoded_already_cannot_be_partial(model):
+    inputs = dict(words=torch.ones(1, 2, 4), video_of_text=torch.zeros(1))
+    with pytest.raises(SetupError, match='text_masker=None'):
+        model.partial_loss.partial_matches(model, inputs, None, None, None)
