@@ -62,6 +62,7 @@ def arguments(clip: str, folder: str) -> dict[str, dict]:
         'MovingShapesDataset': dict(
             data_root=folder, num_videos=4, lazy_init=True
         ),
+        'PartialOrderLoss': dict(text_masker=dict(type='mmtvr.RandomMasker')),
         'ResumableBatchSampler': dict(sampler=range(3), batch_size=2),
         'ResumableTrainLoop': dict(
             runner=SimpleNamespace(seed=0, param_schedulers=None),

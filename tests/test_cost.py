@@ -6,6 +6,7 @@ from torch.nn.functional import normalize
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmtvr.models import DMAEHead, TPMCLLoss
+from mmtvr.models.partial_order.order_loss import compare_pairs
 from mmtvr.structures import TokenFeatures
 
 WIDTH, WORDS, FRAMES = 16, 6, 4
@@ -54,6 +55,17 @@ def test_partial_order_loss_grows_with_the_pairs(count):
     assert costs[2] - costs[1] == pytest.approx(2 * (costs[1] - costs[0]))
     assert costs[0] > 0
     assert costs[2] / costs[0] == pytest.approx(4, rel=0.2)
+
+
+@pytest.mark.parametrize('count', [count_operations, count_saved])
+def test_comparing_partial_matches_grows_with_the_pairs(count):
+    def compare(text, video):
+        return compare_pairs(DMAEHead(WIDTH), text, video)
+
+    costs = [count(compare, pairs, pairs) for pairs in (64, 128, 256)]
+
+    assert costs[0] > 0
+    assert costs[2] / costs[0] == pytest.approx(4, rel=0.05)
 
 
 def test_similarity_grows_with_texts_and_with_videos():

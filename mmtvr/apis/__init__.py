@@ -10,6 +10,9 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from mmtvr.apis.evaluation import evaluate as evaluate
+    from mmtvr.apis.evaluation import (
+        evaluate_fine_grained as evaluate_fine_grained,
+    )
     from mmtvr.apis.retriever import Retriever as Retriever
     from mmtvr.apis.searcher import TextVideoSearcher as TextVideoSearcher
     from mmtvr.apis.searcher import export_index as export_index
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        'evaluation': ['evaluate'],
+        'evaluation': ['evaluate', 'evaluate_fine_grained'],
         'retriever': ['Retriever'],
         'searcher': [
             'TextVideoSearcher',

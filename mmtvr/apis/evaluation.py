@@ -10,6 +10,14 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from mmtvr.errors import SetupError
+from mmtvr.evaluation.fine_grained import (
+    FineGrainedReport,
+    read_fine_grained,
+    write_fine_grained_report,
+)
+from mmtvr.evaluation.fine_grained import (
+    evaluate_fine_grained as score_fine_grained,
+)
 from mmtvr.evaluation.metrics import write_report
 from mmtvr.evaluation.protocols import describe_protocol
 from mmtvr.evaluation.ranking import TiePolicy
@@ -147,6 +155,55 @@ def _evaluate_run(
     report = Report({**facts, **about}, ties, [row])
     if out is not None:
         write_report(Path(out), report, None, file.name)
+    return report
+
+
+def evaluate_fine_grained(
+    file: PathLike, captions: PathLike, *, out: PathLike | None = None
+) -> FineGrainedReport:
+    """Evaluate scores of any system on partial captions and twins.
+
+    Args:
+        file: A ``.npy`` with scores (texts, videos), rows and columns in the
+            order of the set; or a ``.npz`` as for :func:`evaluate`, whose
+            ``texts``, if it has them, name its rows, and whose ``video_ids``
+            its columns.
+        captions: The JSON file of the set, see
+            :mod:`mmtvr.evaluation.fine_grained`.
+        out: Folder for ``fine_grained.json`` and ``fine_grained.txt``.
+
+    Returns:
+        The report; :func:`mmtvr.evaluation.fine_grained.to_text` prints it.
+
+    Raises:
+        SetupError: A file is missing or of another format, or lacks a
+            caption of the set.
+    """
+    path = Path(file)
+    known = read_fine_grained(captions)
+    content = load_arrays(path, FORMATS)
+    if isinstance(content, np.ndarray):
+        content = {'scores': content}
+    scores = _read_scores(path, content)
+    ids = None
+    if 'video_ids' in content:
+        ids = _to_ids(path, 'video_ids', content['video_ids'])
+    if 'texts' in content:
+        rows = {str(text): row for row, text in enumerate(content['texts'])}
+        absent = [text for text in known.texts if text not in rows]
+        if absent:
+            raise SetupError(
+                f'{path} has no scores of {len(absent)} of '
+                f'{len(known.texts)} texts of {captions}; the first is '
+                f'{absent[0]!r}'
+            )
+        scores = scores[[rows[text] for text in known.texts]]
+    try:
+        report = score_fine_grained(known, scores, ids)
+    except ValueError as error:
+        raise SetupError(f'{path}: {error}') from error
+    if out is not None:
+        write_fine_grained_report(Path(out), report)
     return report
 
 

@@ -4,8 +4,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmtvr.apis.evaluation import FORMATS, evaluate
+from mmtvr.apis.evaluation import FORMATS, evaluate, evaluate_fine_grained
 from mmtvr.cli.command import run_command
+from mmtvr.errors import SetupError
+from mmtvr.evaluation.fine_grained import to_text as fine_grained_to_text
 from mmtvr.evaluation.protocols import PROTOCOLS
 from mmtvr.evaluation.ranking import TIE_POLICIES
 from mmtvr.evaluation.report import to_text
@@ -43,6 +45,14 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         help='for qb-norm and nnn: scores of training texts',
     )
     parser.add_argument(
+        '--fine-grained',
+        type=Path,
+        metavar='FILE.json',
+        help='evaluate the scores on a set of partial captions and twins '
+        'instead, whose texts are the rows; tools/data/fine_grained.py '
+        'writes one',
+    )
+    parser.add_argument(
         '--about',
         nargs='+',
         default=[],
@@ -60,6 +70,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = vars(parse_args(arguments))
     facts = [fact.partition('=') for fact in options.pop('about')]
     about = {name: value for name, _, value in facts}
+    captions = options.pop('fine_grained')
+    if captions is not None:
+        return run_command(lambda: _print_fine_grained(captions, options))
     return run_command(
         lambda: print(to_text(evaluate(**options, about=about)))
     )
+
+
+def _print_fine_grained(captions: Path, options: dict) -> None:
+    file, out = options.pop('file'), options.pop('out')
+    options.pop('ties')
+    given = [name for name, value in options.items() if value]
+    if given:
+        raise SetupError(
+            f'--{given[0]} has no use with --fine-grained, which only takes '
+            'the scores and --out'
+        )
+    report = evaluate_fine_grained(file, captions, out=out)
+    print(fine_grained_to_text(report))

@@ -12,6 +12,7 @@ from mmtvr.cli.command import gc_disabled, run_command
 from mmtvr.config import load_config
 from mmtvr.config.preflight import (
     build_runner,
+    check_file,
     check_runner,
     check_weights,
 )
@@ -39,6 +40,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='FILE.npz',
         help='write the scores of all texts against all videos, with ids, '
         'captions and file names (see mmtvr.SimilarityDump)',
+    )
+    parser.add_argument(
+        '--fine-grained',
+        nargs='?',
+        const='dataset',
+        metavar='FILE.json',
+        help='also evaluate partial captions and twins: of a file that '
+        'tools/data/fine_grained.py wrote, or without a path those that the '
+        'dataset makes',
     )
     parser.add_argument(
         '--cfg-options',
@@ -87,6 +97,10 @@ def test(args: argparse.Namespace) -> None:
             checkpoint = str(find_checkpoint(checkpoint))
         cfg.load_from = checkpoint
         cfg.resume = False
+        if args.fine_grained:
+            if args.fine_grained != 'dataset':
+                check_file(args.fine_grained, 'set of fine-grained captions')
+            cfg.merge_from_dict({'test_cfg.fine_grained': args.fine_grained})
         if args.dump:
             add_dump(cfg, args.dump)
         prepare_launch(cfg, args.launcher)

@@ -21,6 +21,8 @@ from mmtvr.distributed.launch import prepare_launch
 from mmtvr.engine.loops import unwrap_model
 from mmtvr.errors import SetupError
 
+AMP_DTYPES = {'fp16': 'float16', 'bf16': 'bfloat16'}
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; that of the process if None."""
@@ -42,6 +44,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--amp', action='store_true', help='mixed precision (needs a GPU)'
+    )
+    parser.add_argument(
+        '--amp-dtype',
+        choices=AMP_DTYPES,
+        help='mixed precision in this type, bf16 without loss scaling; '
+        '--amp alone is fp16, or what the config says',
     )
     parser.add_argument(
         '--auto-scale-lr',
@@ -96,11 +104,8 @@ def apply(args: argparse.Namespace, cfg: Config) -> None:
         check_file(cfg.load_from, 'checkpoint')
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    if args.amp:
-        if not torch.cuda.is_available():
-            raise SetupError('--amp needs a GPU, this machine has none')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.amp or args.amp_dtype:
+        use_mixed_precision(cfg, args.amp_dtype)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise SetupError(
@@ -108,6 +113,33 @@ def apply(args: argparse.Namespace, cfg: Config) -> None:
                 'in the config: the total batch size its rate is meant for'
             )
         cfg.auto_scale_lr.enable = True
+
+
+def use_mixed_precision(cfg: Config, dtype: str | None) -> None:
+    """Train under autocast.
+
+    Args:
+        cfg: Changed in place.
+        dtype: Out of ``AMP_DTYPES``; None for what the config says, or fp16.
+
+    Raises:
+        SetupError: There is no GPU, or it does not know the type.
+    """
+    if not torch.cuda.is_available():
+        flag = f'--amp-dtype {dtype}' if dtype else '--amp'
+        raise SetupError(f'{flag} needs a GPU, this machine has none')
+    if dtype == 'bf16' and not torch.cuda.is_bf16_supported():
+        raise SetupError(
+            '--amp-dtype bf16, but this GPU has no bfloat16; use '
+            '--amp-dtype fp16'
+        )
+    wrapper = cfg.optim_wrapper
+    wrapper.type = 'AmpOptimWrapper'
+    if dtype is not None:
+        wrapper.dtype = AMP_DTYPES[dtype]
+    # bfloat16 has the range of float32: its gradients do not underflow.
+    static = wrapper.get('dtype') == 'bfloat16'
+    wrapper.setdefault('loss_scale', 1.0 if static else 'dynamic')
 
 
 def train(args: argparse.Namespace) -> None:

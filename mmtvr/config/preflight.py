@@ -49,10 +49,17 @@ def _is_for_console(record: logging.LogRecord) -> bool:
 def build_runner(cfg: Config) -> Runner:
     """Build the runner that a config asks for, with its model.
 
+    With ``env_cfg.tf32=True`` matrix products of float32 may use TF32, whose
+    mantissa has 10 bits, on GPUs that have it; without the key they stay as
+    PyTorch has them.
+
     Raises:
         SetupError: A component lacks its weights, files or package, or the
             ranks start from different things.
     """
+    if cfg.get('env_cfg', {}).get('tf32', False):
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
     if get_world_size() > 1:
         check_rank_consistency(cfg)
     if 'runner_type' in cfg:

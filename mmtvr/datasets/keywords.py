@@ -47,6 +47,13 @@ class WordTagger(Protocol):
             Per caption, the character spans of its content words, ascending.
         """
 
+    def tag(self, captions: Iterable[str]) -> Iterator[list[tuple[Span, str]]]:
+        """Find the same words with their part of speech.
+
+        Yields:
+            Per caption, spans with ``'noun'``, ``'adjective'`` or ``'verb'``.
+        """
+
 
 class HanTaTagger:
     """Tag with HanTa (the Hanover Tagger) and its English model.
@@ -58,7 +65,7 @@ class HanTaTagger:
         SetupError: If HanTa is not installed.
     """
 
-    CONTENT = ('AJ', 'NN', 'VV')
+    CONTENT = {'AJ': 'adjective', 'NN': 'noun', 'VV': 'verb'}
 
     def __init__(self) -> None:
         purpose = "tagging key words with tagger='hanta'"
@@ -67,6 +74,11 @@ class HanTaTagger:
         self._tagger = hanta.HanoverTagger('morphmodel_en.pgz')
 
     def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
+        """See :class:`WordTagger`."""
+        for tagged in self.tag(captions):
+            yield [span for span, _ in tagged]
+
+    def tag(self, captions: Iterable[str]) -> Iterator[list[tuple[Span, str]]]:
         """See :class:`WordTagger`."""
         for caption in captions:
             words = [
@@ -78,9 +90,9 @@ class HanTaTagger:
                 [word[0] for word in words], taglevel=0
             )
             yield [
-                word.span()
+                (word.span(), self.CONTENT[tag[:2]])
                 for word, tag in zip(words, tags, strict=True)
-                if tag.startswith(self.CONTENT)
+                if tag[:2] in self.CONTENT
             ]
 
 
@@ -91,7 +103,7 @@ class SpacyTagger:
         SetupError: If spaCy or the model is not installed.
     """
 
-    CONTENT = ('NOUN', 'ADJ', 'VERB')
+    CONTENT = {'NOUN': 'noun', 'ADJ': 'adjective', 'VERB': 'verb'}
 
     def __init__(self, model: str) -> None:
         purpose = f"tagging key words with tagger='spacy:{model}'"
@@ -108,9 +120,17 @@ class SpacyTagger:
 
     def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
         """See :class:`WordTagger`."""
+        for tagged in self.tag(captions):
+            yield [span for span, _ in tagged]
+
+    def tag(self, captions: Iterable[str]) -> Iterator[list[tuple[Span, str]]]:
+        """See :class:`WordTagger`."""
         for document in self._nlp.pipe(captions):
             yield [
-                (token.idx, token.idx + len(token.text))
+                (
+                    (token.idx, token.idx + len(token.text)),
+                    self.CONTENT[token.pos_],
+                )
                 for token in document
                 if token.pos_ in self.CONTENT
             ]

@@ -17,6 +17,8 @@ from mmtvr.datasets.annotations import (
     read_annotations,
     refuse_path_escapes,
 )
+from mmtvr.datasets.fine_grained import make_fine_grained
+from mmtvr.datasets.keywords import load_tagger
 from mmtvr.datasets.unreadable_videos import ReplacedSamples, name_some
 from mmtvr.datasets.video_check import find_unreadable
 from mmtvr.errors import SetupError
@@ -164,6 +166,15 @@ class TextVideoDataset(BaseDataset):
         if not self.test_mode:
             self._replaced.account(self.pipeline.transforms, packed)
         return packed
+
+    def make_fine_grained(self) -> dict:
+        """Make partial captions and twins of the captions, by rules.
+
+        See :func:`mmtvr.datasets.fine_grained.make_fine_grained`; needs the
+        extra ``keywords``.
+        """
+        records = read_annotations(self.ann_file)
+        return make_fine_grained(records, load_tagger('hanta'))
 
     def _make_samples(
         self, video_id: int, record: VideoCaptions

@@ -75,6 +75,13 @@ def gather_features(local: TokenFeatures) -> TokenFeatures:
     )
 
 
+def rows_before(local: Tensor) -> int:
+    """Number of rows (n, ...) on the processes of lower rank."""
+    if world_size() == 1:
+        return 0
+    return sum(_gather_counts(local)[: dist.get_rank()])
+
+
 def _gather_counts(local: Tensor) -> list[int]:
     count = torch.tensor([len(local)], device=local.device)
     counts = [torch.empty_like(count) for _ in range(world_size())]

@@ -16,6 +16,7 @@ from mmengine.dist import (
     get_comm_device,
     get_dist_info,
     get_world_size,
+    is_main_process,
 )
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
@@ -34,7 +35,14 @@ from mmtvr.engine.features import (
     score_in_blocks,
     write_features,
 )
+from mmtvr.engine.fine_grained import load_fine_grained, score_captions
 from mmtvr.errors import SetupError
+from mmtvr.evaluation.fine_grained import (
+    evaluate_fine_grained,
+    metrics_of,
+    to_text,
+    write_fine_grained_report,
+)
 from mmtvr.randomness import place_seed, seed_generators
 from mmtvr.registry import LOOPS
 
@@ -414,6 +422,11 @@ class RetrievalMixin:
             word-by-frame tables that a head makes.
         feature_file: Where to write the pooled features, a path that ends in
             ``.npz``; see :func:`mmtvr.engine.features.write_features`.
+        fine_grained: A JSON file with partial captions and twins of the
+            videos, see :mod:`mmtvr.evaluation.fine_grained`, or ``'dataset'``
+            for those that the dataset makes. Their measures are logged, join
+            the metrics as ``fine_grained/NAME``, and are written to
+            ``fine_grained.json`` and ``.txt`` beside the log.
 
     Raises:
         ValueError: If ``feature_file`` has another ending.
@@ -429,6 +442,7 @@ class RetrievalMixin:
         fp16: bool = False,
         block_megabytes: float = 512,
         feature_file: str | None = None,
+        fine_grained: str | None = None,
     ) -> None:
         if feature_file is not None and not feature_file.endswith('.npz'):
             raise ValueError(
@@ -439,8 +453,10 @@ class RetrievalMixin:
         )
         self.block_megabytes = block_megabytes
         self.feature_file = feature_file
+        self.fine_grained = fine_grained
         self.store = FeatureStore()
         self.sizes: tuple[int, int] | None = None
+        self.fine_grained_metrics: dict[str, float] = {}
 
     def run(self) -> dict[str, float]:
         """Evaluate the whole test set; returns the metrics.
@@ -461,6 +477,7 @@ class RetrievalMixin:
         phase.enter('computing metrics', LONG)
         self.store = FeatureStore()
         metrics = self.evaluator.evaluate(self.sizes[0])
+        metrics |= self.fine_grained_metrics
         runner.call_hook(f'after_{stage}_epoch', metrics=metrics)
         runner.call_hook(f'after_{stage}')
         return metrics
@@ -490,6 +507,8 @@ class RetrievalMixin:
         ]
         if self.feature_file is not None:
             write_features(Path(self.feature_file), batches, gallery)
+        if self.fine_grained is not None:
+            self._score_fine_grained(gallery)
         count = torch.tensor(sum(len(batch.texts) for batch in batches))
         progress = Progress('scored texts', int(count))
         for batch in batches:
@@ -504,17 +523,41 @@ class RetrievalMixin:
             )
         return int(count), len(gallery.names)
 
+    def _score_fine_grained(self, gallery: Gallery) -> None:
+        dataset = self.dataloader.dataset
+        captions = load_fine_grained(self.fine_grained, dataset)
+        scores = score_captions(
+            unwrap_model(self.runner.model),
+            captions,
+            dataset.pipeline,
+            gallery,
+            self.block_megabytes,
+            self._device(),
+        )
+        report = evaluate_fine_grained(captions, scores, gallery.video_ids)
+        self.runner.logger.info(f'Fine-grained\n{to_text(report)}')
+        self.fine_grained_metrics = {
+            f'fine_grained/{name}': value
+            for name, value in metrics_of(report).items()
+        }
+        if is_main_process():
+            write_fine_grained_report(Path(self.runner.log_dir), report)
+
+    def _device(self) -> torch.device:
+        model = unwrap_model(self.runner.model)
+        found = next((p.device for p in model.parameters()), get_device())
+        return torch.device(found)
+
     def _score_batch(
         self, batch: TextBatch, gallery: Gallery, progress: Progress
     ) -> None:
         model = unwrap_model(self.runner.model)
-        device = next((p.device for p in model.parameters()), get_device())
         for top, rows in score_in_blocks(
             model.similarity,
             batch.features,
             gallery.features,
             self.block_megabytes,
-            torch.device(device),
+            self._device(),
         ):
             samples = [
                 dict(

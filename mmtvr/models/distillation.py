@@ -141,10 +141,11 @@ class DistilledRetriever(TextVideoRetriever):
         self,
         inputs: dict[str, Tensor],
         text: TokenFeatures,
+        frames: TokenFeatures,
         video: TokenFeatures,
     ) -> dict[str, Tensor]:
         """Add what the teacher says of the same batch."""
-        losses = super().training_losses(inputs, text, video)
+        losses = super().training_losses(inputs, text, frames, video)
         hard = losses['loss_contrastive']
         losses['loss_contrastive'] = self.contrastive_weight * hard
         if not self._teacher:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.model import BaseModel
@@ -18,8 +18,13 @@ from mmtvr.models.frozen import (
     project,
     set_training,
 )
+from mmtvr.ops.removal import removable_words, remove_words
 from mmtvr.registry import MODELS
 from mmtvr.structures import TokenFeatures, concatenate
+
+if TYPE_CHECKING:
+    # A query imports no loss.
+    from mmtvr.models.partial_order.order_loss import PartialMatches
 
 
 def encode_in_chunks(
@@ -108,7 +113,9 @@ class TextVideoRetriever(BaseModel):
         contrastive_loss: ``(sim, match, logit_scale) -> scalar``. One with
             ``reads_parts`` gets the parts of the head's similarity, shape
             (B, P, V), in place of their sum.
-        partial_loss: ``(text, video) -> scalar`` over matched pairs, or None.
+        partial_loss: :class:`PartialOrderLoss`, whose partial captions and
+            videos this model encodes; or ``(text, video) -> scalar`` over
+            matched pairs, such as :class:`TPMCLLoss`; or None.
         temporal: ``TokenFeatures -> TokenFeatures`` over frames, or None for
             the frames as they are (mean pooling).
         logit_scale: Arguments of :class:`LogitScale`.
@@ -252,26 +259,74 @@ class TextVideoRetriever(BaseModel):
                 ``frame_tokens`` (V, T, H), ``frame_pooled`` (V, H') and
                 ``frame_mask``.
         """
+        return self.mix_frames(self.extract_frames(inputs))
+
+    def extract_frames(self, inputs: dict[str, Tensor]) -> TokenFeatures:
+        """Encode the frames of V videos, each frame by itself.
+
+        Args:
+            inputs: Those of :meth:`extract_video`.
+        """
         if 'frame_tokens' in inputs:
             raw = TokenFeatures(
                 inputs['frame_tokens'].float(),
                 inputs['frame_mask'],
                 inputs['frame_pooled'].float(),
             )
-            return self._add_order(project(self.frame_encoder, raw))
+            return project(self.frame_encoder, raw)
         return self._encode(
             self._encode_frames, inputs['frames'], inputs['frame_mask']
         )
 
+    def mix_frames(self, frames: TokenFeatures) -> TokenFeatures:
+        """Let frames see each other by ``temporal``, if there is one."""
+        if self.temporal is None:
+            return frames
+
+        def mix(*fields: Tensor | None) -> TokenFeatures:
+            return self.temporal(TokenFeatures(*fields))
+
+        return self._encode(mix, *frames)
+
+    def removable_words(self, mask: Tensor) -> Tensor:
+        """Tokens (..., L) of captions that are words, not special tokens."""
+        return removable_words(mask, *self._special_tokens)
+
+    @property
+    def _special_tokens(self) -> tuple[int, int]:
+        """Special tokens in front of the words of a caption, and behind."""
+        encoder = self.text_encoder
+        lead = getattr(encoder, 'lead_tokens', 1)
+        return lead, getattr(encoder, 'tail_tokens', 1)
+
+    def extract_partial_text(
+        self, inputs: dict[str, Tensor], removed: Tensor, rows: Tensor
+    ) -> TokenFeatures:
+        """Encode captions from the word pieces that remain.
+
+        The result is that of the shorter captions: no trace of the removed
+        pieces is left in the others.
+
+        Args:
+            inputs: Those of :meth:`extract_text`.
+            removed: Shape (N, L) or (N, K, L), bool.
+            rows: Shape (N,), int64, the captions.
+        """
+        weight = inputs.get('token_weight')
+        tokens, mask, weight = remove_words(
+            inputs['tokens'][rows],
+            inputs['token_mask'][rows],
+            None if weight is None else weight[rows],
+            removed,
+            sum(self._special_tokens),
+        )
+        encoder = self._run_encoder(self.text_encoder)
+        return self._encode(encoder, tokens, mask, weight)
+
     def _encode_frames(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         if not frames.is_floating_point():
             frames = self.data_preprocessor.normalize(frames)
-        return self._add_order(
-            self._run_encoder(self.frame_encoder)(frames, mask)
-        )
-
-    def _add_order(self, video: TokenFeatures) -> TokenFeatures:
-        return video if self.temporal is None else self.temporal(video)
+        return self._run_encoder(self.frame_encoder)(frames, mask)
 
     def _encode(
         self, encode: Callable[..., TokenFeatures], *inputs: Tensor | None
@@ -322,12 +377,13 @@ class TextVideoRetriever(BaseModel):
             raise ValueError(
                 f"mode must be 'tensor', 'loss' or 'predict', not {mode!r}"
             )
-        text, video = self.extract_text(inputs), self.extract_video(inputs)
+        text, frames = self.extract_text(inputs), self.extract_frames(inputs)
+        video = self.mix_frames(frames)
         if mode == 'tensor':
             return text, video
         if mode == 'predict':
             return self._predict(text, video, inputs, data_samples)
-        losses = self.training_losses(inputs, text, video)
+        losses = self.training_losses(inputs, text, frames, video)
         if 'cut_pieces' in inputs:
             cut = inputs['cut_pieces'] > 0
             losses['cut_captions'] = cut.float().mean()
@@ -337,11 +393,24 @@ class TextVideoRetriever(BaseModel):
         self,
         inputs: dict[str, Tensor],
         text: TokenFeatures,
+        frames: TokenFeatures,
         video: TokenFeatures,
     ) -> dict[str, Tensor]:
-        """Compute all terms of a batch from it and its features."""
+        """Compute all terms of a batch from it and its features.
+
+        Args:
+            inputs: The batch.
+            text: B captions.
+            frames: V videos before the temporal encoder.
+            video: The same behind it.
+        """
+        partial = None
+        if hasattr(self.partial_loss, 'partial_matches'):
+            partial = self.partial_loss.partial_matches(
+                self, inputs, text, frames, video
+            )
         return self.losses(
-            text, video, inputs['video_of_text'], inputs['video_ids']
+            text, video, inputs['video_of_text'], inputs['video_ids'], partial
         )
 
     def losses(
@@ -350,6 +419,7 @@ class TextVideoRetriever(BaseModel):
         video: TokenFeatures,
         video_of_text: Tensor,
         video_ids: Tensor,
+        partial: 'list[PartialMatches] | None' = None,
     ) -> dict[str, Tensor]:
         """Compute all terms from the features of this process.
 
@@ -359,6 +429,8 @@ class TextVideoRetriever(BaseModel):
             video_of_text: Shape (B,), int64, the row of each caption's video.
             video_ids: Shape (V,), int64, equal for the same video on any
                 process.
+            partial: Partial versions of the captions and videos, for a
+                ``partial_loss`` that compares them.
 
         Returns:
             Scalars; keys with ``loss`` are terms of the sum.
@@ -374,7 +446,13 @@ class TextVideoRetriever(BaseModel):
             loss_contrastive=self.contrastive_loss(sim, match, scale)
         )
         losses.update(_log_values(self.contrastive_loss))
-        if self.partial_loss is not None:
+        if partial is not None:
+            whole = sim.sum(1) if sim.ndim == 3 else sim
+            losses |= self.partial_loss.terms(
+                partial, video_of_text, len(video_ids), whole, match, scale
+            )
+            losses.update(_log_values(self.partial_loss))
+        elif self.partial_loss is not None:
             # A mean over the pairs of this process; DDP takes the mean over
             # processes, which is the mean over all pairs with this factor.
             share = len(text.mask) * world_size() / len(text_ids)

@@ -181,3 +181,45 @@ def test_pickles_are_not_loaded(tmp_path):
     np.save(path, np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(SetupError, match='cannot be read'):
         load_table(path)
+
+
+@pytest.fixture
+def twins(tmp_path):
+    path = tmp_path / 'set.json'
+    record = dict(kind='colour', text=0, twin=1, video=0, twin_video=1)
+    content = dict(texts=['a', 'b'], videos=['0', '1'], twins=[record])
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_fine_grained_rows_and_columns_are_found_by_name(
+    save, twins, evaluate, tmp_path
+):
+    plain = save('plain.npy', np.array([[0.9, 0.1], [0.2, 0.8]]))
+    named = save(
+        'named.npz',
+        scores=np.array([[0.0, 0.0, 0.0], [0.8, 0.5, 0.2], [0.1, 0.5, 0.9]]),
+        texts=np.array(['other', 'b', 'a']),
+        text_video_ids=np.array([5, 1, 0]),
+        video_ids=np.array([1, 5, 0]),
+    )
+    first = evaluate(plain, '--fine-grained', twins)
+    out = tmp_path / 'report'
+    assert evaluate(named, '--fine-grained', twins, '--out', out) == first
+    assert 'group score' in first
+    assert '100.0' in first
+    rows = json.loads((out / 'fine_grained.json').read_text())['rows']
+    assert {row['value'] for row in rows} == {100.0}
+
+
+def test_fine_grained_scores_that_do_not_fit_are_refused(save, twins, refuse):
+    wide = save('wide.npy', np.zeros((2, 3)))
+    assert '(2, 2)' in refuse(wide, '--fine-grained', twins)
+    ids = dict(text_video_ids=np.array([0]), video_ids=np.arange(2))
+    few = save(
+        'few.npz', scores=np.zeros((1, 2)), texts=np.array(['a']), **ids
+    )
+    assert "'b'" in refuse(few, '--fine-grained', twins)
+    ok = save('ok.npy', np.zeros((2, 2)))
+    message = refuse(ok, '--fine-grained', twins, '--rescore', 'sinkhorn:1')
+    assert '--rescore' in message

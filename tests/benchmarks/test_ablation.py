@@ -1,82 +1,189 @@
-"""The ablation study: its rows, runs and tables."""
+"""The driver of the ablation: plans, tuning, resuming, comparisons."""
 
 import csv
+import json
+import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from benchmarks.ablation import ablate
+from benchmarks.ablation.ablate import Plan, Run
 from mmtvr.config import check_config
 
 ROOT = Path(__file__).resolve().parents[2]
+PLANS = sorted((ROOT / 'benchmarks/ablation/plans').glob('*.json'))
+METRICS = ['retrieval/R1', 'fine_grained/order']
 
 
 @pytest.fixture
-def results(tmp_path):
-    """Results of two rows with two seeds, written and read again."""
-    path = tmp_path / 'runs.csv'
-    first, second = list(ablate.ROWS)[:2]
-    for row, seed, recall in (
-        (second, 0, 30.0),
-        (first, 0, 10.0),
-        (first, 1, 14.0),
-        (second, 1, 30.0),
-    ):
-        metrics = dict.fromkeys(ablate.METRICS, recall)
-        ablate.append_result(path, dict(row=row, seed=seed, **metrics))
-    return ablate.read_results(path), (first, second)
+def write_plan(tmp_path):
+    """Write a plan of two variants; returns it."""
 
-
-def test_every_row_of_the_ablation_is_a_config_that_fits():
-    init_default_scope('mmtvr')
-    for name, (path, changes) in ablate.ROWS.items():
-        config = Config.fromfile(ROOT / path)
-        before = config.copy()
-        config.merge_from_dict(changes)
-        check_config(config)
-        assert not changes or config._cfg_dict != before._cfg_dict, name
-
-
-def test_ablation_gives_mean_and_deviation_over_seeds(results):
-    runs, (first, second) = results
-    table = list(ablate.summarise(runs, 'R1'))
-    assert [row[:3] for row in table] == [(first, 2, 12.0), (second, 2, 30.0)]
-    assert table[0][3] == pytest.approx(8**0.5)
-
-
-def test_ablation_is_written_as_table_and_plot(results, tmp_path):
-    runs, (first, _) = results
-    ablate.write_table(tmp_path / 'results.md', runs)
-    assert f'| {first} | 2 | 12.0 ± 2.8 |' in (
-        (tmp_path / 'results.md').read_text(encoding='utf-8')
-    )
-    ablate.draw(tmp_path / 'results.png', runs)
-    assert (tmp_path / 'results.png').read_bytes().startswith(b'\x89PNG')
-
-
-def test_a_run_that_is_done_is_not_trained_again(monkeypatch, tmp_path):
-    trained = []
-
-    def train(run, folder, epochs, options, threads):
-        trained.append(run)
-        if len(trained) == 2:
-            raise RuntimeError('broken')
-        metrics = dict.fromkeys(ablate.METRICS, 1.0)
-        return dict(
-            row=run[0], seed=run[1], epochs=epochs, seconds=1, **metrics
+    def write(**changes):
+        trials = [{'lr': 1}, {'lr': 2}]
+        content = dict(
+            epochs=1,
+            seeds=[0, 1],
+            metrics=METRICS,
+            datasets={'shapes': dict(options={'root': 'fold{fold}'})},
+            variants={
+                name: dict(config='{dataset}.py', trials=trials)
+                for name in ('ours', 'base')
+            },
+            tuning=dict(seed=9, metric='retrieval/R1'),
+            comparisons=[['ours', 'base']],
         )
+        path = tmp_path / 'plan.json'
+        path.write_text(json.dumps(content | changes))
+        return Plan.read(path)
 
-    monkeypatch.setattr(ablate, 'train', train)
-    rows = list(ablate.ROWS)[:3]
-    arguments = ['ablate.py', '--out', str(tmp_path), '--seeds', '0']
-    monkeypatch.setattr(sys, 'argv', [*arguments, '--rows', *rows])
-    assert ablate.main() == 1
-    assert ablate.main() == 0
-    assert trained == [*((row, 0) for row in rows), (rows[1], 0)]
-    with (tmp_path / 'runs.csv').open(newline='') as file:
-        assert [run['row'] for run in csv.DictReader(file)] == [
-            *(rows[0], rows[2], rows[1])
-        ]
+    return write
+
+
+def result(plan, run, recall, split='val'):
+    found = dict.fromkeys(METRICS, recall)
+    return ablate.describe(plan, run, split, found, 1)
+
+
+@pytest.mark.parametrize('path', PLANS, ids=lambda path: path.stem)
+def test_every_variant_of_a_shipped_plan_is_a_config_that_fits(path):
+    init_default_scope('mmtvr')
+    plan = Plan.read(path)
+    for run in plan.tuning_runs():
+        if run.trial:
+            continue
+        config = Config.fromfile(ROOT / plan.config(run))
+        before = config.copy()
+        config.merge_from_dict(plan.options(run, 'test'))
+        check_config(config)
+        assert config._cfg_dict != before._cfg_dict
+        assert config.train_cfg.max_epochs == plan.content['epochs']
+
+
+def test_shipped_plans_do_not_validate_on_the_test_split():
+    plan = Plan.read(ROOT / 'benchmarks/ablation/plans/claims.json')
+    for run in plan.tuning_runs():
+        options = plan.options(run, 'val')
+        assert options['val_dataloader.dataset.split'] == 'val'
+        assert not any('test_dataloader.dataset.split' in o for o in options)
+
+
+def test_unequal_tuning_and_unknown_comparisons_are_refused(write_plan):
+    variants = dict(
+        ours=dict(config='x.py', trials=[{}, {}]), base=dict(config='x.py')
+    )
+    with pytest.raises(ValueError, match="'base': 1"):
+        write_plan(variants=variants)
+    with pytest.raises(ValueError, match='nothing'):
+        write_plan(comparisons=[['ours', 'nothing']])
+
+
+def test_folds_and_trials_enter_the_options(write_plan):
+    plan = write_plan()
+    options = plan.options(Run('shapes', 'ours', 1, 0, 3), 'val')
+    assert options['root'] == 'fold3'
+    assert options['lr'] == 2
+    assert options['train_cfg.max_epochs'] == 1
+
+
+def test_the_best_trial_by_validation_is_run(write_plan, tmp_path):
+    plan, path = write_plan(), tmp_path / 'runs.csv'
+    for run in plan.tuning_runs():
+        best = {'ours': 1, 'base': 0}[run.variant]
+        recall = 30.0 if run.trial == best else 20.0
+        ablate.append_result(path, result(plan, run, recall))
+    selected = ablate.select_trials(plan, ablate.read_results(path))
+    assert selected == {'shapes/ours': 1, 'shapes/base': 0}
+    assert {(r.variant, r.trial) for r in plan.runs(selected)} == {
+        ('ours', 1),
+        ('base', 0),
+    }
+
+
+def test_differences_are_paired_by_seed(write_plan, tmp_path):
+    plan, path = write_plan(), tmp_path / 'runs.csv'
+    for seed, ours, base in ((1, 32.0, 20.0), (0, 21.0, 10.0), (2, 9.0, None)):
+        for name, recall in (('ours', ours), ('base', base)):
+            if recall is not None:
+                run = Run('shapes', name, 0, seed, 0)
+                ablate.append_result(path, result(plan, run, recall))
+    results = ablate.read_results(path)
+    pairs = ablate.pairs_of(results, 'shapes', 'ours', 'base', METRICS[0])
+    assert pairs == [(21, 10), (32, 20)]
+    gap, low, high = ablate.mean_difference(pairs)
+    assert (gap, low, high) == (11.5, 11, 12)
+    ablate.write_report(tmp_path / 'out.md', plan, results, 'val')
+    text = (tmp_path / 'out.md').read_text()
+    assert '| ours | base | 2 | +11.5 [+11.0, +12.0] |' in text
+    assert '| base | 2 | 15.0 ± 7.1 |' in text
+    ablate.draw(tmp_path / 'out.png', plan, results, 'shapes')
+    assert (tmp_path / 'out.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_interval_of_differences_is_that_of_their_mean():
+    gaps = np.random.default_rng(1).normal(2, 1, 400)
+    _, low, high = ablate.mean_difference([(gap, 0) for gap in gaps])
+    error = 1.96 * gaps.std() / 20
+    assert (low, high) == pytest.approx(
+        (gaps.mean() - error, gaps.mean() + error), abs=0.02
+    )
+    assert ablate.mean_difference([(3, 1)])[1:] == (-np.inf, np.inf)
+
+
+@pytest.fixture
+def drive(write_plan, tmp_path, monkeypatch):
+    """Run stages of the driver with stand-ins for training and test."""
+    done = []
+
+    def work(split):
+        def one(plan, run, out, threads):
+            done.append((split, run))
+            if len(done) == 2:
+                raise RuntimeError('broken')
+            return result(plan, run, 10.0 + run.trial, split)
+
+        return one
+
+    monkeypatch.setattr(ablate, 'train', work('val'))
+    monkeypatch.setattr(ablate, 'test', work('test'))
+    plan = write_plan()
+
+    def stage(name):
+        arguments = [str(plan.path), name, '--out', str(tmp_path / 'out')]
+        monkeypatch.setattr(sys, 'argv', ['ablate.py', *arguments])
+        return ablate.main()
+
+    return stage, done, plan, tmp_path / 'out'
+
+
+def test_a_stopped_driver_goes_on_and_tests_once(drive, capsys):
+    stage, done, plan, out = drive
+    assert stage('run') == 1
+    assert 'tune first' in capsys.readouterr().err
+    assert stage('tune') == 1
+    assert stage('tune') == 0
+    assert len(done) == 5
+    assert stage('run') == 0
+    assert {run.trial for split, run in done[5:]} == {1}
+    assert stage('run') == 0
+    assert len(done) == 9
+    assert stage('test') == 1
+    assert 'committed' in capsys.readouterr().err
+    git = ['git', '-C', str(plan.path.parent)]
+    author = ['-c', 'user.name=a', '-c', 'user.email=a@b.c']
+    subprocess.run([*git, 'init', '-q'], check=True)
+    subprocess.run([*git, 'add', 'plan.json'], check=True)
+    subprocess.run([*git, *author, 'commit', '-qm', 'plan'], check=True)
+    assert stage('test') == 0
+    assert stage('test') == 0
+    assert [split for split, _ in done[9:]] == ['test'] * 4
+    with (out / 'runs.csv').open(newline='') as file:
+        assert len(list(csv.DictReader(file))) == 4 + 4 + 4
+    assert (out / 'results_test.md').is_file()
+    plan.path.write_text(plan.path.read_text() + '\n')
+    assert stage('test') == 1

@@ -197,3 +197,17 @@ def test_a_batch_of_one_is_warned_of_with_the_values_of_the_config(
     batches = ResumableBatchSampler(SequentialSampler(Numbers()), 64, True)
     with pytest.raises(SetupError, match='batch_size=64, drop_last=True'):
         check_batches(DataLoader(Numbers(), batch_sampler=batches))
+
+
+def test_tf32_is_a_setting_of_the_config(monkeypatch):
+    monkeypatch.setattr(preflight.Runner, 'from_cfg', lambda cfg: cfg)
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    try:
+        matmul.allow_tf32 = False
+        preflight.build_runner(Config(dict(env_cfg=dict(tf32=False))))
+        assert not matmul.allow_tf32
+        preflight.build_runner(Config(dict(env_cfg=dict(tf32=True))))
+        assert matmul.allow_tf32
+    finally:
+        matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before

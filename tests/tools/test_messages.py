@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import json
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,7 @@ def test_an_annotation_file_of_another_layout_is_named(run, tmp_path):
     [
         (['--resume', 'gone.pth'], 'checkpoint gone.pth does not exist'),
         (['--amp'], '--amp needs a GPU'),
+        (['--amp-dtype', 'bf16'], '--amp-dtype bf16 needs a GPU'),
         (['--auto-scale-lr'], 'base_batch_size'),
         (['--launcher', 'slurm'], 'tools/slurm_train.sh'),
     ],
@@ -191,6 +193,7 @@ def put(train, config, **given):
         resume=None,
         no_validate=False,
         amp=False,
+        amp_dtype=None,
         auto_scale_lr=False,
     )
     train.apply(argparse.Namespace(**unset | given), config)
@@ -225,3 +228,19 @@ def test_mixed_precision_needs_a_gpu(train, config, monkeypatch):
     got = put(train, config, amp=True)
     assert got.optim_wrapper.type == 'AmpOptimWrapper'
     assert got.optim_wrapper.loss_scale == 'dynamic'
+    assert 'dtype' not in got.optim_wrapper
+
+
+def test_mixed_precision_has_the_type_that_is_asked(
+    train, config, monkeypatch
+):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: True)
+    half = put(train, deepcopy(config), amp_dtype='fp16').optim_wrapper
+    assert (half.dtype, half.loss_scale) == ('float16', 'dynamic')
+    brain = put(train, deepcopy(config), amp_dtype='bf16').optim_wrapper
+    assert brain.type == 'AmpOptimWrapper'
+    assert (brain.dtype, brain.loss_scale) == ('bfloat16', 1.0)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: False)
+    with pytest.raises(SetupError, match='--amp-dtype fp16'):
+        put(train, deepcopy(config), amp_dtype='bf16')

@@ -12,10 +12,12 @@ import numpy as np
 from filelock import FileLock
 from tqdm import tqdm
 
+from mmtvr.datasets.moving_shapes.fine_grained import make_shape_captions
+from mmtvr.datasets.moving_shapes.long import Story, draw_stories
 from mmtvr.datasets.moving_shapes.scene import (
-    describe_shots,
     draw_frames,
     draw_scenes,
+    tell_pairs,
     write_caption,
 )
 from mmtvr.datasets.text_video import TextVideoDataset
@@ -58,6 +60,7 @@ def ensure_moving_shapes(
     split: str,
     num_videos: int,
     seed: int,
+    long: bool = False,
 ) -> Path:
     """Draw one split if it is not there yet.
 
@@ -69,6 +72,7 @@ def ensure_moving_shapes(
         split: Name of the split; splits of one seed share no random numbers.
         num_videos: Number of videos.
         seed: Everything is drawn from it.
+        long: Draw videos of five shots, see :func:`draw_stories`.
 
     Returns:
         The folder of the split.
@@ -81,6 +85,8 @@ def ensure_moving_shapes(
     record = dict(
         version=VERSION, split=split, num_videos=num_videos, seed=seed
     )
+    if long:
+        record['long'] = True
     if not _is_drawn(target, record):
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix('.lock')):
@@ -105,24 +111,34 @@ def _is_drawn(target: Path, record: dict) -> bool:
     )
 
 
+def draw_split(
+    split: str, count: int, seed: int, long: bool = False
+) -> tuple[list[Story], np.random.Generator]:
+    """Draw what a split shows and tells; the rest of the draws are frames."""
+    rng = np.random.default_rng([seed, *split.encode()])
+    if long:
+        return draw_stories(count, rng), rng
+    told = tell_pairs()
+    return [Story(scene, told) for scene in draw_scenes(count, rng)], rng
+
+
 def _draw(target: Path, record: dict) -> None:
     split, count, seed = (
         record[key] for key in ('split', 'num_videos', 'seed')
     )
-    rng = np.random.default_rng([seed, *split.encode()])
-    scenes = draw_scenes(count, rng)
+    stories, rng = draw_split(split, count, seed, record.get('long', False))
     with _whole_or_not(target) as folder:
         (folder / 'videos').mkdir()
         captions = {}
-        pairs = zip(scenes, rng.spawn(count), strict=True)
+        pairs = zip(stories, rng.spawn(count), strict=True)
         title = f'Drawing moving shapes, {split}'
-        for number, (scene, own_rng) in enumerate(
+        for number, (story, own_rng) in enumerate(
             tqdm(pairs, title, count, unit='video', mininterval=1)
         ):
             name = f'video{number}.mp4'
-            frames = draw_frames(scene, own_rng)
+            frames = draw_frames(story.scene, own_rng)
             write_video(folder / 'videos' / name, frames)
-            captions[name] = [write_caption(t) for t in describe_shots(scene)]
+            captions[name] = [write_caption(t) for t in story.described()]
         (folder / ANNOTATIONS).write_text(json.dumps(captions, indent=0))
         (folder / RECORD).write_text(json.dumps(record))
 
@@ -146,12 +162,13 @@ def _whole_or_not(target: Path) -> Iterator[Path]:
 
 @DATASETS.register_module()
 class MovingShapesDataset(TextVideoDataset):
-    """Three-shot videos of coloured shapes, drawn on first use.
+    """Videos of coloured shapes in three or five shots, drawn on first use.
 
     Each video has three captions that describe two of its three shots, such
     as ``a red circle rising then a green cross resting``. They come in
     pairs that differ in a few words, and no caption is true of another video
-    of the split.
+    of the split. With ``long`` a video has five shots, and its three captions
+    describe one, two and three of them.
     The files are real mp4 and JSON, read as those of any other data set.
 
     Args:
@@ -159,6 +176,7 @@ class MovingShapesDataset(TextVideoDataset):
         split (str): Name of the split, ``'train'`` or ``'test'``.
         num_videos (int): Number of videos of the split.
         seed (int): Everything is drawn from it.
+        long (bool): Draw five shots.
         **kwargs: Arguments of :class:`TextVideoDataset`.
 
     Raises:
@@ -173,7 +191,17 @@ class MovingShapesDataset(TextVideoDataset):
         split: str = 'train',
         num_videos: int = 300,
         seed: int = 0,
+        long: bool = False,
         **kwargs: object,
     ) -> None:
-        folder = ensure_moving_shapes(data_root, split, num_videos, seed)
+        folder = ensure_moving_shapes(data_root, split, num_videos, seed, long)
+        self._drawn = split, num_videos, seed, long
         super().__init__(ann_file=ANNOTATIONS, data_root=str(folder), **kwargs)
+
+    def make_fine_grained(self) -> dict:
+        """Partial captions and twins, right by construction.
+
+        See :func:`make_shape_captions`.
+        """
+        stories, _ = draw_split(*self._drawn)
+        return make_shape_captions(stories)

@@ -72,10 +72,10 @@ def draw_scenes(count: int, rng: Generator) -> list[Scene]:
     return scenes
 
 
-def draw_scene(rng: Generator) -> Scene:
-    """Draw the three shots of a video; no two show a common actor."""
+def draw_scene(rng: Generator, num_shots: int = NUM_SHOTS) -> Scene:
+    """Draw the shots of a video; no two show a common actor."""
     while True:
-        shots = tuple(_draw_shot(rng) for _ in range(NUM_SHOTS))
+        shots = tuple(_draw_shot(rng) for _ in range(num_shots))
         if _is_clear(shots):
             return shots
 
@@ -91,13 +91,13 @@ def draw_still(rng: Generator) -> Shot:
 def change_words(scene: Scene, rng: Generator) -> Scene:
     """Make a hard negative: change one word in all shots but one.
 
-    Every caption describes two shots, so each caption of the one video
-    differs from the same caption of the other, and two of the three by one
-    word. The new video has as many actors and frames.
+    A caption of two shots of the one video differs from the same caption of
+    the other by one or two words. The new video has as many actors and
+    frames.
     """
     while True:
         shots = list(scene)
-        for place in rng.permutation(NUM_SHOTS)[1:]:
+        for place in rng.permutation(len(scene))[1:]:
             shots[place] = _change_word(shots[place], rng)
         if _is_clear(shots):
             return tuple(shots)
@@ -108,6 +108,11 @@ def describe_shots(scene: Scene) -> Iterator[Scene]:
     return combinations(scene, SHOTS_PER_CAPTION)
 
 
+def tell_pairs() -> tuple[tuple[int, ...], ...]:
+    """Places of the shots that each caption of three shots describes."""
+    return tuple(combinations(range(NUM_SHOTS), SHOTS_PER_CAPTION))
+
+
 def write_caption(shots: Scene) -> str:
     """``'a red circle rising and a blue bar resting then a ...'``."""
     return ' then '.join(
@@ -116,19 +121,23 @@ def write_caption(shots: Scene) -> str:
     )
 
 
+def actors_of(scene: Scene) -> set[Actor]:
+    """All actors of a video, or of what a caption describes."""
+    return {actor for shot in scene for actor in shot.actors}
+
+
 def is_true_of(described: Scene, scene: Scene) -> bool:
     """Whether shots of a video, in the same order, show all actors described.
 
     Args:
-        described: What a caption describes.
+        described: What a caption describes, any number of shots.
         scene: Any video.
     """
-    return any(
-        all(
-            set(part.actors) <= set(shot.actors)
-            for part, shot in zip(described, shots, strict=True)
-        )
-        for shots in describe_shots(scene)
+    shots = iter(scene)
+    # The first shot that fits leaves the most for the next ones.
+    return all(
+        any(set(part.actors) <= set(shot.actors) for shot in shots)
+        for part in described
     )
 
 

@@ -329,6 +329,11 @@ class DualTextEncoder(DualTower):
         config = self.model.config
         tokenizer = load_pretrained(AutoTokenizer, encoder)
         self.text_length = read_text_length(config, self.family, tokenizer)
+        special = tokenizer('a', return_special_tokens_mask=True)
+        special = special['special_tokens_mask']
+        #: Special tokens in front of the words of a caption, and behind them.
+        self.lead_tokens = special.index(0)
+        self.tail_tokens = special[::-1].index(0)
         # RoBERTa derives positions from the id in its configuration. That of
         # SigLIP 2 is the default of another tokenizer.
         self.pad_id = config.text_config.pad_token_id
