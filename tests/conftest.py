@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Tests run in several processes; more threads would only get in their way.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
@@ -13,6 +14,12 @@ import torch
 # Read when Triton is first imported, which other packages do too.
 if not torch.cuda.is_available():
     os.environ['TRITON_INTERPRET'] = '1'
+
+# How long inputs take to draw says how busy the machine is.
+settings.register_profile(
+    'mmtvr', deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile('mmtvr')
 
 # Their folder is on the path, see pyproject.toml.
 pytest_plugins = [
