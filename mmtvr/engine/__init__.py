@@ -12,6 +12,7 @@ from mmtvr.engine.loops import (
     RetrievalValLoop,
 )
 from mmtvr.engine.optim import TwoRateConstructor
+from mmtvr.engine.schedule import WarmupCosineLR
 
 __all__ = [
     'ActivityHook',
@@ -26,4 +27,5 @@ __all__ = [
     'TrainingStatsHook',
     'TwoRateConstructor',
     'UnreadableVideosHook',
+    'WarmupCosineLR',
 ]

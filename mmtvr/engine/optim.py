@@ -17,8 +17,10 @@ SLOW = ('text_encoder', 'frame_encoder')
 class TwoRateConstructor:
     """Sort the parameters into at most four groups.
 
-    Slow or not, with weight decay or without: biases, norms and scalars, that
-    is everything with fewer than two axes, have none. mmengine's own
+    Slow or not, with weight decay or without: biases, norms and scalars have
+    none, that is everything with fewer than two axes, and gains and biases of
+    norms over several axes, which ``norm`` or ``bias`` in their own name
+    tells. mmengine's own
     constructor lets a rate for a part undo the rule for its biases and norms,
     and makes one group per parameter, which keeps optimisers from working on
     many tensors at once.
@@ -71,7 +73,7 @@ class TwoRateConstructor:
             matches = {prefix for prefix in self.slow if _is_in(name, prefix)}
             unused -= matches
             if parameter.requires_grad:
-                key = (bool(matches), parameter.ndim > 1)
+                key = (bool(matches), _decays(name, parameter))
                 groups.setdefault(key, []).append(parameter)
         if unused:
             parts = {
@@ -111,3 +113,8 @@ class TwoRateConstructor:
 
 def _is_in(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + '.')
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    own = name.rpartition('.')[2]
+    return parameter.ndim > 1 and 'norm' not in own and 'bias' not in own
