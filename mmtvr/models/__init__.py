@@ -23,6 +23,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         'partial_order': ['TPMCLLoss'],
         'preprocessor': ['TextVideoPreprocessor'],
         'retriever': ['TextVideoRetriever'],
-        'temporal': ['FrameTransformer'],
+        'temporal': ['FrameTransformer', 'ResidualFrameTransformer'],
     },
 )

@@ -138,6 +138,14 @@ class TextVideoRetriever(BaseModel):
         self.frame_encoder = _build(frame_encoder)
         self._check_widths(head, temporal, partial_loss)
         self.temporal = _build(temporal)
+        if temporal is None and getattr(
+            self.frame_encoder, 'raw_frames', False
+        ):
+            raise SetupError(
+                'the frame encoder has raw_frames=True, but there is no '
+                'temporal to bring frames to unit length, which heads expect; '
+                'set temporal, or raw_frames=False'
+            )
         self.head = _build(head)
         self.contrastive_loss = _build(contrastive_loss)
         self.partial_loss = _build(partial_loss)

@@ -1,6 +1,7 @@
 """CLIP's towers as caption and frame encoders."""
 
 from collections.abc import Callable
+from typing import Any
 
 from mmengine.model import BaseModule
 from torch import Tensor, arange, nn
@@ -192,7 +193,12 @@ class CLIPFrameEncoder(CLIPTower):
     A frame is the class token after the last layer norm and the visual
     projection. The frames of all videos go through the tower in one batch.
 
-    Arguments are those of :class:`CLIPTower`.
+    Args:
+        clip: See :class:`CLIPTower`.
+        raw_frames: Give the projections as they are, not unit vectors, to
+            the ``temporal`` of the retriever, which scales them; ``pooled``
+            is a unit vector all the same.
+        **kwargs: Other arguments of :class:`CLIPTower`.
 
     Example:
         >>> encoder = CLIPFrameEncoder('mmtvr://moving-shapes-clip')
@@ -201,6 +207,12 @@ class CLIPFrameEncoder(CLIPTower):
     model_class = CLIPVisionModelWithProjection
     tower = 'vision_model'
     front = ('embeddings', 'pre_layrnorm')
+
+    def __init__(
+        self, clip: str, *, raw_frames: bool = False, **kwargs: Any
+    ) -> None:
+        super().__init__(clip, **kwargs)
+        self.raw_frames = raw_frames
 
     def forward(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         """Encode the frames of videos.
@@ -225,4 +237,6 @@ class CLIPFrameEncoder(CLIPTower):
                 f'crop_size={size}) and the Resize before it'
             )
         encoded = self.clip(pixel_values=frames.flatten(0, 1)).image_embeds
-        return features_of_frames(encoded.unflatten(0, mask.shape), mask)
+        encoded = encoded.unflatten(0, mask.shape)
+        video = features_of_frames(encoded, mask)
+        return video._replace(tokens=encoded) if self.raw_frames else video
