@@ -1,29 +1,18 @@
-"""Pretrain the tiny CLIPs that ship with the project, on stills of shapes.
+"""Pretrain the tiny CLIP that ships with the project, on stills of shapes.
 
 ``python tools/pretrain_moving_shapes_clip.py OUT`` writes a folder in the
 layout of Hugging Face, in a few minutes on one CPU core.
-
-A caption of a still says how a shape moves, which a still does not show. A
-contrastive loss alone therefore teaches the text tower to give all words of
-motion one feature, and no later training brings the difference back. With
-``--next-place 2`` the model also learns to say where each actor is, and where
-it will be a step later by its word of motion. That gives
-``mmtvr://moving-shapes-clip-motion``; the default gives
-``mmtvr://moving-shapes-clip``.
 """
 
 import argparse
 import json
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from tokenizers.processors import TemplateProcessing
-from torch import Tensor, nn
-from torch.nn.functional import gelu, normalize
 from tqdm import tqdm
 from transformers import (
     CLIPConfig,
@@ -32,11 +21,9 @@ from transformers import (
 )
 
 from mmtvr.datasets.moving_shapes.scene import (
-    MOTIONS,
     SIZE,
-    STEP,
     WORDS,
-    draw_placed_shot,
+    draw_shot,
     draw_still,
     write_caption,
 )
@@ -109,82 +96,25 @@ def build_clip(tokenizer: PreTrainedTokenizerFast) -> CLIPModel:
     return CLIPModel(config)
 
 
-class Stills(NamedTuple):
-    """Stills with their captions.
+def draw_stills(
+    count: int, seed: int
+) -> tuple[np.ndarray, list[str], np.ndarray]:
+    """Draw stills with their captions.
 
-    Attributes:
-        images: Shape (N, 54, 54, 3), uint8.
-        captions: N texts.
-        names: Shape (N,), an integer that is the same where colours and
-            shapes are, since a still does not show how a shape moves.
-        places: Shape (N, 2, 2, 2), float32: of each of at most two actors its
-            centre, and its centre a step later, right and down of the middle
-            in quarters of a frame; NaN without a second actor.
+    Returns:
+        Stills (count, 54, 54, 3), uint8; captions; and for each an integer
+        that is the same where colours and shapes are, since a still does not
+        show how a shape moves.
     """
-
-    images: np.ndarray
-    captions: list[str]
-    names: Tensor
-    places: Tensor
-
-
-def draw_stills(count: int, seed: int) -> Stills:
-    """Draw stills."""
     rng = np.random.default_rng(seed)
     images = np.empty((count, SIZE, SIZE, 3), np.uint8)
-    places = np.full((count, 2, 2, 2), np.nan, np.float32)
     captions, names = [], []
     for row in tqdm(range(count), desc='drawing stills'):
         shot = draw_still(rng)
-        frames, paths = draw_placed_shot(shot, rng)
-        images[row] = frames[0]
+        images[row] = draw_shot(shot, rng)[0]
         captions.append(write_caption([shot]))
         names.append(' '.join(sorted(f'{a[:2]}' for a in shot.actors)))
-        for number, actor in enumerate(shot.actors):
-            now = paths[number, 0]
-            step = STEP * np.array(MOTIONS[actor.motion])
-            places[row, number] = np.stack([now, now + step])
-    return Stills(
-        images,
-        captions,
-        torch.from_numpy(np.unique(names, return_inverse=True)[1]),
-        torch.from_numpy(4 * places / SIZE - 2),
-    )
-
-
-class PlaceHead(nn.Module):
-    """Read where actors are, and will be, from words and an image.
-
-    The place comes from the word of the shape, the next one from the word of
-    the motion. Only pretraining has it.
-    """
-
-    #: Places of these words in a caption of one or two actors.
-    WORDS_OF_ACTORS = ((3, 4), (8, 9))
-    GAIN = 5.0
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.hidden = nn.ModuleList(nn.Linear(2 * WIDTH, 192) for _ in '01')
-        self.out = nn.ModuleList(nn.Linear(192, 2) for _ in '01')
-
-    def forward(self, words: Tensor, image: Tensor, places: Tensor) -> Tensor:
-        """Mean squared error of all places.
-
-        Args:
-            words: Shape (N, L, D), unit vectors.
-            image: Shape (N, D), unit vectors.
-            places: Shape (N, 2, 2, 2), see :class:`Stills`.
-        """
-        errors = []
-        for actor, positions in enumerate(self.WORDS_OF_ACTORS):
-            there = places[:, actor, 0, 0].isfinite()
-            for when, position in enumerate(positions):
-                pair = [words[there, position], image[there]]
-                hidden = self.hidden[when](self.GAIN * torch.cat(pair, -1))
-                found = self.out[when](gelu(hidden))
-                errors.append((found - places[there, actor, when]).square())
-        return torch.cat(errors).mean()
+    return images, captions, np.unique(names, return_inverse=True)[1]
 
 
 def pretrain(
@@ -195,9 +125,8 @@ def pretrain(
     batch_size: int = 256,
     lr: float = 2e-3,
     seed: int = 0,
-    next_place: float = 0.0,
 ) -> float:
-    """Train by the symmetric contrastive loss, and perhaps by places.
+    """Train by the symmetric contrastive loss.
 
     Args:
         clip: Changed in place.
@@ -207,19 +136,15 @@ def pretrain(
         batch_size: Pairs that are contrasted.
         lr: Highest learning rate, of a one-cycle schedule.
         seed: Seed of stills and order.
-        next_place: Weight of the error of places.
 
     Returns:
         The mean loss of the last epoch.
     """
-    images, captions, names, places = draw_stills(stills, seed)
+    images, captions, names = draw_stills(stills, seed)
     tokens = tokenizer(captions, padding=True, return_tensors='pt').input_ids
-    head = PlaceHead() if next_place else None
-    parameters = [*clip.parameters()]
-    if head is not None:
-        parameters += head.parameters()
+    names = torch.from_numpy(names)
     steps = epochs * (stills // batch_size)
-    optimizer = torch.optim.AdamW(parameters, lr, weight_decay=0.05)
+    optimizer = torch.optim.AdamW(clip.parameters(), lr, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, steps, pct_start=0.1
     )
@@ -235,11 +160,6 @@ def pretrain(
             sim = output.text_embeds @ output.image_embeds.T
             same = names[batch][:, None] == names[batch]
             loss = info_nce(sim, same, clip.logit_scale.exp())
-            if head is not None:
-                hidden = output.text_model_output.last_hidden_state
-                words = normalize(clip.text_projection(hidden), dim=-1)
-                error = head(words, output.image_embeds, places[batch])
-                loss = loss + next_place * error
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
@@ -277,12 +197,6 @@ def main() -> None:
     parser.add_argument('--epochs', type=int, default=16)
     parser.add_argument('--batch-size', type=int, default=256)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--next-place',
-        type=float,
-        default=0.0,
-        help='weight of the error of places (default: %(default)s)',
-    )
     args = parser.parse_args()
     torch.manual_seed(args.seed)
     # Sums of floats depend on the number of threads; with one, the shipped
@@ -299,7 +213,6 @@ def main() -> None:
         args.epochs,
         args.batch_size,
         seed=args.seed,
-        next_place=args.next_place,
     )
     save(args.out, clip, tokenizer)
     print(f'last loss {loss:.3f}; wrote {args.out}')

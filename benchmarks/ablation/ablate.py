@@ -37,7 +37,7 @@ COLUMNS = ('row', 'seed', 'epochs', *METRICS, *STATS, 'seconds')
 Run = tuple[str, int]
 Result = Mapping[str, str]
 
-TPMCL = 'configs/tpmcl_moving_shapes.py'
+TPMCL = 'configs/released/tpmcl_moving_shapes.py'
 LOSS = 'model.partial_loss'
 
 
@@ -107,10 +107,6 @@ def train(
     chosen = {
         'train_cfg.max_epochs': epochs,
         'train_cfg.val_interval': epochs,
-        'param_scheduler.0.end': 0.1 * epochs,
-        'param_scheduler.1.begin': 0.1 * epochs,
-        'param_scheduler.1.end': epochs,
-        'param_scheduler.1.T_max': 0.9 * epochs,
         'default_hooks.checkpoint.interval': -1,
         'default_hooks.checkpoint.save_best': None,
         **changes,

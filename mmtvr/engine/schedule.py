@@ -6,6 +6,7 @@ from typing import Any
 from mmengine.optim import _ParamScheduler
 from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 
+from mmtvr.errors import SetupError
 from mmtvr.registry import PARAM_SCHEDULERS
 
 INF = int(1e9)
@@ -65,6 +66,21 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
     ) -> 'WarmupCosineLR':
         """Count steps in place of epochs, as mmengine asks schedulers to."""
         return cls(*args, end=end * epoch_length, by_epoch=False, **kwargs)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a checkpoint.
+
+        Raises:
+            SetupError: It was written with another scheduler, as in versions
+                whose recipes had ``LinearLR`` and ``CosineAnnealingLR``.
+        """
+        if 'warmup_steps' not in state_dict:
+            raise SetupError(
+                'the checkpoint was written with another param_scheduler than '
+                'mmtvr.WarmupCosineLR: resume with the config that is in its '
+                'work_dir, or start from its weights by load_from'
+            )
+        super().load_state_dict(state_dict)
 
     def _get_value(self) -> list[float]:
         factor = self._factor(self.last_step)

@@ -9,6 +9,7 @@ from mmengine.registry import init_default_scope
 
 from mmtvr.config import load_config
 from mmtvr.engine import WarmupCosineLR
+from mmtvr.errors import SetupError
 from mmtvr.registry import PARAM_SCHEDULERS
 
 FOLDER = Path(__file__).parents[2] / 'configs'
@@ -85,6 +86,13 @@ def test_a_resumed_schedule_goes_on(tmp_path):
     torch.testing.assert_close(
         rates_of(second, [resumed], 13), expected[7:], rtol=0, atol=0
     )
+
+
+def test_state_of_another_scheduler_is_refused():
+    optimizer = make_optimizer()
+    other = LinearLR(make_optimizer(), end=3, by_epoch=False)
+    with pytest.raises(SetupError, match=r'mmtvr\.WarmupCosineLR'):
+        build(optimizer, 2, 5).load_state_dict(other.state_dict())
 
 
 @pytest.mark.parametrize('path', SCHEDULES, ids=lambda path: path.stem)

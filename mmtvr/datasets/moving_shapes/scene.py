@@ -186,18 +186,6 @@ def draw_frames(scene: Scene, rng: Generator) -> np.ndarray:
 
 def draw_shot(shot: Shot, rng: Generator) -> np.ndarray:
     """Draw a shot: actors on a grey of its own, with some noise."""
-    return draw_placed_shot(shot, rng)[0]
-
-
-def draw_placed_shot(
-    shot: Shot, rng: Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a shot, and say where its actors are.
-
-    Returns:
-        The frames (T, 54, 54, 3), uint8, and the centres (actors, T, 2) in
-        pixels to the right and down.
-    """
     shape = (shot.frames, SIZE, SIZE, 3)
     frames = np.full(shape, rng.uniform(*BACKGROUND), np.float32)
     radii = rng.uniform(SMALLEST, LARGEST, len(shot.actors))
@@ -205,7 +193,7 @@ def draw_placed_shot(
     for actor, radius, path in zip(shot.actors, radii, paths, strict=True):
         _paint(frames, actor, radius, path)
     frames += NOISE * rng.standard_normal(shape, np.float32)
-    return frames.clip(0, 255).astype(np.uint8), paths
+    return frames.clip(0, 255).astype(np.uint8)
 
 
 def _place(shot: Shot, radii: np.ndarray, rng: Generator) -> np.ndarray:

@@ -12,6 +12,7 @@ from transformers import (
 )
 
 from mmtvr.errors import SetupError
+from mmtvr.models.encoders.motion import FrameMotion, load_motion
 from mmtvr.ops import features_of_frames, to_unit
 from mmtvr.pretrained import load_pretrained
 from mmtvr.registry import MODELS
@@ -198,6 +199,10 @@ class CLIPFrameEncoder(CLIPTower):
         raw_frames: Give the projections as they are, not unit vectors, to
             the ``temporal`` of the retriever, which scales them; ``pooled``
             is a unit vector all the same.
+        motion: Options of :class:`mmtvr.models.encoders.motion.FrameMotion`,
+            whose vectors are added to the unit frames: ``dict()`` for its
+            defaults, None for frames alone. Its weights come from
+            ``motion.safetensors`` in the folder of ``clip``, if that is there.
         **kwargs: Other arguments of :class:`CLIPTower`.
 
     Example:
@@ -209,10 +214,19 @@ class CLIPFrameEncoder(CLIPTower):
     front = ('embeddings', 'pre_layrnorm')
 
     def __init__(
-        self, clip: str, *, raw_frames: bool = False, **kwargs: Any
+        self,
+        clip: str,
+        *,
+        raw_frames: bool = False,
+        motion: dict | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(clip, **kwargs)
         self.raw_frames = raw_frames
+        self.motion = None
+        if motion is not None:
+            self.motion = FrameMotion(self.embed_dims, **motion)
+            load_motion(self.motion, clip)
 
     def forward(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         """Encode the frames of videos.
@@ -238,5 +252,7 @@ class CLIPFrameEncoder(CLIPTower):
             )
         encoded = self.clip(pixel_values=frames.flatten(0, 1)).image_embeds
         encoded = encoded.unflatten(0, mask.shape)
+        if self.motion is not None:
+            encoded = to_unit(encoded) + self.motion(frames, mask)
         video = features_of_frames(encoded, mask)
         return video._replace(tokens=encoded) if self.raw_frames else video
