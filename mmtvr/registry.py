@@ -78,6 +78,7 @@ HOOKS = LazyRegistry(root.HOOKS, 'mmtvr.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = LazyRegistry(
     root.OPTIM_WRAPPER_CONSTRUCTORS, 'mmtvr.engine'
 )
+PARAM_SCHEDULERS = LazyRegistry(root.PARAM_SCHEDULERS, 'mmtvr.engine')
 
 # Empty nodes for the other kinds that ``Runner`` builds: without them every
 # look-up under ``default_scope='mmtvr'`` warns that it found no such registry.
@@ -87,7 +88,6 @@ MODEL_WRAPPERS = LazyRegistry(root.MODEL_WRAPPERS)
 WEIGHT_INITIALIZERS = LazyRegistry(root.WEIGHT_INITIALIZERS)
 OPTIMIZERS = LazyRegistry(root.OPTIMIZERS)
 OPTIM_WRAPPERS = LazyRegistry(root.OPTIM_WRAPPERS)
-PARAM_SCHEDULERS = LazyRegistry(root.PARAM_SCHEDULERS)
 EVALUATOR = LazyRegistry(root.EVALUATOR)
 TASK_UTILS = LazyRegistry(root.TASK_UTILS)
 VISUALIZERS = LazyRegistry(root.VISUALIZERS)

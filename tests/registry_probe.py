@@ -14,10 +14,12 @@ import sys
 from types import SimpleNamespace
 
 import mmaction.datasets  # noqa: F401
+import torch
 import transformers.models.clip.modeling_clip  # noqa: F401
 from mmengine.evaluator import Evaluator
 from mmengine.registry import MODELS, DefaultScope, Registry
 from torch import nn
+from torch.optim import SGD
 from torch.utils.data import DataLoader
 
 import mmtvr.registry
@@ -62,6 +64,7 @@ def arguments(clip: str, folder: str) -> dict[str, dict]:
         'MovingShapesDataset': dict(
             data_root=folder, num_videos=4, lazy_init=True
         ),
+        'NeighbourSampler': dict(dataset=range(4), seed=0),
         'PartialOrderLoss': dict(text_masker=dict(type='mmtvr.RandomMasker')),
         'ResumableBatchSampler': dict(sampler=range(3), batch_size=2),
         'ResumableTrainLoop': dict(
@@ -79,6 +82,9 @@ def arguments(clip: str, folder: str) -> dict[str, dict]:
         'TextVideoRetriever': retriever,
         'TokenizeText': dict(tokenizer=clip),
         'TwoRateConstructor': dict(optim_wrapper_cfg=dict()),
+        'WarmupCosineLR': dict(
+            optimizer=SGD([nn.Parameter(torch.ones(1))], lr=1.0)
+        ),
     }
 
 

@@ -187,10 +187,6 @@ def schedule(epochs: int) -> dict[str, Any]:
     return {
         'train_cfg.max_epochs': epochs,
         'train_cfg.val_interval': epochs,
-        'param_scheduler.0.end': 0.1 * epochs,
-        'param_scheduler.1.begin': 0.1 * epochs,
-        'param_scheduler.1.end': epochs,
-        'param_scheduler.1.T_max': 0.9 * epochs,
         'default_hooks.checkpoint.interval': epochs,
         'default_hooks.checkpoint.max_keep_ckpts': 1,
         'default_hooks.checkpoint.save_best': None,

@@ -1,4 +1,4 @@
 # TPM-CL on (t, v) > (t, v') alone.
-_base_ = '../tpmcl_moving_shapes.py'
+_base_ = '../released/tpmcl_moving_shapes.py'
 
 model = dict(partial_loss=dict(triplets=('frames',)))

@@ -1,4 +1,4 @@
 # TPM-CL on (tg, v) > (tg, v') alone.
-_base_ = '../tpmcl_moving_shapes.py'
+_base_ = '../released/tpmcl_moving_shapes.py'
 
 model = dict(partial_loss=dict(triplets=('word_global_frames',)))

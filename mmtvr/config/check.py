@@ -14,7 +14,8 @@ from mmengine.registry import Registry
 from mmtvr import registry as nodes
 from mmtvr.errors import SetupError
 
-NOT_ARGUMENTS = {'type', '_scope_', '_delete_'}
+# What mmengine's builders read and take out.
+NOT_ARGUMENTS = {'type', '_scope_', '_delete_', 'convert_to_iter_based'}
 RUNNER_EXTRAS = (
     'auto_scale_lr',
     'custom_imports',

@@ -505,7 +505,9 @@ def _fit_frames(pipeline: list, facts: EncoderFacts) -> None:
                 if step.get('short_side') is not None:
                     step['short_side'] = size
                 if facts.num_frames is not None:
+                    # Video models read exactly so many, none of them padding.
                     step['num_frames'] = facts.num_frames
+                    step['short_videos'] = 'repeat'
             case 'Resize':
                 # mmaction's (-1, short side) or (width, height).
                 first = -1 if -1 in tuple(step['scale']) else size

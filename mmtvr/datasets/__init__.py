@@ -9,6 +9,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         'moving_shapes': ['MovingShapesDataset'],
         'readers': ['get_reader'],
         'samplers': [
+            'NeighbourSampler',
             'ResumableBatchSampler',
             'SeededDataset',
             'stack_samples',

@@ -1,10 +1,10 @@
 """Batches that resume in the middle of an epoch, with seeded samples."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.dataset import DefaultSampler, pseudo_collate
 from mmengine.dist import get_dist_info
 from torch.utils.data import BatchSampler, Dataset, Sampler
 
@@ -149,6 +149,49 @@ class ResumableBatchSampler(Sampler[list[SeededIndex]]):
     def _seed_at(self, position: int) -> int:
         everywhere = position * self.world_size + self.rank
         return place_seed(self.seed, self.epoch, everywhere)
+
+
+@DATA_SAMPLERS.register_module()
+class NeighbourSampler(DefaultSampler):
+    """Shuffle groups of neighbouring samples; each comes in one piece.
+
+    For data sets in which similar videos stand side by side, as the pairs of
+    :class:`MovingShapesDataset` do: with both in one batch the contrastive
+    loss has to tell them apart, which chance would ask for once in many
+    epochs. With R processes the batches of a step together hold whole groups,
+    if their size is a multiple of ``group_size``.
+
+    Args:
+        dataset (Sized): The dataset.
+        group_size (int): Samples per group; the first group starts at 0.
+        seed (int, optional): As in mmengine's ``DefaultSampler``.
+        round_up (bool): As there.
+
+    Example:
+        >>> sampler = dict(type='mmtvr.NeighbourSampler', group_size=2)
+    """
+
+    def __init__(
+        self,
+        dataset: Sized,
+        group_size: int = 2,
+        seed: int | None = None,
+        round_up: bool = True,
+    ) -> None:
+        if group_size < 1:
+            raise ValueError(f'group_size must be positive, got {group_size}')
+        super().__init__(dataset, True, seed, round_up)
+        self.group_size = group_size
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield the sample numbers of this process."""
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        groups = torch.arange(len(self.dataset)).split(self.group_size)
+        order = torch.randperm(len(groups), generator=generator)
+        indices = torch.cat([groups[group] for group in order])
+        repeats = -(-self.total_size // len(indices))
+        indices = indices.repeat(repeats)[: self.total_size]
+        return iter(indices[self.rank :: self.world_size].tolist())
 
 
 @FUNCTIONS.register_module()

@@ -13,6 +13,7 @@ from mmtvr.engine.loops import (
     RetrievalValLoop,
 )
 from mmtvr.engine.optim import TwoRateConstructor
+from mmtvr.engine.schedule import WarmupCosineLR
 
 __all__ = [
     'ActivityHook',
@@ -28,4 +29,5 @@ __all__ = [
     'TrainingStatsHook',
     'TwoRateConstructor',
     'UnreadableVideosHook',
+    'WarmupCosineLR',
 ]

@@ -15,6 +15,7 @@ from mmengine.dist import (
     all_reduce,
     get_comm_device,
     get_dist_info,
+    get_rank,
     get_world_size,
     is_main_process,
 )
@@ -71,8 +72,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     The samples of the loader are wrapped in :class:`SeededDataset` and its
     batches in :class:`ResumableBatchSampler`; before each step the
-    generators of this process are set from the seed of the run and the number
-    of the iteration. So what a step draws depends on its number alone.
+    generators of this process are set from the seed of the run, the number of
+    the iteration and the rank. So what a step draws does not depend on the
+    steps before it, and differs between processes.
 
     Args:
         runner (Runner): The runner.
@@ -134,7 +136,9 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     def run_iter(self, idx: int, data_batch: Any) -> None:
         """Train on batch ``idx`` of the epoch, counted from 0."""
         self._done = idx + 1
-        seed_generators(place_seed(self._seed, self._iter))
+        # Ranks draw differently: dropout is not to repeat across them.
+        seed = place_seed(self._seed, self._iter) + get_rank()
+        seed_generators(seed % 2**64)
         super().run_iter(idx, data_batch)
 
     def state_dict(self) -> dict[str, Any]:

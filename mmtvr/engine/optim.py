@@ -19,13 +19,13 @@ SLOW = ('text_encoder', 'frame_encoder')
 class TwoRateConstructor:
     """Sort the parameters into few groups.
 
-    Slow or not, with weight decay or without: biases, norms and scalars, that
-    is everything with fewer than two axes or ``norm`` or ``bias`` in its own
-    name, have none. LoRA adapters are new
-    parts, wherever they are. With ``layer_decay`` d, layer i of the L layers
-    of an encoder, from 1, has the rate of its part times d^(L + 1 - i), what
-    is before the first layer times d^(L + 1), what is behind the last one
-    times 1, as in BEiT. mmengine's own
+    Slow or not, with weight decay or without: biases, norms and scalars have
+    none, that is everything with fewer than two axes, and gains and biases of
+    norms over several axes, which ``norm`` or ``bias`` in their own name
+    tells. LoRA adapters are new parts, wherever they are. With
+    ``layer_decay`` d, layer i of the L layers of an encoder, from 1, has the
+    rate of its part times d^(L + 1 - i), what is before the first layer times
+    d^(L + 1), what is behind the last one times 1, as in BEiT. mmengine's own
     constructor lets a rate for a part undo the rule for its biases and norms,
     and makes one group per parameter, which keeps optimisers from working on
     many tensors at once.

@@ -34,6 +34,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         ],
         'preprocessor': ['TextVideoPreprocessor'],
         'retriever': ['TextVideoRetriever'],
-        'temporal': ['FrameTransformer'],
+        'temporal': ['FrameTransformer', 'ResidualFrameTransformer'],
     },
 )

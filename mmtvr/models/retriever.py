@@ -167,6 +167,14 @@ class TextVideoRetriever(BaseModel):
                 'model.temporal=None, or regions=None of the frame encoder'
             )
         self.temporal = _build(temporal)
+        if temporal is None and getattr(
+            self.frame_encoder, 'raw_frames', False
+        ):
+            raise SetupError(
+                'the frame encoder has raw_frames=True, but there is no '
+                'temporal to bring frames to unit length, which heads expect; '
+                'set temporal, or raw_frames=False'
+            )
         self.head = _build(head)
         self.contrastive_loss = _build(contrastive_loss)
         self.partial_loss = _build(partial_loss)

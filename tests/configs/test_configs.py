@@ -26,7 +26,7 @@ def read(name, tiny_clip):
         model.encoder = SHIPPED
         expand_encoder(config)
         return config
-    if model.text_encoder.clip == SHIPPED:
+    if model.text_encoder.clip.startswith(SHIPPED):
         return config
     model.text_encoder.clip = model.frame_encoder.clip = str(tiny_clip)
     if 'temporal' in model:
@@ -145,8 +145,19 @@ def test_recipe_has_words_and_frames_of_the_field(
 
 @pytest.mark.parametrize('method', ['clip4clip', 'dmae', 'tpmcl'])
 def test_recipes_of_moving_shapes_differ_in_the_model_only(method):
-    config = Config.fromfile(FOLDER / f'{method}_moving_shapes.py')
-    other = Config.fromfile(FOLDER / 'tpmcl_moving_shapes.py')
+    folder = FOLDER / ('released' if method == 'tpmcl' else '')
+    config = Config.fromfile(folder / f'{method}_moving_shapes.py')
+    other = Config.fromfile(FOLDER / 'released/tpmcl_moving_shapes.py')
     for key in ('train_dataloader', 'optim_wrapper', 'param_scheduler'):
         assert config[key] == other[key]
     assert config.train_cfg == other.train_cfg
+
+
+def test_default_of_moving_shapes_contains_what_it_is_named_after():
+    config = Config.fromfile(FOLDER / 'tpmcl_moving_shapes.py')
+    assert config.model.partial_loss.type == 'mmtvr.TPMCLLoss'
+    released = Config.fromfile(FOLDER / 'released/tpmcl_moving_shapes.py')
+    for key in ('optim_wrapper', 'param_scheduler', 'train_cfg'):
+        assert config[key] == released[key]
+    assert released.model.head.levels == ('sentence', 'word')
+    assert released.model.temporal is None

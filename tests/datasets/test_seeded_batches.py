@@ -7,7 +7,7 @@ from mmengine.dataset import BaseDataset
 from torch.utils.data import BatchSampler, DataLoader
 
 from mmtvr.datasets import ResumableBatchSampler, SeededDataset
-from mmtvr.datasets.samplers import SeededIndex
+from mmtvr.datasets.samplers import NeighbourSampler, SeededIndex
 
 
 class Unreadable(BaseDataset):
@@ -119,3 +119,37 @@ def test_another_batch_sampler_makes_the_batches():
         range(5), 2, batch_sampler=dict(type=BatchSampler, drop_last=True)
     )
     assert list(batches) == [[0, 1], [2, 3]]
+
+
+@pytest.mark.parametrize('size', [2, 3])
+def test_neighbours_come_together_in_a_new_order(size):
+    sampler = NeighbourSampler(range(8), group_size=size, seed=0)
+    orders = []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        orders.append(list(sampler))
+        assert list(sampler) == orders[-1]
+        assert sorted(orders[-1]) == list(range(8))
+        for number, place in enumerate(map(orders[-1].index, range(8))):
+            if number % size:
+                assert orders[-1][place - 1] == number - 1
+    assert orders[0] != orders[1]
+
+
+def test_neighbours_of_processes_make_the_order_of_one():
+    whole = list(NeighbourSampler(range(7), seed=3))
+    parts = []
+    for rank in range(2):
+        sampler = NeighbourSampler(range(7), seed=3)
+        sampler.rank, sampler.world_size = rank, 2
+        sampler.total_size = 8
+        parts.append(list(sampler))
+    assert [n for pair in zip(*parts, strict=True) for n in pair] == [
+        *whole,
+        whole[0],
+    ]
+
+
+def test_group_without_samples_is_refused():
+    with pytest.raises(ValueError, match=r'group_size.*0'):
+        NeighbourSampler(range(4), group_size=0)

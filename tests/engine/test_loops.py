@@ -1,10 +1,16 @@
+import random
+
 import numpy as np
 import pytest
 import torch
 from mmengine.hooks import Hook
 from mmengine.runner import loops
 
-from mmtvr.engine import RetrievalTestLoop, RetrievalValLoop
+from mmtvr.engine import (
+    ResumableTrainLoop,
+    RetrievalTestLoop,
+    RetrievalValLoop,
+)
 from mmtvr.engine import loops as own_loops
 from mmtvr.evaluation.ranking import both_directions
 
@@ -191,3 +197,22 @@ def test_progress_is_logged_with_the_time_left(monkeypatch):
         'scored texts: 60 of 100, 16 s left',
         'scored texts: 90 of 100, 4 s left',
     ]
+
+
+def test_ranks_draw_differently_and_a_step_always_the_same(monkeypatch):
+    draws = []
+
+    def run_iter(*_):
+        draws.append(
+            (random.random(), np.random.rand(), torch.rand(()).item())
+        )
+
+    monkeypatch.setattr(loops.EpochBasedTrainLoop, 'run_iter', run_iter)
+    loop = object.__new__(ResumableTrainLoop)
+    for rank, iteration in ((0, 3), (1, 3), (2, 3), (0, 4), (1, 3)):
+        monkeypatch.setattr(own_loops, 'get_rank', lambda rank=rank: rank)
+        loop._seed, loop._iter = 0, iteration
+        loop.run_iter(0, None)
+    assert draws[1] == draws[4]
+    for column in zip(*draws[:4], strict=True):
+        assert len(set(column)) == 4

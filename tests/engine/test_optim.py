@@ -8,6 +8,7 @@ from torch import nn
 
 from mmtvr.config import load_config
 from mmtvr.errors import SetupError
+from mmtvr.models.partial_order.importance import ImportancePredictor
 from mmtvr.registry import MODELS
 
 
@@ -45,6 +46,21 @@ def test_groups_by_rate_and_by_decay():
         (1e-4, 0.2): 4 * 4 * 4,
         (1e-4, 0.0): 4 * 4,
     }
+
+
+def test_norms_over_several_axes_have_no_decay():
+    predictor = ImportancePredictor(8, max_keys=5, max_queries=3)
+    options = config(slow=())
+    wrapper = build_optim_wrapper(predictor, options)
+    free, decayed = (
+        {id(p) for p in group['params']}
+        for group in sorted(
+            wrapper.optimizer.param_groups,
+            key=lambda group: group['weight_decay'],
+        )
+    )
+    assert free == {id(predictor.norm_weight), id(predictor.norm_bias)}
+    assert len(decayed) == 3
 
 
 def test_prefix_of_nothing_is_an_error_that_lists_the_parts():

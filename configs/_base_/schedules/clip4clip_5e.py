@@ -1,7 +1,5 @@
 # The recipe of the CLIP4Clip family: 5 epochs at a global batch of 128, 1e-4
 # for new parts and 1e-7 for CLIP, 10 % warm-up, then a cosine to zero.
-max_epochs = 5
-
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(
@@ -15,29 +13,15 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
 )
 
-param_scheduler = [
-    dict(
-        type='LinearLR',
-        start_factor=0.01,
-        by_epoch=True,
-        begin=0,
-        end=0.1 * max_epochs,
-        convert_to_iter_based=True,
-    ),
-    dict(
-        type='CosineAnnealingLR',
-        by_epoch=True,
-        begin=0.1 * max_epochs,
-        end=max_epochs,
-        T_max=0.9 * max_epochs,
-        eta_min=0,
-        convert_to_iter_based=True,
-    ),
-]
+# Its length is that of the run, train_cfg.max_epochs.
+param_scheduler = dict(
+    type='mmtvr.WarmupCosineLR',
+    warmup=0.1,
+    start_factor=0.01,
+    convert_to_iter_based=True)
 
 train_cfg = dict(
-    type='mmtvr.ResumableTrainLoop', max_epochs=max_epochs, val_interval=1
-)
+    type='mmtvr.ResumableTrainLoop', max_epochs=5, val_interval=1)
 val_cfg = dict(type='mmtvr.RetrievalValLoop')
 test_cfg = dict(type='mmtvr.RetrievalTestLoop')
 

@@ -12,6 +12,7 @@ from transformers import (
 )
 
 from mmtvr.errors import SetupError
+from mmtvr.models.encoders.motion import FrameMotion, load_motion
 from mmtvr.ops import features_of_frames, to_unit
 from mmtvr.pretrained import load_pretrained
 from mmtvr.registry import MODELS
@@ -264,7 +265,16 @@ class CLIPFrameEncoder(CLIPTower):
     A frame is the class token after the last layer norm and the visual
     projection. The frames of all videos go through the tower in one batch.
 
-    Arguments are those of :class:`CLIPTower`.
+    Args:
+        clip: See :class:`CLIPTower`.
+        raw_frames: Give the projections as they are, not unit vectors, to
+            the ``temporal`` of the retriever, which scales them; ``pooled``
+            is a unit vector all the same.
+        motion: Options of :class:`mmtvr.models.encoders.motion.FrameMotion`,
+            whose vectors are added to the unit frames: ``dict()`` for its
+            defaults, None for frames alone. Its weights come from
+            ``motion.safetensors`` in the folder of ``clip``, if that is there.
+        **kwargs: Other arguments of :class:`CLIPTower`.
 
     Example:
         >>> encoder = CLIPFrameEncoder('mmtvr://moving-shapes-clip')
@@ -274,6 +284,21 @@ class CLIPFrameEncoder(CLIPTower):
     tower = 'vision_model'
     front = ('embeddings', 'pre_layrnorm')
     projections = ('clip.visual_projection',)
+
+    def __init__(
+        self,
+        clip: str,
+        *,
+        raw_frames: bool = False,
+        motion: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(clip, **kwargs)
+        self.raw_frames = raw_frames
+        self.motion = None
+        if motion is not None:
+            self.motion = FrameMotion(self.embed_dims, **motion)
+            load_motion(self.motion, clip)
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -296,10 +321,22 @@ class CLIPFrameEncoder(CLIPTower):
         """
         self._check_size(frames)
         encoded = self.clip(pixel_values=frames.flatten(0, 1)).image_embeds
-        return features_of_frames(encoded.unflatten(0, mask.shape), mask)
+        encoded = encoded.unflatten(0, mask.shape)
+        if self.motion is not None:
+            encoded = to_unit(encoded) + self.motion(frames, mask)
+        return self._pool(encoded, mask)
 
     def extract(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
-        """Encode frames up to the projection, see :meth:`forward`."""
+        """Encode frames up to the projection, see :meth:`forward`.
+
+        Raises:
+            SetupError: With ``motion``, which needs the frames themselves.
+        """
+        if self.motion is not None:
+            raise SetupError(
+                'motion=dict(...) of the frame encoder reads pixels, which '
+                'frozen features do not hold: leave out one of them'
+            )
         self._check_size(frames)
         found = self.clip.vision_model(pixel_values=frames.flatten(0, 1))
         tokens = found.pooler_output.unflatten(0, mask.shape)
@@ -307,8 +344,11 @@ class CLIPFrameEncoder(CLIPTower):
 
     def project(self, raw: TokenFeatures) -> TokenFeatures:
         """Project what :meth:`extract` returned."""
-        frames = self.clip.visual_projection(raw.tokens)
-        return features_of_frames(frames, raw.mask)
+        return self._pool(self.clip.visual_projection(raw.tokens), raw.mask)
+
+    def _pool(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
+        video = features_of_frames(frames, mask)
+        return video._replace(tokens=frames) if self.raw_frames else video
 
     def _check_size(self, frames: Tensor) -> None:
         size = self.image_size[0]

@@ -242,12 +242,14 @@ class PartialOrderLoss(nn.Module):
                 )
             )
         if self.video_masker is not None:
-            family = getattr(model.frame_encoder, 'family', None)
-            if getattr(family, 'video', False):
+            encoder = model.frame_encoder
+            family = getattr(encoder, 'family', None)
+            motion = getattr(encoder, 'motion', None)
+            if getattr(family, 'video', False) or motion is not None:
                 raise SetupError(
-                    'the frame encoder reads all frames of a video together, '
-                    'so a partial video would still hold the removed ones; '
-                    'set video_masker=None of mmtvr.PartialOrderLoss'
+                    'the frame encoder reads frames of a video together, so a '
+                    'partial video would still hold the removed ones; set '
+                    'video_masker=None of mmtvr.PartialOrderLoss'
                 )
             frames = frames.select(rows[pairs])
             removed = self.video_masker(

@@ -14,6 +14,7 @@ from transformers import (
 )
 
 from mmtvr.datasets.moving_shapes.scene import (
+    MOTIONS,
     SIZE,
     WORDS,
     describe_shots,
@@ -25,13 +26,14 @@ from mmtvr.datasets.moving_shapes.scene import (
 from mmtvr.pretrained import load_pretrained, resolve_pretrained
 
 NAME = 'mmtvr://moving-shapes-clip'
-SCRIPT = Path(__file__).parents[3] / 'tools' / 'pretrain_moving_shapes_clip.py'
+MOTION = 'mmtvr://moving-shapes-clip-motion'
+TOOLS = Path(__file__).parents[3] / 'tools'
 
 
-@pytest.fixture(scope='module')
-def towers():
+@pytest.fixture(scope='module', params=[NAME, MOTION])
+def towers(request):
     return [
-        load_pretrained(loader, NAME)
+        load_pretrained(loader, request.param)
         for loader in (
             CLIPTextModelWithProjection,
             CLIPVisionModelWithProjection,
@@ -49,8 +51,9 @@ def check_loads_silently(folder, capfd):
     return tokenizer, text
 
 
-def test_asset_loads_without_warnings(capfd):
-    tokenizer, text = check_loads_silently(NAME, capfd)
+@pytest.mark.parametrize('name', [NAME, MOTION])
+def test_asset_loads_without_warnings(name, capfd):
+    tokenizer, text = check_loads_silently(name, capfd)
     assert tokenizer.is_fast
     assert tokenizer.model_max_length == text.config.max_position_embeddings
     assert text.config.eos_token_id == tokenizer.eos_token_id
@@ -59,8 +62,9 @@ def test_asset_loads_without_warnings(capfd):
     assert text.config.hidden_size == text.config.projection_dim
 
 
-def test_asset_is_small():
-    folder = Path(resolve_pretrained(NAME))
+@pytest.mark.parametrize('name', [NAME, MOTION])
+def test_asset_is_small(name):
+    folder = Path(resolve_pretrained(name))
     assert (folder / 'model.safetensors').stat().st_size < 2e6
     processor = json.loads((folder / 'preprocessor_config.json').read_text())
     assert processor['crop_size'] == dict(height=SIZE, width=SIZE)
@@ -112,19 +116,42 @@ def test_asset_matches_stills_with_captions(towers):
     assert hits.float().mean() > 0.7
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(('name', 'apart'), [(NAME, False), (MOTION, True)])
+def test_only_one_asset_tells_words_of_motion_apart(name, apart):
+    text = load_pretrained(CLIPTextModelWithProjection, name)
+    tokenizer = load_pretrained(AutoTokenizer, name)
+    captions = [f'a red circle {motion}' for motion in MOTIONS]
+    tokens = tokenizer(captions, return_tensors='pt')
+    words = text.text_projection(text.text_model(**tokens).last_hidden_state)
+    word = torch.nn.functional.normalize(words[:, 4], dim=-1)
+    others = (word @ word.T)[~torch.eye(len(captions)).bool()]
+    assert (others.max() < 0.97) if apart else (others.min() > 0.98)
+
+
+@pytest.mark.parametrize(
+    ('script', 'name', 'arguments'),
+    [
+        ('clip', NAME, '--stills 32 --epochs 1 --batch-size 16'),
+        ('motion', MOTION, '--groups 8 --steps 2 --batch-groups 4'),
+    ],
+)
 def test_pretraining_script_writes_a_folder_that_loads(
-    tmp_path, monkeypatch, capfd
+    script, name, arguments, tmp_path, monkeypatch, capfd
 ):
-    arguments = ['--stills', '32', '--epochs', '1', '--batch-size', '16']
+    script = TOOLS / f'pretrain_moving_shapes_{script}.py'
     monkeypatch.setattr(
-        sys, 'argv', [SCRIPT.name, str(tmp_path / 'clip'), *arguments]
+        sys, 'argv', [script.name, str(tmp_path / 'clip'), *arguments.split()]
     )
     with pytest.raises(SystemExit) as end, torch.random.fork_rng():
-        runpy.run_path(str(SCRIPT), run_name='__main__')
+        runpy.run_path(str(script), run_name='__main__')
     assert not end.value.code
     capfd.readouterr()
     check_loads_silently(tmp_path / 'clip', capfd)
-    shipped = Path(resolve_pretrained(NAME))
-    for name in ('config.json', 'tokenizer.json', 'preprocessor_config.json'):
-        written = (tmp_path / 'clip' / name).read_text()
-        assert written == (shipped / name).read_text(), name
+    shipped = Path(resolve_pretrained(name))
+    assert {path.name for path in shipped.iterdir()} == {
+        path.name for path in (tmp_path / 'clip').iterdir()
+    }
+    for file in ('config.json', 'tokenizer.json', 'preprocessor_config.json'):
+        written = (tmp_path / 'clip' / file).read_text()
+        assert written == (shipped / file).read_text(), file
