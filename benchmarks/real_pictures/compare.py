@@ -1,10 +1,10 @@
 """What each part brings on photographs and on animated emoji, over folds.
 
 ``extract`` computes the features of the frozen towers; ``tune`` tries the
-settings of ``TRIALS`` on the validation part of ``TUNING_FOLDS``; ``test`` trains
-with the best of them and tests each fold once, with several seeds; ``report``
-writes the tables. A run is one row of ``tune.csv`` or ``test.csv``, written
-when it is done: a stopped comparison goes on where it stopped.
+settings of ``TRIALS`` on the validation part of ``TUNING_FOLDS``; ``test``
+trains with the best of them and tests each fold once, with several seeds;
+``report`` writes the tables. A run is one row of ``tune.csv`` or ``test.csv``,
+written when it is done: a stopped comparison goes on where it stopped.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """The comparison on real pictures: intervals, choices, the baseline, a run."""
 
 import csv
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -151,4 +152,4 @@ def test_rate_warms_up_and_ends_at_zero():
     rates = [compare.rate(step, 100) for step in range(101)]
     assert rates[0] < rates[5] < rates[10] == max(rates) == 1.0
     assert rates[100] == pytest.approx(0, abs=1e-12)
-    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[10:]))
