@@ -36,6 +36,7 @@ from benchmarks.real_pictures.report import ceiling, write_tables
 from benchmarks.real_pictures.stored import (
     Features,
     make_inputs,
+    pack_captions,
     read_folds,
     select,
 )
@@ -285,20 +286,53 @@ def train(task: Task, folders: Folders, split: str) -> dict[str, np.ndarray]:
         folders.videos(task.data, task.fold, 'train'), stored[0], captions
     )
     fit(model, cfg, inputs)
-    tests = {SETS[task.data].captions: captions}
+    own = SETS[task.data].captions
+    tests = {own: folders.videos(task.data, task.fold, split)}
     if split == 'test':
-        languages = SETS[task.data].languages
-        tests |= dict.fromkeys(languages, cfg.test_pipeline)
-    return {
-        language: score(
-            model,
-            make_inputs(
-                folders.videos(task.data, task.fold, split, language),
-                stored[0],
-                texts,
-            ),
+        tests |= {
+            language: folders.videos(task.data, task.fold, split, language)
+            for language in SETS[task.data].languages
+        }
+    found = {}
+    for language, videos in tests.items():
+        texts = captions
+        if language != own and cfg.model.text_encoder.frozen:
+            texts = encode_captions(
+                tuple(video.captions[0] for video in videos),
+                json.dumps(cfg.model.text_encoder.to_dict()),
+                json.dumps(cfg.test_pipeline),
+            )
+        found[language] = score(model, make_inputs(videos, stored[0], texts))
+    return found
+
+
+@cache
+@torch.no_grad()
+def encode_captions(
+    captions: tuple[str, ...], tower: str, pipeline: str
+) -> dict[str, dict[str, Tensor]]:
+    """Features of the frozen text tower, of captions that are not stored.
+
+    Args:
+        captions: The captions.
+        tower: Config of the tower, as JSON.
+        pipeline: The transforms of the config, as JSON.
+    """
+    inputs = pack_captions(captions, json.loads(pipeline))
+    raw = (
+        build_tower(tower)
+        .eval()
+        .extract(
+            inputs['tokens'], inputs['token_mask'], inputs.get('token_weight')
         )
-        for language, texts in tests.items()
+    )
+    return {
+        caption: {
+            name: each[row]
+            for name, each in raw._asdict().items()
+            if each is not None
+        }
+        for row, caption in enumerate(captions)
     }
 
 

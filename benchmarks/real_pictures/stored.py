@@ -80,12 +80,19 @@ def make_inputs(
             if key in words[0]
         }
     else:
-        _, transforms = split_pipeline(texts)
-        inputs |= Compose(transforms)(dict(text=captions))['inputs']
+        inputs |= pack_captions(captions, texts)
     return {
         name: each.float() if each.is_floating_point() else each
         for name, each in inputs.items()
     }
+
+
+def pack_captions(
+    captions: Sequence[str], pipeline: Sequence[Mapping]
+) -> dict[str, Tensor]:
+    """Word pieces of captions, by the transforms of a pipeline for texts."""
+    _, transforms = split_pipeline(pipeline)
+    return Compose(transforms)(dict(text=list(captions)))['inputs']
 
 
 def _cut(values: Tensor, key: str, length: int) -> Tensor:
