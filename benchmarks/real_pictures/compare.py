@@ -531,6 +531,19 @@ def list_tasks(
     ]
 
 
+def whole_seeds(rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+    """The runs of seeds that are done in all folds."""
+    done: dict[tuple[str, str, str], set[int]] = {}
+    for row in rows:
+        key = row['set'], row['variant'], row['seed']
+        done.setdefault(key, set()).add(int(row['fold']))
+    return [
+        row
+        for row in rows
+        if done[row['set'], row['variant'], row['seed']] == set(FOLDS)
+    ]
+
+
 def write_report(folders: Folders, names: Sequence[str]) -> str:
     """Sizes, ceilings and the tables of all sets."""
     lines = []
@@ -541,7 +554,7 @@ def write_report(folders: Folders, names: Sequence[str]) -> str:
             f'* {name}: {" + ".join(str(len(fold)) for fold in folds)} '
             f'items; ceiling of R@1 {ceiling(texts):.1f}'
         )
-    rows = read_rows(folders.out / 'test.csv')
+    rows = whole_seeds(read_rows(folders.out / 'test.csv'))
     listed = [
         part
         for name in names

@@ -92,6 +92,11 @@ def test_the_trial_with_the_best_mean_over_the_tuning_folds_is_chosen():
     assert compare.choose_trials(rows) == {('exercises', 'a'): 1}
 
 
+def test_seeds_that_lack_a_fold_are_left_out():
+    runs = [make_run(fold=fold) for fold in compare.FOLDS]
+    assert compare.whole_seeds([*runs, make_run(seed=1)]) == runs
+
+
 def test_tables_have_intervals_and_chance():
     runs = [
         make_run(variant=variant, fold=fold, ranks='1 2 3 4')
