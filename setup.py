@@ -65,9 +65,15 @@ EXTRAS_REQUIRE = {
     'timm': ['timm>=1.0.20'],
     # PE-Core, DFN, EVA02, MobileCLIP2 and others.
     'open_clip': ['open_clip_torch>=3.3', 'timm>=1.0.20'],
+    # Adapters in the towers: model.lora.
+    'lora': ['peft>=0.21'],
+    # `mmtvr export --onnx`.
+    'onnx': ['onnx>=1.20', 'onnxruntime>=1.23', 'onnxscript>=0.6'],
+    # A retriever as a model of mteb, which needs Python 3.11.
+    'mteb': ['mteb>=2.26; python_version >= "3.11"'],
     'all': ['mmtvr[keywords,search,serve]'],
     'tests': [
-        'mmtvr[all,demo]',
+        'mmtvr[all,demo,lora,onnx,mteb]',
         'pytest>=8',
         'pytest-xdist>=3.8',
         'hypothesis',

@@ -3,26 +3,66 @@
 import hashlib
 import pickle
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from filelock import FileLock
 from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner import CheckpointLoader
-from torch import serialization
+from torch import Tensor, serialization
 
 from mmtvr.errors import SetupError, first_line
+from mmtvr.files import recognize_file
 
 SAFETENSORS = '.safetensors'
+#: Weights in the folder of a retriever.
+WEIGHTS = 'model.safetensors'
 LAST = 'last_checkpoint'
 BEST = 'best_*.pth'
 TRUST_HELP = (
     'load a checkpoint that is more than weights. This runs code that the '
     'file contains, with all your rights: only for files whose origin you '
     'trust like that of a program'
+)
+
+# Keys under which others keep the weights.
+NESTED = ('model_state_dict', 'model', 'net', 'weights')
+WRAPPERS = re.compile(
+    r'(?:(?:module|model|state_dict|model_state_dict|_orig_mod)\.)*'
+)
+ENCODER = re.compile(r'(text|frame)_encoder\.')
+TOWER = re.compile(r'(text|frame)_encoder\.(clip|model)\.')
+SHOWN = 3
+# From OpenAI's names to those of transformers, one after the other.
+OPENAI = (
+    (r'^visual\.transformer\.resblocks\.', 'vision_model.encoder.layers.'),
+    (r'^transformer\.resblocks\.', 'text_model.encoder.layers.'),
+    (r'^visual\.ln_pre\.', 'vision_model.pre_layrnorm.'),
+    (r'^visual\.ln_post\.', 'vision_model.post_layernorm.'),
+    (r'^visual\.conv1\.', 'vision_model.embeddings.patch_embedding.'),
+    (
+        r'^visual\.class_embedding$',
+        'vision_model.embeddings.class_embedding',
+    ),
+    (
+        r'^visual\.positional_embedding$',
+        'vision_model.embeddings.position_embedding.weight',
+    ),
+    (r'^visual\.proj$', 'visual_projection.weight'),
+    (r'^token_embedding\.', 'text_model.embeddings.token_embedding.'),
+    (
+        r'^positional_embedding$',
+        'text_model.embeddings.position_embedding.weight',
+    ),
+    (r'^ln_final\.', 'text_model.final_layer_norm.'),
+    (r'^text_projection$', 'text_projection.weight'),
+    (r'\.ln_([12])\.', r'.layer_norm\1.'),
+    (r'\.mlp\.c_fc\.', '.mlp.fc1.'),
+    (r'\.mlp\.c_proj\.', '.mlp.fc2.'),
+    (r'\.attn\.', '.self_attn.'),
 )
 
 
@@ -71,8 +111,139 @@ def read_checkpoint(
             'expected a dict with the weights by name'
         )
     if 'state_dict' not in content:
-        content = {'state_dict': content}
+        inside = (content.get(key) for key in NESTED)
+        nested = next(
+            (each for each in inside if isinstance(each, dict)), None
+        )
+        content = {'state_dict': content if nested is None else nested}
     return content if trust else _without_code(content, path)
+
+
+class WeightFit(NamedTuple):
+    """Weights of a file under the names of a model.
+
+    Attributes:
+        weights: Those that fit, by the names of the model.
+        missing: Weights of the model that the file lacks, or has in another
+            shape.
+        unused: Names of the file that fit nothing.
+        mapping: How names were changed; empty if they were not.
+        has_encoder: Whether a weight of an encoder fits, if there are any.
+    """
+
+    weights: dict[str, Tensor]
+    missing: list[str]
+    unused: list[str]
+    mapping: str
+    has_encoder: bool
+
+    def describe(self, path: str | Path) -> str:
+        """What fits, in a sentence."""
+        total = len(self.weights) + len(self.missing)
+        lines = [f'{path}: {len(self.weights)} of {total} weights fit']
+        if self.mapping:
+            lines.append(f'names mapped: {self.mapping}')
+        if self.missing:
+            lines.append(f'not in it, first {_some(self.missing)}')
+        if self.unused:
+            unused = len(self.unused)
+            lines.append(
+                f'{unused} of it not used, first {_some(self.unused)}'
+            )
+        return '; '.join(lines)
+
+
+def fit_weights(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> WeightFit:
+    """Bring the weights of a file to the names of a model.
+
+    Prefixes that wrappers add are removed (``module.``, ``model.``), and the
+    names of CLIP as OpenAI, CLIP4Clip (``clip.visual...``) and transformers
+    write them become those of the encoders.
+
+    Args:
+        found: The state dict of a file.
+        expected: That of the model.
+    """
+    shapes = {name: tuple(each.shape) for name, each in expected.items()}
+    best: tuple[dict, set, str] = {}, set(), ''
+    for mapping, named in _renamed(found, expected):
+        fits, used = {}, set()
+        for name, (source, tensor) in named.items():
+            if shapes.get(name) == tuple(getattr(tensor, 'shape', (None,))):
+                fits[name] = tensor
+                used.add(source)
+        if len(fits) > len(best[0]):
+            best = fits, used, mapping
+    weights, used, mapping = best
+    encoders = [name for name in expected if ENCODER.match(name)]
+    return WeightFit(
+        weights,
+        [name for name in expected if name not in weights],
+        [name for name in found if name not in used],
+        mapping,
+        not encoders or any(name in weights for name in encoders),
+    )
+
+
+Named = dict[str, tuple[str, Any]]
+
+
+def _renamed(
+    found: Mapping[str, Tensor], expected: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Named]]:
+    """Ways to name weights: what was changed, and name: (source, tensor)."""
+    named: Named = {name: (name, each) for name, each in found.items()}
+    yield '', named
+    stripped = {
+        name[WRAPPERS.match(name).end() :]: each
+        for name, each in named.items()
+    }
+    wrappers = {WRAPPERS.match(name)[0] for name in named} - {''}
+    removed = f'without {", ".join(sorted(wrappers))}' if wrappers else ''
+    if wrappers:
+        yield removed, stripped
+    places: dict[str, list[str]] = {}
+    for name in expected:
+        tower = TOWER.match(name)
+        if tower:
+            places.setdefault(name[tower.end() :], []).append(name)
+    places['logit_scale'] = ['logit_scale.log']
+    clip = {name.removeprefix('clip.'): e for name, e in stripped.items()}
+    for kind, names in (
+        ('transformers', stripped),
+        ('OpenAI or CLIP4Clip', _to_transformers(clip)),
+    ):
+        placed = {
+            place: each
+            for name, each in names.items()
+            for place in places.get(name, [name])
+        }
+        parts = [removed, f'from those of {kind}']
+        yield ', '.join(filter(None, parts)), placed
+
+
+def _to_transformers(named: Named) -> Named:
+    """Rename OpenAI's weights of CLIP, and split and turn what differs."""
+    renamed: Named = {}
+    for name, (source, tensor) in named.items():
+        new = name
+        for pattern, replacement in OPENAI:
+            new = re.sub(pattern, replacement, new)
+        found = re.fullmatch(r'(.*self_attn\.)in_proj_(weight|bias)', new)
+        if found and getattr(tensor, 'ndim', 0):
+            for part, piece in zip('qkv', tensor.chunk(3), strict=False):
+                renamed[f'{found[1]}{part}_proj.{found[2]}'] = source, piece
+            continue
+        if name in ('text_projection', 'visual.proj') and tensor.ndim == 2:
+            tensor = tensor.mT.contiguous()
+        renamed[new] = source, tensor
+    return renamed
+
+
+def _some(names: Sequence[str]) -> str:
+    return ', '.join(names[:SHOWN]) + (' ...' if len(names) > SHOWN else '')
 
 
 def find_checkpoint(path: str | Path) -> Path:
@@ -80,7 +251,8 @@ def find_checkpoint(path: str | Path) -> Path:
 
     Args:
         path: A checkpoint, or the work folder of a run, of which the best
-            checkpoint is taken, else the last one.
+            checkpoint is taken, else the last one; or the folder of a
+            retriever.
 
     Raises:
         SetupError: There is no checkpoint.
@@ -93,6 +265,8 @@ def find_checkpoint(path: str | Path) -> Path:
             f'there is no checkpoint or work folder {path} (looked from '
             f'{Path.cwd()})'
         )
+    if (path / WEIGHTS).is_file():
+        return path / WEIGHTS
     best = sorted(path.glob(BEST), key=lambda p: p.stat().st_mtime)
     if best:
         return best[-1]
@@ -187,10 +361,7 @@ def _load(path: Path, map_location: Any, trust: bool) -> object:
         if not trust or not wanted:
             raise _refusal(path, wanted, error) from error
     except Exception as error:
-        raise SetupError(
-            f'{path} cannot be read as a checkpoint, it is damaged or '
-            f'something else: {first_line(error)}'
-        ) from error
+        raise _refusal(path, '', error) from error
     print_log(f'{path} is trusted: code in it runs now.', 'current')
     return torch.load(path, map_location=map_location, weights_only=False)
 
@@ -202,6 +373,9 @@ def _named_in(error: Exception) -> str:
 
 
 def _refusal(path: Path, wanted: str, error: Exception) -> SetupError:
+    kind = recognize_file(path)
+    if kind:
+        return SetupError(f'{path} is no checkpoint of weights but {kind}')
     if not wanted:
         return SetupError(
             f'{path} cannot be read as a checkpoint, it is damaged or '

@@ -51,8 +51,14 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: No right: of the user, or of anybody where a disk is mounted to be read.
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+#: Of a process, or of the machine.
+TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 #: A path from the root, as messages have it.
 PATH = re.compile(r'(?<![\w.])(/|[A-Za-z]:\\)\w')
+#: Advice of libraries to switch off what protects the user.
+FORBIDDEN = re.compile(
+    'weights_only|allow_pickle|trust_remote_code|unsafe|pickled', re.IGNORECASE
+)
 IN_RUST = re.compile(r'\(os error (\d+)\)')
 
 
@@ -99,5 +105,19 @@ def names_file(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """First line of the message of an error; its type if it has none."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """First line of the message of an error; its type if it has none.
+
+    Without sentences that advise what mmtvr does not allow, such as to load a
+    file without protection.
+    """
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    if not FORBIDDEN.search(line):
+        return line
+    kept = [
+        sentence
+        for sentence in re.split(r'(?<=[.:;])\s+', line)
+        if not FORBIDDEN.search(sentence)
+    ]
+    return (
+        ' '.join(kept).rstrip(':; ') or 'it might run code when it is loaded'
+    )

@@ -4,6 +4,7 @@ import csv
 import os
 import secrets
 import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -12,12 +13,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mmtvr.errors import FULL, SetupError
+from mmtvr.errors import FULL, SetupError, first_line
 from mmtvr.sanitize import for_spreadsheet
 
 #: Ending of a file that is still being written.
 PARTIAL = '.partial'
 HASH_CHUNK = 2**20
+# Of torch.save before version 1.6: 0x1950a86a20f9469cfc6c, as a pickle.
+MAGIC = bytes.fromhex('6cfc9c46f9206aa85019')
 # fmt: off
 VIDEO_EXTENSIONS = frozenset((
     '.3g2', '.3gp', '.asf', '.avi', '.divx', '.f4v', '.flv', '.gif', '.m2ts',
@@ -284,10 +287,79 @@ def load_arrays(
     except Exception as error:
         # A header is parsed as Python, a member decompressed: each part has
         # exceptions of its own.
-        reason = str(error).strip() or type(error).__name__
+        reason = _describe_text(path) or first_line(error)
         raise SetupError(
             f'{path} cannot be read: {reason}. Expected {expected}.'
         ) from error
+
+
+def _describe_text(path: Path) -> str:
+    """Recognise a table in a text file; empty for anything else."""
+    with path.open('rb') as file:
+        start = file.read(4096)
+    try:
+        text = start.decode('utf-8-sig')
+    except UnicodeDecodeError:
+        return ''
+    if not text.strip() or not text.replace('\n', ' ').isprintable():
+        return ''
+    return (
+        'it is a text file; where it is a table of numbers, write it as '
+        '.npy: '
+        f"np.save('{path.stem}.npy', np.loadtxt('{path.name}', "
+        "delimiter=','))"
+    )
+
+
+def recognize_file(path: Path) -> str:
+    """Recognise files that are often taken for checkpoints.
+
+    Only names in archives and first bytes are read; nothing is executed.
+
+    Returns:
+        What it is, and what to use in its place; empty where that is not
+        known.
+    """
+    with path.open('rb') as file:
+        start = file.read(512)
+    if zipfile.is_zipfile(path):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                parts = {name.partition('/')[2] for name in archive.namelist()}
+        except (zipfile.BadZipFile, OSError):
+            return ''
+        if 'constants.pkl' in parts or any(
+            p.startswith('code/') for p in parts
+        ):
+            return (
+                'a TorchScript archive, which is a program, as OpenAI '
+                'publishes CLIP. The same weights without a program: `hf '
+                'download openai/clip-vit-base-patch32` (ViT-B-32; likewise '
+                'openai/clip-vit-base-patch16 and '
+                'openai/clip-vit-large-patch14), and name that repository as '
+                'clip='
+            )
+        if any(name.endswith('.npy') for name in parts) or 'word' in parts:
+            return 'an archive of something else'
+        return ''
+    if start.lstrip()[:1] in (b'{', b'['):
+        return 'JSON text'
+    if start.startswith(b'version https://git-lfs'):
+        return 'a pointer of Git LFS: get the file itself with `git lfs pull`'
+    if start[:200].lstrip().lower().startswith((b'<!doctype', b'<html')):
+        return 'a page of a web site, as of a login: download the file again'
+    is_pickle = start[:1] == b'\x80' and start[1:2] in b'\x02\x03\x04\x05'
+    if is_pickle and not _is_legacy(start):
+        return (
+            'a bare pickle, which torch.save did not write and which runs '
+            'what it names when it is loaded: get the weights as .safetensors'
+        )
+    return ''
+
+
+def _is_legacy(start: bytes) -> bool:
+    """Whether torch.save before version 1.6 wrote it: its magic number."""
+    return MAGIC in start[:32]
 
 
 def write_arrays(

@@ -8,6 +8,7 @@ local folder in Hugging Face's layout, or a repository of its hub; behind
 
 import json
 import pickle
+import shutil
 import socket
 import urllib.request
 from contextlib import closing
@@ -17,8 +18,8 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from huggingface_hub import constants, snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
 from transformers import (
+    AutoConfig,
     AutoTokenizer,
     CLIPTokenizerFast,
     PreTrainedTokenizerBase,
@@ -27,6 +28,7 @@ from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
 from mmtvr.errors import SetupError, first_line, import_extra
+from mmtvr.files import recognize_file
 
 SCHEME = 'mmtvr://'
 PACKAGE = 'package://'
@@ -44,8 +46,22 @@ OPEN_CLIP_FILES = (
 WEIGHTS = ('.safetensors', '.pth')
 ASSETS = Path(__file__).parent / 'assets'
 CONNECT_SECONDS = 5
+#: In a folder whose weights are part of a larger model.
+WEIGHTS_ELSEWHERE = 'weights_elsewhere.txt'
+# What a model, a tokenizer and a processor have beside weights.
+SETTINGS = ('.json', '.txt', '.model', '.jinja')
 
 Loaded = TypeVar('Loaded')
+_loaded: set[str] = set()
+
+
+# Where local folders are looked for that are not in the current one.
+_also_in: list[Path] = []
+
+
+def look_in(*folders: str | Path) -> None:
+    """Look for local folders in these too, from now on in this process."""
+    _also_in.extend(map(Path, folders))
 
 
 def resolve_pretrained(name: str) -> str:
@@ -65,7 +81,8 @@ def resolve_pretrained(name: str) -> str:
     if name.startswith(PACKAGE):
         return str(_find_in_package(name.removeprefix(PACKAGE)))
     if not name.startswith(SCHEME):
-        return name
+        places = [Path(name), *(folder / name for folder in _also_in)]
+        return str(next(filter(Path.is_dir, places), name))
     asset = name.removeprefix(SCHEME)
     folder = ASSETS / asset.replace('-', '_')
     if not folder.is_dir():
@@ -136,7 +153,10 @@ def load_pretrained(loader: type[Loaded], name: str, **kwargs: Any) -> Loaded:
             repository is neither cached nor can be fetched.
     """
     location = resolve_pretrained(name)
+    _loaded.add(str(name))
     try:
+        if Path(location, WEIGHTS_ELSEWHERE).is_file():
+            return _build(loader, location, **kwargs)
         return _load(loader, location, **kwargs)
     except pickle.UnpicklingError as error:
         raise SetupError(
@@ -202,19 +222,9 @@ def fetch_open_clip(name: str) -> Path:
     if Path(location).is_dir():
         return Path(location)
     _check_repository(location)
-    files = dict(allow_patterns=list(OPEN_CLIP_FILES))
-    try:
-        return Path(
-            snapshot_download(location, local_files_only=True, **files)
-        )
-    except LocalEntryNotFoundError:
-        _require_hub(location)
-    try:
-        return Path(snapshot_download(location, allow_patterns=files))
-    except (OSError, ValueError) as error:
-        raise SetupError(
-            f'{_missing(location)} The hub answers: {first_line(error)}'
-        ) from error
+    return fetch_repository(
+        location, OPEN_CLIP_FILES[0], list(OPEN_CLIP_FILES)
+    )
 
 
 def load_model(
@@ -261,6 +271,96 @@ def load_model(
     return model
 
 
+def loaded_names() -> frozenset[str]:
+    """All names that :func:`load_pretrained` got in this process."""
+    return frozenset(_loaded)
+
+
+def copy_settings(name: str, folder: Path) -> None:
+    """Copy what is beside the weights of a model, from which it is built.
+
+    :func:`load_pretrained` gives a tokenizer and a processor from the new
+    folder as from the old one, and a model with random weights.
+
+    Args:
+        name: See :func:`resolve_pretrained`; it was loaded before.
+        folder: A new folder.
+
+    Raises:
+        SetupError: The model is no longer there.
+    """
+    source = Path(resolve_pretrained(name))
+    if not source.is_dir():
+        try:
+            source = Path(snapshot_download(name, local_files_only=True))
+        except (OSError, ValueError) as error:
+            raise SetupError(_missing(name)) from error
+    for path in sorted(source.rglob('*')):
+        inside = path.relative_to(source)
+        hidden = any(part.startswith('.') for part in inside.parts)
+        # The index of a checkpoint names files that are not copied.
+        is_index = path.name.endswith('.index.json')
+        if path.suffix in SETTINGS and not hidden and not is_index:
+            target = folder / inside
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    (folder / WEIGHTS_ELSEWHERE).write_text(
+        'The weights are in model.safetensors of the folder above.\n'
+    )
+
+
+def fetch_repository(
+    name: str, required: str, patterns: list[str], **kwargs: Any
+) -> Path:
+    """Find the files of a hub repository, in the local cache if they are.
+
+    Args:
+        name: The repository, ``owner/name``.
+        required: A file that a complete copy in the cache has.
+        patterns: The files.
+        **kwargs: ``revision``, ``token``, ``cache_dir`` and
+            ``local_files_only`` of :func:`huggingface_hub.snapshot_download`.
+
+    Raises:
+        SetupError: They are neither cached nor can be fetched.
+    """
+    local_only = kwargs.pop('local_files_only', False)
+    try:
+        folder = snapshot_download(name, local_files_only=True, **kwargs)
+        if Path(folder, required).is_file():
+            return Path(folder)
+    except (OSError, ValueError):
+        pass
+    if local_only:
+        raise SetupError(_missing(name))
+    _require_hub(name)
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns, **kwargs))
+    except (OSError, ValueError) as error:
+        raise SetupError(
+            f'{_missing(name)} The hub answers: {first_line(error)}'
+        ) from error
+
+
+def _build(
+    loader: type[Loaded],
+    location: str,
+    output_loading_info: bool = False,
+    ignore_mismatched_sizes: bool = False,
+    **kwargs: Any,
+) -> Any:
+    """Build a model from its settings; load what has no weights as usual."""
+    build = getattr(loader, '_from_config', None)
+    build = build or getattr(loader, 'from_config', None)
+    if build is None:
+        return _load(loader, location, **kwargs)
+    settings = getattr(loader, 'config_class', None) or AutoConfig
+    model = build(_load(settings, location), **kwargs)
+    if output_loading_info:
+        return model, dict(missing_keys=[], mismatched_keys=[])
+    return model
+
+
 def _load(loader: type[Loaded], location: str, **kwargs: Any) -> Loaded:
     try:
         return _load_quietly(loader, location, local_files_only=True, **kwargs)
@@ -281,6 +381,12 @@ def _load(loader: type[Loaded], location: str, **kwargs: Any) -> Loaded:
 
 
 def _check_repository(location: str) -> None:
+    if Path(location).is_file():
+        kind = recognize_file(Path(location)) or 'a single file'
+        raise SetupError(
+            f'{location} is {kind}. Pretrained weights are named by a folder '
+            'in the layout of Hugging Face, or a repository of its hub'
+        )
     if location.startswith(('.', '/', '~')) or location.count('/') != 1:
         raise SetupError(
             f'There is no folder {Path(location).absolute()} with pretrained '

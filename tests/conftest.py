@@ -18,6 +18,7 @@ if not torch.cuda.is_available():
 pytest_plugins = [
     'dual_models',
     'forks',
+    'hub_standin',
     'tiny_clip',
     'tiny_config',
     'tiny_videos',

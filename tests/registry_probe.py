@@ -55,6 +55,7 @@ def arguments(clip: str, folder: str) -> dict[str, dict]:
         ),
         'DualFrameEncoder': dict(encoder=clip),
         'DualTextEncoder': dict(encoder=clip),
+        'FrozenFeatureDataset': dict(dataset=dict(), file='train.safetensors'),
         'FrameTransformer': dict(clip=clip, embed_dims=32, num_layers=1),
         'MovingShapesDataset': dict(
             data_root=folder, num_videos=4, lazy_init=True

@@ -9,7 +9,7 @@ import torch
 from mmengine.logging import HistoryBuffer, MessageHub
 from safetensors.torch import save_file
 
-from mmtvr.checkpoints import read_checkpoint
+from mmtvr.checkpoints import fit_weights, read_checkpoint
 from mmtvr.errors import SetupError
 
 WEIGHTS = {'head.weight': torch.arange(3.0)}
@@ -146,3 +146,120 @@ def test_a_cut_checkpoint_and_other_content_are_named(tmp_path):
         read_checkpoint(path)
     with pytest.raises(SetupError, match='there is no checkpoint'):
         read_checkpoint(tmp_path / 'gone.pth')
+
+
+def to_openai(state):
+    """OpenAI's names and shapes of a state dict of transformers' CLIP."""
+    towers = [
+        ('vision_model.', 'visual.'),
+        ('text_model.', ''),
+        ('encoder.layers.', 'transformer.resblocks.'),
+        ('embeddings.patch_embedding', 'conv1'),
+        ('embeddings.class_embedding', 'class_embedding'),
+        ('embeddings.position_embedding.weight', 'positional_embedding'),
+        ('embeddings.token_embedding', 'token_embedding'),
+        ('pre_layrnorm', 'ln_pre'),
+        ('post_layernorm', 'ln_post'),
+        ('final_layer_norm', 'ln_final'),
+        ('layer_norm', 'ln_'),
+        ('mlp.fc1', 'mlp.c_fc'),
+        ('mlp.fc2', 'mlp.c_proj'),
+        ('self_attn', 'attn'),
+    ]
+    renamed = {}
+    for name, tensor in state.items():
+        for old, new in towers:
+            name = name.replace(old, new)
+        if '.q_proj.' in name:
+            start = name.replace('q_proj.', 'in_proj_')
+            originals = [each for each in state if state[each] is tensor]
+            parts = [
+                state[originals[0].replace('q_proj', f'{part}_proj')]
+                for part in 'qkv'
+            ]
+            renamed[start] = torch.cat(parts)
+        elif name in ('text_projection.weight', 'visual_projection.weight'):
+            short = {'text': 'text_projection', 'visu': 'visual.proj'}
+            renamed[short[name[:4]]] = tensor.mT.contiguous()
+        elif '_proj.' not in name or 'out_proj' in name or 'c_proj' in name:
+            renamed[name] = tensor
+    return renamed
+
+
+@pytest.mark.parametrize(
+    'prefix', ['', 'clip.', 'module.clip.', 'model.module.']
+)
+def test_names_of_openai_and_clip4clip_become_those_of_the_encoders(
+    tiny_clip, prefix
+):
+    from transformers import CLIPModel
+
+    theirs = CLIPModel.from_pretrained(tiny_clip).state_dict()
+    ours = {}
+    for name in theirs:
+        if 'position_ids' in name:
+            continue
+        tower = 'text' if name.startswith('text') else 'frame'
+        ours[f'{tower}_encoder.clip.{name}'] = theirs[name]
+    ours['logit_scale.log'] = ours.pop('frame_encoder.clip.logit_scale')
+    ours['partial_loss.extra'] = torch.zeros(2)
+    file = {prefix + name: each for name, each in to_openai(theirs).items()}
+    file[f'{prefix}transformerClip.ln.weight'] = torch.zeros(3)
+    fit = fit_weights(file, ours)
+    assert fit.missing == ['partial_loss.extra']
+    assert fit.unused == [f'{prefix}transformerClip.ln.weight']
+    assert 'OpenAI' in fit.mapping
+    for name, tensor in fit.weights.items():
+        assert torch.equal(tensor, ours[name]), name
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.', 'model.', '_orig_mod.'])
+def test_prefixes_of_wrappers_are_removed_and_named(prefix):
+    ours = {'text_encoder.a': torch.ones(2), 'head.model.b': torch.ones(1)}
+    fit = fit_weights({prefix + name: ours[name] for name in ours}, ours)
+    assert (fit.missing, fit.unused) == ([], [])
+    assert fit.has_encoder
+    assert prefix in fit.mapping
+
+
+def test_other_shapes_and_names_do_not_fit():
+    ours = {'text_encoder.a': torch.ones(2), 'head.b': torch.ones(1)}
+    fit = fit_weights({'text_encoder.a': torch.ones(3), **WEIGHTS}, ours)
+    assert fit.weights == {}
+    assert not fit.has_encoder
+    fit = fit_weights({'head.b': torch.ones(1)}, ours)
+    assert not fit.has_encoder
+    assert 'text_encoder.a' in fit.describe('x.pth')
+
+
+def test_weights_below_a_key_of_others_are_found(tmp_path):
+    path = tmp_path / 'x.pth'
+    torch.save(dict(model_state_dict=WEIGHTS, epoch=3), path)
+    assert list(read_checkpoint(path)['state_dict']) == ['head.weight']
+
+
+def write_torchscript(path):
+    module = torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2))
+    torch.jit.save(module, str(path))
+
+
+FILES = {
+    'TorchScript archive': write_torchscript,
+    'bare pickle': lambda path: path.write_bytes(pickle.dumps({'a': [1]})),
+    'Git LFS': lambda path: path.write_bytes(
+        b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n'
+    ),
+    'web site': lambda path: path.write_bytes(b'<!DOCTYPE html><html></html>'),
+    'JSON': lambda path: path.write_bytes(b'{"a": 1}'),
+}
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@pytest.mark.parametrize('kind', FILES)
+def test_common_files_are_recognised_without_forbidden_advice(tmp_path, kind):
+    path = tmp_path / 'ViT-B-32.pt'
+    FILES[kind](path)
+    with pytest.raises(SetupError, match=kind) as error:
+        read_checkpoint(path)
+    assert 'damaged' not in str(error.value)
+    assert 'weights_only' not in str(error.value)

@@ -25,3 +25,17 @@ def test_a_broken_extra_raises_its_own_error(tmp_path, monkeypatch):
 def test_the_first_line_of_an_error_is_never_empty():
     assert first_line(ValueError('\nno\nmore')) == 'no'
     assert first_line(ValueError()) == 'ValueError'
+
+
+@pytest.mark.parametrize(
+    'advice',
+    [
+        'Set weights_only=False to load it.',
+        'you can load it unsafely with `allow_pickle=True`',
+        'Please pass the argument `trust_remote_code=True`.',
+    ],
+)
+def test_advice_to_load_unsafely_is_not_passed_on(advice):
+    error = ValueError(f'x.bin has another format. {advice}')
+    assert first_line(error) == 'x.bin has another format.'
+    assert 'code' in first_line(ValueError(advice))

@@ -3,6 +3,7 @@ import os
 import subprocess
 import time
 
+import numpy as np
 import pytest
 
 from mmtvr import files
@@ -12,6 +13,7 @@ from mmtvr.files import (
     atomic_path,
     find_video_files,
     hash_file,
+    load_arrays,
     remove_partial_files,
     write_arrays,
     write_atomically,
@@ -184,3 +186,17 @@ def test_a_really_full_disk_keeps_what_was_there(small_disk, monkeypatch):
         write_atomically(path, bytes(700_000))
     assert path.stat().st_size == 600_000
     assert list(small_disk.iterdir()) == [path]
+
+
+def test_a_table_of_numbers_is_recognised_and_pickles_are_not_advised(
+    tmp_path,
+):
+    path = tmp_path / 'scores.csv'
+    path.write_text('0.1,0.2\n0.3,0.4\n')
+    with pytest.raises(SetupError, match=r'text file.*np\.loadtxt') as error:
+        load_arrays(path, 'scores')
+    assert 'pickle' not in str(error.value)
+    np.save(tmp_path / 'objects.npy', np.array([{}]), allow_pickle=True)
+    with pytest.raises(SetupError) as error:
+        load_arrays(tmp_path / 'objects.npy', 'scores')
+    assert 'allow_pickle' not in str(error.value)

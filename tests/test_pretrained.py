@@ -127,3 +127,22 @@ def test_code_beside_a_tokenizer_does_not_run(tiny_clip, tmp_path):
     with suppress(SetupError):
         load_pretrained(AutoTokenizer, str(folder))
     assert not marker.exists()
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+def test_a_file_in_place_of_a_folder_is_recognised(tmp_path):
+    path = tmp_path / 'ViT-B-32.pt'
+    module = torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2))
+    torch.jit.save(module, str(path))
+    with pytest.raises(SetupError, match=r'TorchScript.*openai/clip-vit'):
+        load_pretrained(CLIPTextModelWithProjection, str(path))
+
+
+def test_local_folders_are_found_from_other_folders_too(tmp_path, monkeypatch):
+    monkeypatch.setattr(pretrained, '_also_in', [])
+    (tmp_path / 'weights/clip').mkdir(parents=True)
+    assert resolve_pretrained('weights/clip') == 'weights/clip'
+    pretrained.look_in(tmp_path)
+    found = resolve_pretrained('weights/clip')
+    assert found == str(tmp_path / 'weights/clip')
+    assert resolve_pretrained('openai/none') == 'openai/none'

@@ -2,11 +2,13 @@
 # Train with N processes: tools/dist_train.sh CONFIG N [flags of tools/train.py]
 #
 # On GPUs one process takes one GPU; without a GPU the processes share the CPU.
+# PORT is any free one unless it is set.
 # Several hosts: run it on each with NNODES (how many), NODE_RANK (0, 1, ...),
-# MASTER_ADDR (an address of host 0 that the others reach) and PORT (free there)
-# set. Code, packages, annotations and weights must be the same on all. Set
-# GLOO_SOCKET_IFNAME (CPU) or NCCL_SOCKET_IFNAME (GPU) only where traffic is to
-# take another network interface than the one that leads to MASTER_ADDR.
+# MASTER_ADDR (an address of host 0 that the others reach) and PORT (free there,
+# 29500 unless it is set). Code, packages, annotations and weights must be the
+# same on all. Set GLOO_SOCKET_IFNAME (CPU) or NCCL_SOCKET_IFNAME (GPU) only
+# where traffic is to take another network interface than the one that leads to
+# MASTER_ADDR.
 # docs/faults.md says what happens when a rank or a host is lost.
 set -euo pipefail
 
@@ -27,6 +29,6 @@ exec python -m mmtvr.distributed.torchrun \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \
-    --master_port="${PORT:-29500}" \
+    --master_port="${PORT:-0}" \
     --nproc_per_node="$N" \
     "$TOOLS/train.py" "$CONFIG" --launcher pytorch "$@"

@@ -2,8 +2,7 @@
 
 import sys
 
-from mmtvr.cli.command import run_command
 from mmtvr.cli.extract import main
 
 if __name__ == '__main__':
-    sys.exit(run_command(main, 'the same command goes on'))
+    sys.exit(main())

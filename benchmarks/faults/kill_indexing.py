@@ -30,7 +30,7 @@ import numpy as np
 
 from mmtvr.search import indexing
 from mmtvr.search.encoder import EncodedVideo, VideoFeatures
-from mmtvr.search.indexing import Indexer, prepare_index
+from mmtvr.search.indexing import Indexer
 from mmtvr.search.stores import open_store
 from mmtvr.search.video_dataset import name_content
 from mmtvr.search.video_files import FoundVideo, find_videos
@@ -124,9 +124,8 @@ def index(folder: Path, into: Path, progress: Any) -> None:
     indexing.VIDEOS_PER_COMMIT = VIDEOS_PER_COMMIT
     store = open_store(into)
     progress.value = 0
-    prepare_index(store, ABOUT)
     encoder = HashEncoder(progress)
-    Indexer(store, encoder, progress=False).run(find_videos([folder]))
+    Indexer(store, encoder, ABOUT, progress=False).run(find_videos([folder]))
 
 
 def kill_once(
@@ -175,6 +174,8 @@ def read_while_written(into: Path) -> int:
     store = open_store(into)
     if store.read_info() is None:
         return 0
+    damage, _ = store.find_damage()
+    assert not damage, f'a kill is taken for damage: {damage}'
     files = [each for each in store.list_files() if each.error is None]
     known = store.list_contents()
     missing = [each.path for each in files if each.content not in known]

@@ -1,4 +1,4 @@
-"""The Python API: search videos by text, evaluate scores.
+"""The Python API: encode and search videos, evaluate scores.
 
 Each name is imported when it is first used: importing this package costs
 nothing.
@@ -10,6 +10,7 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from mmtvr.apis.evaluation import evaluate as evaluate
+    from mmtvr.apis.retriever import Retriever as Retriever
     from mmtvr.apis.searcher import TextVideoSearcher as TextVideoSearcher
     from mmtvr.apis.searcher import export_index as export_index
     from mmtvr.apis.searcher import import_index as import_index
@@ -22,6 +23,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
         'evaluation': ['evaluate'],
+        'retriever': ['Retriever'],
         'searcher': [
             'TextVideoSearcher',
             'export_index',

@@ -13,14 +13,21 @@ from mmtvr.errors import SetupError
 from mmtvr.evaluation.metrics import write_report
 from mmtvr.evaluation.protocols import describe_protocol
 from mmtvr.evaluation.ranking import TiePolicy
-from mmtvr.evaluation.report import Report, Table, build_report
+from mmtvr.evaluation.report import Report, ReportRow, Table, build_report
 from mmtvr.evaluation.rescoring import parse_rescorings
+from mmtvr.evaluation.run_files import (
+    evaluate_run,
+    is_run_file,
+    read_corpus_size,
+    read_qrels,
+    read_run,
+)
 from mmtvr.files import load_arrays
 
 FORMATS = (
     'a .npy with scores (texts, videos); or a .npz with scores, or with text '
     'and video, embeddings (N, D) to be compared by cosine, and optionally '
-    'text_video_ids and video_ids'
+    'text_video_ids and video_ids; or with --qrels a run of TREC or mteb'
 )
 
 
@@ -31,6 +38,7 @@ def evaluate(
     file: PathLike,
     *,
     match: PathLike | None = None,
+    qrels: PathLike | None = None,
     protocol: str | None = None,
     ties: TiePolicy = 'expected',
     rescore: Sequence[str] = (),
@@ -44,10 +52,15 @@ def evaluate(
         file: A ``.npy`` with scores (texts, videos); or a ``.npz`` with
             ``scores``, or with ``text`` and ``video``, embeddings (N, D) to
             be compared by cosine, and optionally ``text_video_ids`` and
-            ``video_ids``.
+            ``video_ids``. Or, with ``qrels``, a run: TREC's lines or JSON
+            ``{query: {document: score}}``, as mteb writes its predictions.
         match: A ``.npy`` with the column of each text's video, (texts,), or a
             bool table (texts, videos) with one True per row. Without it and
             without ids in the file, text i belongs to video i.
+        qrels: Relevance judgements, as lines of TREC, a ``.tsv`` or
+            ``.jsonl`` of BEIR or mteb, JSON, or a folder of BEIR. What holds
+            of ties and of documents that the run does not name:
+            :func:`mmtvr.evaluation.run_files.evaluate_run`.
         protocol: Name of the protocol that the numbers are compared under,
             such as ``'msrvtt/1k-A'``; checks the numbers of texts and videos.
         ties: How equal scores are ranked.
@@ -73,6 +86,19 @@ def evaluate(
         100.0
     """
     file = Path(file)
+    if qrels is not None:
+        return _evaluate_run(
+            file,
+            Path(qrels),
+            ties,
+            about or {},
+            out,
+            dict(match=match, protocol=protocol, rescore=rescore, bank=bank),
+        )
+    if is_run_file(file):
+        raise SetupError(
+            f'{file} is a run: say which documents are relevant with --qrels'
+        )
     table = load_table(file, None if match is None else Path(match))
     texts, videos = table.scores.shape
     scores = None if bank is None else load_bank(Path(bank), videos)
@@ -87,6 +113,40 @@ def evaluate(
         raise SetupError(f'{file}: {error}') from error
     if out is not None:
         write_report(Path(out), report, table, protocol or file.name)
+    return report
+
+
+def _evaluate_run(
+    file: Path,
+    qrels: Path,
+    ties: TiePolicy,
+    about: Mapping[str, str],
+    out: PathLike | None,
+    unused: Mapping[str, object],
+) -> Report:
+    """Evaluate a run against judgements; see :func:`evaluate`."""
+    for name, value in unused.items():
+        if value:
+            raise SetupError(f'--{name} does not go with --qrels')
+    run, judged = read_run(file), read_qrels(qrels)
+    found = evaluate_run(run, judged, ties, read_corpus_size(qrels))
+    facts = {'file': str(file), 'qrels': str(qrels)}
+    missing = sum(query not in run for query in judged)
+    extra = sum(query not in judged for query in run)
+    if missing or extra:
+        facts['queries'] = (
+            f'{missing} judged ones are not in the run and count as failed '
+            f'if they have a relevant document; {extra} in the run are not '
+            'judged and do not count'
+        )
+    facts['not in the run'] = (
+        'documents that earn nothing in R@k, mAP and NDCG; for MdR and MnR '
+        'in random order behind the others'
+    )
+    row = ReportRow('raw', False, found, None)
+    report = Report({**facts, **about}, ties, [row])
+    if out is not None:
+        write_report(Path(out), report, None, file.name)
     return report
 
 

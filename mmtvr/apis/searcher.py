@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
@@ -11,7 +11,9 @@ from mmengine.registry import init_default_scope
 from mmtvr.checkpoints import find_checkpoint, guard_loading
 from mmtvr.config import expand_encoder, load_config, parse_plain_config
 from mmtvr.errors import SetupError
-from mmtvr.search.encoder import RetrievalEncoder, check_model
+from mmtvr.pretrained import look_in
+from mmtvr.search.encoder import RetrievalEncoder, check_model, find_weights
+from mmtvr.search.model_folder import read_model_folder
 from mmtvr.search.query import (
     IndexReport,
     SearchResult,
@@ -26,10 +28,14 @@ from mmtvr.search.query import (
 from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import (
     PRECISIONS,
+    DamagedIndexError,
     StoredVideos,
     VideoStore,
     require_at_least,
 )
+
+if TYPE_CHECKING:
+    from mmtvr.datasets.transforms.text import TextReading
 
 __all__ = [
     'TextVideoSearcher',
@@ -44,6 +50,31 @@ __all__ = [
 PathLike = str | os.PathLike[str]
 
 
+def open_encoder(
+    config: PathLike | Config,
+    checkpoint: PathLike | None = None,
+    device: str | None = None,
+    text_only: bool = False,
+) -> RetrievalEncoder:
+    """Open a model; see :class:`TextVideoSearcher`."""
+    guard_loading()
+    name = None
+    if not isinstance(config, Config):
+        if os.path.isdir(config):
+            found = read_model_folder(config)
+            config, name = found.config, found.name
+            checkpoint = checkpoint or found.weights
+            init_default_scope('mmtvr')
+        else:
+            config = load_config(os.fspath(config))
+    expand_encoder(config)
+    if checkpoint is not None:
+        checkpoint = find_checkpoint(checkpoint)
+    encoder = RetrievalEncoder(config, checkpoint, device, text_only)
+    encoder.info['name'] = name or encoder.info['name']
+    return encoder
+
+
 class TextVideoSearcher:
     """Index video files, and search them by text or by video.
 
@@ -51,7 +82,8 @@ class TextVideoSearcher:
     its tokenizer, its key words.
 
     Args:
-        config: A config file or a loaded config.
+        config: A config file, a loaded config, or the folder of a
+            :class:`mmtvr.apis.Retriever`, which has its own checkpoint.
         checkpoint: A checkpoint, or the work folder of a run: its best
             checkpoint, else its last. None for the pretrained encoders as
             they are, which CLIP with a head without parameters allows.
@@ -84,14 +116,8 @@ class TextVideoSearcher:
         device: str | None = None,
         text_only: bool = False,
     ) -> None:
-        guard_loading()
-        if not isinstance(config, Config):
-            config = load_config(os.fspath(config))
-        expand_encoder(config)
-        if checkpoint is not None:
-            checkpoint = find_checkpoint(checkpoint)
-        self.config = config
-        self.encoder = RetrievalEncoder(config, checkpoint, device, text_only)
+        self.encoder = open_encoder(config, checkpoint, device, text_only)
+        self.config = self.encoder.config
         self._store: VideoStore | None = None
 
     @property
@@ -144,7 +170,7 @@ class TextVideoSearcher:
             SetupError: A source is missing, a number is too small, or
                 another model filled the index or it has other settings.
         """
-        from mmtvr.search.indexing import Indexer, prepare_index
+        from mmtvr.search.indexing import Indexer
         from mmtvr.search.video_files import find_videos
 
         one = isinstance(videos, str | os.PathLike)
@@ -155,14 +181,19 @@ class TextVideoSearcher:
             precision=precision or PRECISIONS[0],
             parts=self.encoder.default_parts if parts is None else parts,
         )
-        indexer = Indexer(store, self.encoder, workers, progress, retry)
-        prepare_index(
+        require_at_least(1, parts=settings['parts'])
+        indexer = Indexer(
             store,
+            self.encoder,
             {**self.encoder.info, **settings},
-            asked=dict(precision=precision, parts=parts),
+            dict(precision=precision, parts=parts),
+            workers,
+            progress,
+            retry,
         )
+        report = indexer.run(found)
         self._store = store
-        return indexer.run(found)
+        return report
 
     def open(self, index: PathLike) -> 'TextVideoSearcher':
         """Open the index at a folder or an address, and return the searcher.
@@ -227,6 +258,15 @@ class TextVideoSearcher:
             self.store, self.encoder, texts, top_k, candidates
         )
         return found[0] if isinstance(text, str) else found
+
+    def read_text(self, text: str) -> 'TextReading':
+        """Find what of a query the model cannot read.
+
+        Returns:
+            Words that its tokenizer does not know, and the end that is cut
+            off.
+        """
+        return self.encoder.read_text(text)
 
     def score(self, text: str, video: PathLike) -> float:
         """Compare a text with a video, of the index or not, by the head.
@@ -308,17 +348,18 @@ def open_searcher(
             'whose model mmtvr does not have: search it with vectors of that '
             'model (--vectors) or by one of its videos (--video)'
         )
+    for fact in ('config', 'checkpoint', 'name', 'model'):
+        if fact not in info or not isinstance(info[fact], str | None):
+            raise DamagedIndexError(store.url, f'its facts have no {fact}')
     config = parse_plain_config(info['config'], f'the index {store.url}')
     init_default_scope(config.get('default_scope') or 'mmtvr')
+    if '://' not in store.url:
+        # Folders of weights and tokenizers that the config names.
+        look_in(info.get('folder', '.'), *Path(store.url).absolute().parents)
     if info['checkpoint'] is None:
         checkpoint = None
     elif checkpoint is None:
-        checkpoint = info['checkpoint_path']
-        if not Path(checkpoint).is_file():
-            raise SetupError(
-                f'the checkpoint of the index {store.url} is no longer '
-                f'{checkpoint}: say where it is with --checkpoint PATH'
-            )
+        checkpoint = find_weights(info, store.url)
     searcher = TextVideoSearcher(config, checkpoint, device, text_only=True)
     searcher.encoder.info['name'] = info['name']
     check_model(info, searcher.encoder.info, store.url)

@@ -3,10 +3,12 @@
 import argparse
 import gc
 import os
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
 from mmtvr.cli.main import STOPPED
 from mmtvr.distributed import launched_rank
@@ -14,6 +16,7 @@ from mmtvr.distributed.phase import STARTING, phase
 from mmtvr.errors import (
     DENIED,
     FULL,
+    TOO_MANY_FILES,
     NonFiniteError,
     SetupError,
     find_errno,
@@ -24,6 +27,9 @@ from mmtvr.sanitize import for_terminal
 
 # The launcher ends all processes when the first one fails.
 SECONDS_FOR_LAUNCHER = 10
+UNKNOWN_ARGUMENT = re.compile(
+    r"class `(\w+)` in .* got an unexpected keyword argument '(\w+)'"
+)
 RESUME = '--resume goes on from the last checkpoint'
 
 
@@ -83,6 +89,19 @@ def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
         return SetupError(
             f'the disk is full: {why}. Make room; {when_stopped}'
         )
+    if number in TOO_MANY_FILES or 'Too many open files' in why:
+        return SetupError(
+            f'too many files are open ({why[:200]}): raise the limit, '
+            '`ulimit -n 65536` in the shell before the command, or use fewer '
+            f'workers; {when_stopped}'
+        )
+    # mmengine names the class that it built from a config.
+    unknown = UNKNOWN_ARGUMENT.search(why)
+    if isinstance(error, TypeError) and unknown:
+        return SetupError(
+            f'{unknown[1]} of the config has no argument `{unknown[2]}`: is '
+            'the key misspelt?'
+        )
     # What was allowed at the start and no longer is, on one of several ranks,
     # is a fault of its host, and is reported with its traceback.
     several = int(os.environ.get('WORLD_SIZE', 1)) > 1
@@ -90,6 +109,51 @@ def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
     if number in DENIED and names_file(error) and not under_way:
         return SetupError(f'not allowed: {why}')
     return error
+
+
+def parse_with_files(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> argparse.Namespace:
+    """Read arguments of which some are files, as YouTube's ids name them.
+
+    A file whose name begins with ``-`` is taken for a file where there is one
+    and no option of that name.
+
+    Args:
+        parser: Gets arguments and options in any order.
+        argv: The arguments; those of the process if None.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    options = parser._option_string_actions
+    unknown = [
+        word
+        for word in argv
+        if len(word) > 1
+        and word[0] == '-'
+        and word.partition('=')[0] not in options
+    ]
+    files = {word for word in unknown if os.path.lexists(word)}
+    argv = [
+        os.path.join('.', word) if word in files else word for word in argv
+    ]
+    complain = parser.error
+    others = [
+        word
+        for word in unknown
+        if word not in files and not any(o.startswith(word) for o in options)
+    ]
+
+    def explain(message: str) -> NoReturn:
+        if others:
+            message += (
+                f"; if {others[0]!r} is a file, write './{others[0]}' or "
+                f"--OPTION='{others[0]}'"
+            )
+        complain(message)
+
+    parser.error = explain
+    # A list may stand behind options too.
+    return parser.parse_intermixed_args(argv)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from mmtvr.cli.command import run_command
 from mmtvr.evaluation.protocols import PROTOCOLS
 from mmtvr.evaluation.ranking import TIE_POLICIES
 from mmtvr.evaluation.report import to_text
+from mmtvr.evaluation.run_files import QRELS_FORMATS
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -23,6 +24,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         type=Path,
         help="a .npy with the column of each text's video, or a bool table",
     )
+    parser.add_argument('--qrels', type=Path, help=QRELS_FORMATS)
     parser.add_argument(
         '--protocol', help=f'one of {", ".join(sorted(PROTOCOLS))}'
     )

@@ -9,7 +9,7 @@ import torch
 from mmengine.config import DictAction
 
 from mmtvr.checkpoints import TRUST_HELP, guard_loading, read_checkpoint
-from mmtvr.cli.command import add_device, at_least
+from mmtvr.cli.command import add_device, at_least, run_command
 from mmtvr.config import load_config
 from mmtvr.config.frozen import SPLITS, find_files
 from mmtvr.config.preflight import check_file, check_weights
@@ -18,9 +18,15 @@ from mmtvr.errors import SetupError
 from mmtvr.registry import MODELS
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Compute the features of a config, see ``--help``."""
-    options = _parse(arguments)
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status."""
+    return run_command(
+        lambda: extract(parse_args(argv)), 'the same command goes on'
+    )
+
+
+def extract(options: argparse.Namespace) -> None:
+    """Compute the features of a config."""
     guard_loading(options.trust_checkpoint)
     cfg = load_config(options.config, options.cfg_options)
     if cfg.model.get('frozen_encoders') and 'FrozenFeatureDataset' in str(cfg):
@@ -55,21 +61,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         work = Extraction(model, cfg.model, loader, name, options.views)
         if work.run(rank, world_size):
             size = name.stat().st_size / 1e6
-            if not rank:
-                print(
-                    f'{name}: {len(work.samples.videos):,} videos and '
-                    f'{len(work.samples.captions):,} captions, {size:,.1f} MB'
-                )
+            print(
+                f'{name}: {len(work.samples.videos):,} videos and '
+                f'{len(work.samples.captions):,} captions, {size:,.1f} MB'
+            )
         else:
             print(f'{name}: other processes are still at work')
 
 
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        'mmtvr extract',
         description='Compute what the towers of a config make of all frames '
         'and captions, once. Training then takes it by --cfg-options '
         'frozen_features=FOLDER. A run that was killed goes on; torchrun '
-        '--nproc-per-node N shares the work.'
+        '--nproc-per-node N shares the work.',
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('folder', type=Path, help='where to write the files')
@@ -100,4 +106,4 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         '--trust-checkpoint', action='store_true', help=TRUST_HELP
     )
     add_device(parser)
-    return parser.parse_args(arguments)
+    return parser.parse_args(argv)

@@ -9,7 +9,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from mmtvr.cli.command import add_device, at_least
+from mmtvr.cli.command import add_device, at_least, parse_with_files
 
 if TYPE_CHECKING:
     from mmtvr.search.query import IndexReport
@@ -59,7 +59,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument('config', nargs='?', help='config file of the model')
+    parser.add_argument(
+        'config',
+        nargs='?',
+        help='config file of the model, or the folder of a retriever '
+        '(mmtvr export)',
+    )
     parser.add_argument(
         'videos',
         nargs='*',
@@ -137,8 +142,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--json', action='store_true', help='print the report as JSON'
     )
-    # A list may stand behind options too.
-    args = parser.parse_intermixed_args(argv)
+    args = parse_with_files(parser, argv)
     without_model = args.remove or args.export or args.import_
     if not without_model and not (args.config and args.videos):
         parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
@@ -222,12 +226,17 @@ def _index(args: argparse.Namespace) -> None:
 
 
 def choose_checkpoint(config: str, given: str | None) -> str | None:
-    """A checkpoint or a work folder; None for pretrained encoders."""
+    """A checkpoint or a work folder; None for pretrained encoders.
+
+    Also None for the folder of a retriever, which has its own.
+    """
     from mmtvr.config import find_config
     from mmtvr.errors import SetupError
 
     if given is not None:
         return None if given == PRETRAINED else given
+    if os.path.isdir(config):
+        return None
     config = find_config(config)
     folder = Path('work_dirs', Path(config).stem)
     if folder.is_dir():
@@ -256,6 +265,8 @@ def describe(report: 'IndexReport', index: str) -> str:
         if len(listed) > SHOWN:
             more = len(listed) - SHOWN
             lines.append(f'  and {more} more (--json names all)')
+    if not report.videos and report.unreadable:
+        lines.append('there is nothing to search yet')
     if report.videos:
         lines.append(f'search it: mmtvr search {quote(index)} "a text"')
     elif not report.unreadable:

@@ -34,6 +34,10 @@ COMMANDS = {
         'plot samples as the model sees them',
     ),
     'cache': ('mmtvr.cli.cache', 'decode the videos of a config beforehand'),
+    'extract': (
+        'mmtvr.cli.extract',
+        'compute features of frozen towers, to train from',
+    ),
     'train': ('mmtvr.cli.train', 'train a model'),
     'test': ('mmtvr.cli.test', 'test a checkpoint'),
     'reproduce': (
@@ -47,6 +51,8 @@ COMMANDS = {
     'index': ('mmtvr.cli.index', 'make or update an index of videos'),
     'search': ('mmtvr.cli.search', 'find videos by text or video'),
     'serve': ('mmtvr.cli.serve', 'search an index in the browser'),
+    'lora': ('mmtvr.cli.lora', 'take or merge the adapters of a checkpoint'),
+    'export': ('mmtvr.cli.export', 'make a folder to hand over, ONNX'),
     'doctor': ('mmtvr.doctor', 'check what this machine can do'),
 }
 EXAMPLE = """

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from threading import Timer
 from typing import TYPE_CHECKING
 
-from mmtvr.cli.command import add_index, at_least
+from mmtvr.cli.command import add_index, at_least, parse_with_files
 
 if TYPE_CHECKING:
+    from mmtvr.datasets.transforms.text import TextReading
     from mmtvr.search.query import SearchResult
 
 # Until it is said what takes so long.
@@ -63,8 +64,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--json', action='store_true', help='print the results as JSON'
     )
-    # A list may stand behind options too.
-    args = parser.parse_intermixed_args(argv)
+    args = parse_with_files(parser, argv)
     if sum(map(bool, (args.texts, args.video, args.vectors))) != 1:
         parser.error('give texts, or --video FILE, or --vectors FILE')
     return args
@@ -78,36 +78,47 @@ def search(args: argparse.Namespace) -> None:
     store = open_store(args.index)
     with _note_after_a_while(f'opening the index {store.url} ...'):
         info = store.require_info()
-        queries, found = _find(args, bool(info.get('imported')))
+        queries, found, readings = _find(args, bool(info.get('imported')))
     if args.json:
         answers = [
-            dict(query=query, results=[each.to_dict() for each in results])
-            for query, results in zip(queries, found, strict=True)
+            dict(
+                query=query,
+                **reading._asdict(),
+                results=[each.to_dict() for each in results],
+            )
+            for query, results, reading in zip(
+                queries, found, readings, strict=True
+            )
         ]
         print(json.dumps(answers))
     else:
-        print('\n\n'.join(map(describe, queries, found)))
+        notes = [reading.describe() for reading in readings]
+        print('\n\n'.join(map(describe, queries, found, notes)))
 
 
 def _find(
     args: argparse.Namespace, is_imported: bool
-) -> tuple[Sequence[str], list[list['SearchResult']]]:
-    """The queries, and the results of each."""
+) -> tuple[Sequence[str], list[list['SearchResult']], list['TextReading']]:
+    """The queries, the results of each, and what of it was not read."""
     from mmtvr import apis
+    from mmtvr.datasets.transforms.text import TextReading
 
     options = dict(top_k=args.top_k, candidates=args.candidates)
     if args.vectors:
         from mmtvr.search.query import read_queries
 
         vectors, queries = read_queries(args.vectors)
-        return queries, apis.search_by_vectors(args.index, vectors, **options)
+        found = apis.search_by_vectors(args.index, vectors, **options)
+        return queries, found, [TextReading()] * len(queries)
     if args.video and is_imported:
         found = apis.search_by_name(args.index, args.video, **options)
-        return [args.video], [found]
+        return [args.video], [found], [TextReading()]
     searcher = apis.open_searcher(args.index, args.checkpoint, args.device)
     if args.video:
-        return [args.video], [searcher.search(video=args.video, **options)]
-    return args.texts, searcher.search(args.texts, **options)
+        found = searcher.search(video=args.video, **options)
+        return [args.video], [found], [TextReading()]
+    found = searcher.search(args.texts, **options)
+    return args.texts, found, list(map(searcher.read_text, args.texts))
 
 
 @contextmanager
@@ -126,10 +137,14 @@ def _note_after_a_while(text: str) -> Iterator[None]:
         timer.join()
 
 
-def describe(query: str, results: Sequence['SearchResult']) -> str:
-    """Put a query and its results into a line each."""
+def describe(
+    query: str, results: Sequence['SearchResult'], note: str = ''
+) -> str:
+    """Put a query, what of it was not read, and its results into lines."""
     # Those of a file, a path among them, are what others wrote.
     lines = [_one_line(query)]
+    if note:
+        lines.append(f'  note: {_one_line(note)}')
     for result in results:
         moment = '' if result.time is None else f'  at {result.time:.1f} s'
         words = '  '.join(
@@ -138,11 +153,23 @@ def describe(query: str, results: Sequence['SearchResult']) -> str:
         path = result.path.encode('utf-8', 'backslashreplace').decode()
         lines.append(
             f'{result.rank:3d}  {result.score:6.3f}  {_one_line(path)}'
-            f'{moment}' + (f'  ({words})' if words else '')
+            f'{moment}'
+            + (f'  ({words})' if words else '')
+            + _describe_files(result)
         )
     if not results:
         lines.append('  nothing found: the index is empty')
     return '\n'.join(lines)
+
+
+def _describe_files(result: 'SearchResult') -> str:
+    """Its copies, and whether it is there."""
+    notes, count = '', len(result.copies)
+    if count:
+        notes += f'  and {count} cop{"ies" if count > 1 else "y"}'
+    if result.is_gone:
+        notes += '  (no longer there)'
+    return notes
 
 
 def _one_line(text: str) -> str:

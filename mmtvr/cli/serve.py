@@ -96,7 +96,7 @@ def serve(args: argparse.Namespace) -> None:
             'is no password: whoever reaches it can search and watch',
             file=sys.stderr,
         )
-    url, videos = f'http://{shown}:{port}/', searcher.store.count_videos()
+    url, videos = f'http://{shown}:{port}/', searcher.store.count_files()
     if args.json:
         facts = dict(url=url, index=index, videos=videos)
         print(json.dumps(facts), flush=True)

@@ -10,9 +10,15 @@ from mmengine.config import Config, DictAction
 from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP, guard_loading
 from mmtvr.cli.command import gc_disabled, run_command
 from mmtvr.config import load_config
-from mmtvr.config.preflight import build_runner, check_file, check_runner
+from mmtvr.config.preflight import (
+    build_runner,
+    check_file,
+    check_runner,
+    check_weights,
+)
 from mmtvr.distributed import LAUNCHERS
 from mmtvr.distributed.launch import prepare_launch
+from mmtvr.engine.loops import unwrap_model
 from mmtvr.errors import SetupError
 
 
@@ -112,6 +118,10 @@ def train(args: argparse.Namespace) -> None:
         apply(args, cfg)
         prepare_launch(cfg, args.launcher)
         runner = build_runner(cfg)
+        if cfg.get('load_from') and not cfg.get('resume'):
+            check_weights(
+                unwrap_model(runner.model), cfg.load_from, whole=False
+            )
         check_runner(runner, 'train', 'val')
     runner.train()
 

@@ -2,6 +2,7 @@
 
 from mmtvr.config.check import check_config, walk
 from mmtvr.config.reading import (
+    check_plain_types,
     expand_encoder,
     find_config,
     load_config,
@@ -10,6 +11,7 @@ from mmtvr.config.reading import (
 
 __all__ = [
     'check_config',
+    'check_plain_types',
     'expand_encoder',
     'find_config',
     'load_config',

@@ -86,12 +86,43 @@ def check_config(cfg: Config) -> None:
     """
     scope = cfg.get('default_scope')
     faults = {}
+    for name, loader in cfg.items():
+        if name.endswith('_dataloader') and isinstance(loader, dict):
+            known = _loader_arguments()
+            for key in loader.keys() - known - NOT_ARGUMENTS:
+                faults[f'there is no `{key}`{_guess(key, known)}'] = name
     for place, node in walk(cfg.to_dict()):
         for fault in find_faults(node, scope):
             faults.setdefault(fault, place)
     if faults:
         lines = [f'  {place}: {fault}' for fault, place in faults.items()]
         raise SetupError('\n'.join(['the config does not fit mmtvr:', *lines]))
+
+
+@cache
+def _loader_arguments() -> frozenset[str]:
+    """What mmengine takes of a loader, and passes on to PyTorch's."""
+    from torch.utils.data import DataLoader
+
+    known = inspect.signature(DataLoader).parameters
+    return frozenset((*known, 'num_batch_per_epoch'))
+
+
+def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
+    """Check ``--cfg-options`` and put them into a config, one by one.
+
+    Raises:
+        SetupError: A key is unknown, or leads to no place in the config.
+    """
+    check_options(cfg, options)
+    for option, value in options.items():
+        try:
+            cfg.merge_from_dict({option: value})
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            raise SetupError(
+                f'--cfg-options {option}: there is no such place in the '
+                f'config ({error})'
+            ) from error
 
 
 def walk(node: Any, place: str = '') -> Iterator[tuple[str, dict]]:

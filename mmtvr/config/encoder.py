@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from mmtvr.config.check import accepted_arguments, our_components, walk
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, first_line
 from mmtvr.models.encoders.dual import (
     FAMILIES,
     Family,
@@ -415,7 +415,9 @@ def _read_old_scalars(name: str, file: str) -> dict[str, float]:
     try:
         weights = torch.load(path, weights_only=True, map_location='cpu')
     except Exception as error:
-        raise SetupError(f'{path} cannot be read: {error}') from error
+        raise SetupError(
+            f'{path} cannot be read: {first_line(error)}'
+        ) from error
     return {
         key.rpartition('.')[2]: float(value)
         for key, value in weights.items()

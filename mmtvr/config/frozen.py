@@ -51,18 +51,17 @@ def apply_frozen_features(cfg: Config) -> None:
             happens.
 
     Raises:
-        SetupError: A loader joins several datasets, or an encoder has LoRA.
+        SetupError: A loader joins several datasets, or the model has
+            adapters.
     """
     folder = cfg.pop(KEY, None)
     if not folder:
         return
-    for side in ('text_encoder', 'frame_encoder'):
-        if cfg.model[side].get('lora'):
-            raise SetupError(
-                f'model.{side}.lora changes the tower, but '
-                f'frozen_features={folder!r} has what it gave before: leave '
-                'out one of them'
-            )
+    if any((cfg.model.get('lora') or {}).values()):
+        raise SetupError(
+            f'model.lora changes the towers, but frozen_features={folder!r} '
+            'has what they gave before: leave out one of them'
+        )
     for split, file in find_files(cfg, folder).items():
         _read_features(cfg[f'{split}_dataloader'], file)
     cfg.model.frozen_encoders = True

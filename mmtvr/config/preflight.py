@@ -8,14 +8,15 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler, pseudo_collate
 from mmengine.dist import all_gather_object, get_world_size
-from mmengine.logging import MMLogger
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger, print_log
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
-from mmtvr.checkpoints import read_checkpoint
+from mmtvr.checkpoints import download, fit_weights, read_checkpoint
 from mmtvr.config.rank_consistency import check_rank_consistency
 from mmtvr.errors import SetupError
 from mmtvr.randomness import same_random_state
@@ -55,8 +56,12 @@ def build_runner(cfg: Config) -> Runner:
     if get_world_size() > 1:
         check_rank_consistency(cfg)
     if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return BriefRunner.from_cfg(cfg)
+        runner = RUNNERS.build(cfg)
+    else:
+        runner = BriefRunner.from_cfg(cfg)
+    if cfg.get('load_from') and not cfg.get('resume'):
+        runner.register_hook(FitWeights())
+    return runner
 
 
 def check_runner(runner: Runner, *stages: str) -> None:
@@ -92,24 +97,53 @@ def check_batches(loader: DataLoader) -> None:
     if isinstance(loader.sampler, InfiniteSampler):
         return
     counts = all_gather_object(len(loader))
-    if min(counts) == max(counts) > 0:
-        return
     size, processes = len(loader.dataset), len(counts)
+    batch_size, drop_last = _find_batches(loader)
     setting = (
         f'{size} samples, {processes} processes, '
-        f'batch_size={loader.batch_size}, drop_last={loader.drop_last}'
+        f'batch_size={batch_size}, drop_last={drop_last}'
     )
+    if min(counts) == max(counts) > 0:
+        smallest = batch_size or 0
+        if not drop_last and size and smallest:
+            smallest = min(smallest, -(-size // processes))
+        if smallest * processes == 1:
+            print_log(
+                f'a batch has one sample ({setting}): a contrastive loss has '
+                'nothing to compare it with, is exactly 0 and trains nothing. '
+                'Use a larger train_dataloader.batch_size',
+                'current',
+                logging.WARNING,
+            )
+        return
     if min(counts) == 0:
         raise SetupError(
             f'process {counts.index(0)} has no training batch ({setting}): '
-            'use a smaller train_dataloader.batch_size, fewer processes, or '
-            'drop_last=False'
+            'use a smaller train_dataloader.batch_size, '
+            + (
+                'fewer processes, or drop_last=False'
+                if drop_last
+                else 'or fewer processes'
+            )
         )
     raise SetupError(
         f'processes have different numbers of training batches, {counts} '
         f'({setting}): use a sampler that gives all of them as many, such as '
         "dict(type='DefaultSampler', round_up=True)"
     )
+
+
+def _find_batches(loader: DataLoader) -> tuple[int | None, bool]:
+    """Size of the batches and whether a short last one is left out.
+
+    A loader with a batch sampler says None and False of itself.
+    """
+    sampler: Any = loader.batch_sampler
+    inner = getattr(sampler, 'batches', sampler)
+    size = getattr(inner, 'batch_size', None)
+    if size is None:
+        size = getattr(sampler, 'batch_size', loader.batch_size)
+    return size, getattr(inner, 'drop_last', loader.drop_last)
 
 
 @torch.no_grad()
@@ -160,34 +194,55 @@ def check_file(path: str, what: str) -> None:
         )
 
 
-def check_weights(model: nn.Module, path: str) -> None:
-    """Check that a checkpoint holds every weight of the model.
+def check_weights(model: nn.Module, path: str, whole: bool = True) -> None:
+    """Check how the weights of a checkpoint fit the model, and log it.
 
     mmengine loads what fits and only warns about the rest.
 
     Args:
         model: The model, not wrapped.
-        path: The checkpoint; a URL is not checked.
+        path: The checkpoint.
+        whole: Whether it must hold every weight of the model, as to test it;
+            for the start of a training some of an encoder are enough.
 
     Raises:
-        SetupError: It cannot be read, or weights are missing or of another
-            shape.
+        SetupError: It cannot be read, weights are missing or of another
+            shape, or none of an encoder fits.
     """
     if '://' in path:
-        return
-    found = read_checkpoint(path)['state_dict']
-    shapes = {
-        name.removeprefix('module.'): getattr(tensor, 'shape', None)
-        for name, tensor in found.items()
-    }
-    misfit = [
-        name
-        for name, tensor in model.state_dict().items()
-        if shapes.get(name) != tensor.shape
-    ]
-    if misfit:
+        if not path.startswith(('http://', 'https://')):
+            # mmengine's loader of it is refused when the run loads.
+            return
+        file = download(path)
+    else:
+        file = Path(path)
+    found = read_checkpoint(file)['state_dict']
+    fit = fit_weights(found, model.state_dict())
+    if whole and fit.missing:
         raise SetupError(
-            f'{path} does not fit the model of the config: {len(misfit)} '
-            f'weights are missing or of another shape, the first is '
-            f'{misfit[0]}'
+            f'{path} does not fit the model of the config: '
+            f'{len(fit.missing)} weights are missing or of another shape, the '
+            f'first is {fit.missing[0]}'
         )
+    if not fit.weights or not fit.has_encoder:
+        theirs, ours = (next(iter(n), 'none') for n in (found, fit.missing))
+        part = 'no weight of an encoder' if fit.weights else 'no weight'
+        raise SetupError(
+            f'{part} of {path} fits the model of the config, which would '
+            f'train as without it: its first is named {theirs!r}, the model '
+            f'expects names such as {ours!r}, and the same shapes'
+        )
+    if fit.missing or fit.unused or fit.mapping:
+        print_log(fit.describe(path), 'current', logging.WARNING)
+
+
+class FitWeights(Hook):
+    """Name the weights of ``load_from`` as the model does, before loading."""
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """See :func:`mmtvr.checkpoints.fit_weights`."""
+        if not runner._resume:
+            model = runner.model
+            model = model.module if is_model_wrapper(model) else model
+            fit = fit_weights(checkpoint['state_dict'], model.state_dict())
+            checkpoint['state_dict'] = fit.weights

@@ -3,8 +3,10 @@
 import ast
 import csv
 import re
+import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 import mmtvr
-from mmtvr.config.check import check_config, check_options, walk
+from mmtvr.config.check import check_config, merge_options, walk
 from mmtvr.config.frozen import apply_frozen_features
 from mmtvr.errors import SetupError
 from mmtvr.registry import SCOPE
@@ -20,7 +22,9 @@ from mmtvr.registry import SCOPE
 # Where the wheel puts configs/, and an editable install a link to it.
 RECIPES = Path(mmtvr.__file__).parent / '.mim' / 'configs'
 # A registered name, alone or with the library whose registry has it.
-KNOWN_TYPE = re.compile(r'(?:(?:mmtvr|mmaction|mmengine)\.)?[A-Za-z_]\w*')
+SCOPES = (SCOPE, 'mmaction', 'mmengine')
+KNOWN_TYPE = re.compile(rf'(?:(?:{"|".join(SCOPES)})\.)?[A-Za-z_]\w*')
+TAGGER = re.compile(r'hanta|spacy:\w+')
 
 
 def load_config(
@@ -47,8 +51,7 @@ def load_config(
     except FileNotFoundError as error:
         raise SetupError(f'{path} cannot be read: {error}') from error
     if options:
-        check_options(cfg, options)
-        cfg.merge_from_dict(dict(options))
+        merge_options(cfg, options)
     cfg.work_dir = (
         work_dir
         or cfg.get('work_dir')
@@ -143,12 +146,42 @@ def parse_plain_config(text: str, where: str) -> Config:
         ) from error
     except (RecursionError, MemoryError) as error:
         raise _refusal(where, 'it is nested too deeply') from error
-    for place, node in walk(content):
-        kind = node.get('type')
-        is_known = isinstance(kind, str) and KNOWN_TYPE.fullmatch(kind)
-        if kind is not None and not is_known:
-            raise _refusal(where, f'{place} has the type {kind!r:.80}')
+    check_plain_types(content, where)
     return cfg
+
+
+def check_plain_types(content: Any, where: str) -> None:
+    """Refuse a type that no registry of mmtvr, mmaction2 or mmengine has.
+
+    Args:
+        content: Nested dicts and lists of a config from others.
+        where: Where it comes from, for the message.
+
+    Raises:
+        SetupError: A type is no registered name, or could run code that is
+            not a component, or names files that can.
+    """
+    for place, node in walk(content):
+        for key in ('type', '_scope_'):
+            kind = node.get(key)
+            if kind is not None and not _is_registered_name(kind):
+                raise _refusal(where, f'{place} has the {key} {kind!r:.80}')
+        tagger = node.get('tagger')
+        # spaCy loads folders too, and pickles in them.
+        if isinstance(tagger, str) and not TAGGER.fullmatch(tagger):
+            raise _refusal(where, f'{place} has the tagger {tagger!r:.80}')
+
+
+def _is_registered_name(kind: Any) -> bool:
+    if not isinstance(kind, str) or not KNOWN_TYPE.fullmatch(kind):
+        return False
+    library, _, name = kind.rpartition('.')
+    # Where no registry has a name, mmengine 0.11 imports it as an attribute
+    # or a module: mmengine.load would unpickle a file.
+    if library:
+        return not hasattr(sys.modules.get(library), name)
+    is_module = name in sys.modules or find_spec(name) is not None
+    return kind in SCOPES or not is_module
 
 
 def _refusal(where: str, reason: str) -> SetupError:

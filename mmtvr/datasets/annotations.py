@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
+from mmengine.logging import print_log
+
 from mmtvr.datasets.input_files import (
     CONTROL,
     brief,
@@ -18,7 +20,7 @@ from mmtvr.datasets.input_files import (
     to_seconds,
 )
 from mmtvr.errors import SetupError
-from mmtvr.files import write_atomically
+from mmtvr.files import VIDEO_EXTENSIONS, write_atomically
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,18 @@ def read_annotations(path: str | Path) -> list[VideoCaptions]:
             f'There is no annotation file {path} (looked for it from '
             f'{Path.cwd()}). {HOW_TO_PREPARE}.'
         )
-    content = parse_json(read_text(path), f'Annotation file {path}')
+    text = read_text(path)
+    try:
+        content = parse_json(text, f'Annotation file {path}')
+    except SetupError as error:
+        if text.lstrip()[:1] in ('{', '['):
+            raise
+        kind = 'a CSV table' if ',' in text.partition('\n')[0] else 'a text'
+        raise SetupError(
+            f'Annotation file {path} cannot be read as JSON, it is '
+            f'{kind if text.strip() else "empty"}. {HOW_TO_PREPARE}. Or write '
+            f'it yourself: {LAYOUT}.'
+        ) from error
     if not isinstance(content, dict):
         raise _layout_error(path, f'it holds a {type(content).__name__}')
     videos = content.get('videos')
@@ -248,6 +261,47 @@ def refuse_path_escapes(
                 f'videos {folder}: {escape}. If it should be read, set '
                 'allow_outside=True in the dataset.'
             )
+
+
+def complete_names(
+    records: Sequence[VideoCaptions],
+    folder: str | os.PathLike[str],
+    ann_file: str | os.PathLike[str],
+) -> list[VideoCaptions]:
+    """Complete names without an ending where one video has that stem.
+
+    Args:
+        records: What an annotation file names.
+        folder: The folder of the videos.
+        ann_file: The annotation file, for the log.
+    """
+    folder = os.fspath(folder)
+    bare = {
+        record.file
+        for record in records
+        if os.path.splitext(record.file)[1].lower() not in VIDEO_EXTENSIONS
+        and find_path_escape(folder, record.file) is None
+        and not os.path.exists(os.path.join(folder, record.file))
+    }
+    by_stem: dict[str, list[str]] = {}
+    for parent in {os.path.dirname(file) for file in bare}:
+        if not os.path.isdir(os.path.join(folder, parent)):
+            continue
+        for name in os.listdir(os.path.join(folder, parent)):
+            stem, ending = os.path.splitext(os.path.join(parent, name))
+            if ending.lower() in VIDEO_EXTENSIONS:
+                by_stem.setdefault(stem, []).append(stem + ending)
+    found = {f: by_stem[f][0] for f in bare if len(by_stem.get(f, ())) == 1}
+    if found:
+        name, file = min(found.items())
+        print_log(
+            f'{ann_file}: {len(found):,} names have no ending; the one video '
+            f'of that name is taken, such as {brief(file)} for {brief(name)}.',
+            'current',
+        )
+    return [
+        replace(each, file=found.get(each.file, each.file)) for each in records
+    ]
 
 
 def _is_inside(root: str, target: str) -> bool:

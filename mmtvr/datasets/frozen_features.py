@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mmtvr.datasets.samplers import SeededIndex
 from mmtvr.datasets.transforms.packing import find_side
 from mmtvr.errors import SetupError, first_line
 from mmtvr.files import hash_file
@@ -34,6 +35,11 @@ METADATA = 'mmtvr'
 #: Arguments of transforms that change neither frames nor words.
 WITHOUT_EFFECT = ('cache', 'time_limit', 'test_mode', 'meta_keys')
 SHOWN = 120
+#: What a file has one row of for each video, whatever its views, and tokens.
+OF_ITEMS = (
+    *('video.tokens', 'text.tokens'),
+    *('video.readable', 'video.stamps', 'video.hashes'),
+)
 
 
 def split_pipeline(
@@ -249,35 +255,42 @@ class FeatureFile:
         """Which of the V videos could be read, bool."""
         return self._tensors['video.readable']
 
-    @cached_property
-    def _ends(self) -> dict[str, list[int]]:
-        return {
-            table: [
-                0,
-                *self._tensors[f'{table}.mask'].sum(1).cumsum(0).tolist(),
-            ]
-            for table in ('video', 'text')
-        }
+    def get(self, table: str, rows: Sequence[int]) -> dict[str, Tensor]:
+        """Read rows of a table.
 
-    def get(self, table: str, item: int, view: int = 0) -> dict[str, Tensor]:
-        """Read one view of a video or of a caption.
+        Args:
+            table: ``'video'`` or ``'text'``.
+            rows: N rows, item times views plus view.
 
         Returns:
-            ``tokens`` (S, H) and ``pooled`` in half precision, ``mask`` (S,),
-            and for captions ``weight`` (S,), if they have it, and ``cut``.
+            ``tokens`` (N, S, H) and ``pooled`` in half precision, ``mask``
+            (N, S), and of captions ``weight`` (N, S), if they have it, and
+            ``cut`` (N,).
         """
-        row = item * self.views[table] + view
-        first, last = self._ends[table][row : row + 2]
-        mask = self._tensors[f'{table}.mask'][row]
-        real = self._tensors[f'{table}.tokens'][first:last]
-        tokens = real.new_zeros(len(mask), real.shape[1])
-        tokens[mask] = real
-        found = dict(tokens=tokens, mask=mask)
-        for name in ('pooled', 'weight', 'cut'):
-            key = f'{table}.{name}'
-            if key in self._tensors:
-                found[name] = self._tensors[key][row]
-        return found
+        index = torch.as_tensor(rows)
+        found = {
+            name.partition('.')[2]: self._tensors[name][index]
+            for name in self._tensors
+            if name.startswith(table) and name not in OF_ITEMS
+        }
+        mask, stored = found['mask'], self._tensors[f'{table}.tokens']
+        counts = mask.sum(1)
+        first = self._first[table][index] - counts.cumsum(0) + counts
+        places = first.repeat_interleave(counts) + torch.arange(
+            int(counts.sum())
+        )
+        tokens = stored.new_zeros(*mask.shape, stored.shape[1])
+        tokens[mask] = stored[places]
+        return dict(found, tokens=tokens)
+
+    @cached_property
+    def _first(self) -> dict[str, Tensor]:
+        """Where the tokens of each row begin."""
+        counts = {
+            table: self._tensors[f'{table}.mask'].sum(1)
+            for table in ('video', 'text')
+        }
+        return {name: each.cumsum(0) - each for name, each in counts.items()}
 
     def refuse_changed_videos(self, videos: Sequence[Mapping]) -> None:
         """Compare size and time of the videos, and where they differ content.
@@ -323,9 +336,13 @@ class FrozenFeatureDataset(Dataset):
             reader, annotation file or video.
     """
 
+    #: A sample is drawn by the seed of its index, not by the generators.
+    draws_by_seed = True
+
     def __init__(self, dataset: dict, file: str) -> None:
         self.config = dataset
-        self.features = FeatureFile(file)
+        self.file = file
+        self.features: FeatureFile | None = None
         self.dataset: Any = None
 
     def full_init(self) -> None:
@@ -333,7 +350,7 @@ class FrozenFeatureDataset(Dataset):
         if self.dataset is not None:
             return
         dataset = build_unread(self.config, [])
-        samples, features = Samples(dataset), self.features
+        samples, features = Samples(dataset), FeatureFile(self.file)
         now = describe_data(self.config, samples)
         refuse_difference(features.path, features.identity['data'], now)
         features.refuse_changed_videos(samples.videos)
@@ -345,7 +362,7 @@ class FrozenFeatureDataset(Dataset):
             for info in infos
             if readable[samples.video_rows[int(info['video_id'])]]
         ]
-        self.dataset = dataset
+        self.features, self.dataset = features, dataset
         left_out = len(readable) - sum(readable)
         print_log(
             f'{len(self._infos):,} samples from features in '
@@ -386,44 +403,71 @@ class FrozenFeatureDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict:
         """Take the features of a sample, as ``PackTextVideo`` packs it."""
-        info = self.get_data_info(index)
-        test_mode = self.dataset.test_mode
-        texts = as_list(info['text'])
-        if not test_mode and len(texts) > 1:
-            texts = [texts[np.random.randint(len(texts))]]
-        video_rows, caption_rows = self._rows
-        videos = self._get('video', video_rows[int(info['video_id'])])
-        words = [self._get('text', caption_rows[text]) for text in texts]
-        inputs = dict(
-            frame_tokens=videos['tokens'],
-            frame_mask=videos['mask'],
-            frame_pooled=videos['pooled'],
-        )
-        for name, key in TEXT_INPUTS.items():
-            if key in words[0]:
-                inputs[name] = torch.stack([each[key] for each in words])
-        sample = ActionDataSample()
-        sample.set_metainfo(
-            dict(
-                video_id=info['video_id'],
-                sample_idx=index,
-                filename=info['filename'],
-                text=texts,
-            )
-        )
-        return dict(inputs=inputs, data_samples=sample)
+        return self.__getitems__([index])[0]
 
-    def _get(self, table: str, item: int) -> dict[str, Tensor]:
-        views = self.features.views[table]
-        view = np.random.randint(views) if views > 1 else 0
-        return self.features.get(table, item, view)
+    def __getitems__(self, indices: Sequence[int]) -> list[dict]:
+        """Take the features of a batch; loaders call it."""
+        self.full_init()
+        infos = [self._infos[index] for index in indices]
+        seeds = [
+            index.seed
+            if isinstance(index, SeededIndex)
+            else np.random.randint(2**63)
+            for index in indices
+        ]
+        texts = [as_list(info['text']) for info in infos]
+        if not self.dataset.test_mode:
+            texts = [
+                [each[seed % len(each)]]
+                for each, seed in zip(texts, seeds, strict=True)
+            ]
+        video_rows, caption_rows = self._rows
+        views, text_views = map(self.features.views.get, ('video', 'text'))
+        draws = [seed >> 32 for seed in seeds]
+        videos = self.features.get(
+            'video',
+            [
+                video_rows[int(info['video_id'])] * views + draw % views
+                for info, draw in zip(infos, draws, strict=True)
+            ],
+        )
+        words = self.features.get(
+            'text',
+            [
+                caption_rows[text] * text_views + draw // views % text_views
+                for captions, draw in zip(texts, draws, strict=True)
+                for text in captions
+            ],
+        )
+        counts = [len(captions) for captions in texts]
+        columns = {
+            f'frame_{name}': each.unbind() for name, each in videos.items()
+        }
+        columns |= {
+            TEXT_INPUTS[name]: each.split(counts)
+            for name, each in words.items()
+        }
+        return [
+            dict(
+                inputs={key: column[i] for key, column in columns.items()},
+                data_samples=ActionDataSample(
+                    metainfo=dict(
+                        video_id=info['video_id'],
+                        sample_idx=int(index),
+                        filename=info['filename'],
+                        text=texts[i],
+                    )
+                ),
+            )
+            for i, (index, info) in enumerate(zip(indices, infos, strict=True))
+        ]
 
 
 #: What the model calls the parts of a row of captions.
 TEXT_INPUTS = dict(
-    words='tokens',
-    token_mask='mask',
-    sentence='pooled',
-    token_weight='weight',
-    cut_pieces='cut',
+    tokens='words',
+    mask='token_mask',
+    pooled='sentence',
+    weight='token_weight',
+    cut='cut_pieces',
 )

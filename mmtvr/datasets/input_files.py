@@ -10,9 +10,12 @@ import stat
 import unicodedata
 import zipfile
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from reprlib import Repr
 from typing import Any, TypeVar
+
+from mmengine.logging import print_log
 
 from mmtvr.errors import SetupError
 
@@ -173,7 +176,20 @@ def _refuse_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return content
 
 
-def read_table(path: Path, *columns: str) -> list[dict[str, str]]:
+class Row(dict[str, str]):
+    """The fields of a row by column.
+
+    Args:
+        fields: Names and values.
+        line: Its last line in the file, from 1, empty ones counted.
+    """
+
+    def __init__(self, fields: Iterable[tuple[str, str]], line: int) -> None:
+        super().__init__(fields)
+        self.line = line
+
+
+def read_table(path: Path, *columns: str) -> list[Row]:
     """Read a CSV file that has a header.
 
     Args:
@@ -181,7 +197,7 @@ def read_table(path: Path, *columns: str) -> list[dict[str, str]]:
         *columns: Columns that must be there, with a value in each row.
 
     Returns:
-        One dict per row.
+        The rows that are not empty.
 
     Raises:
         SetupError: The file cannot be read, its header lacks one of the
@@ -189,31 +205,50 @@ def read_table(path: Path, *columns: str) -> list[dict[str, str]]:
             the message names the line.
     """
     text = io.StringIO(read_text(path), newline='')
-    reader = csv.DictReader(text, strict=True)
+    reader, line = csv.reader(text, strict=True), 0
     try:
-        header = list(reader.fieldnames or ())
+        header = next(filter(None, reader), [])
+        line = reader.line_num
         missing = sorted(set(columns) - set(header))
         if missing:
             raise SetupError(
                 f'{path} has no column {missing}; its header is '
-                f'{brief(header)}'
+                f'{brief(header)}{_name_delimiter(header, columns)}'
             )
         twice = [name for name in columns if header.count(name) > 1]
         if twice:
             raise SetupError(f'{path} has the column {twice[0]} twice')
-        rows = []
+        rows, empty = [], 0
         for row in reader:
-            if None in row or None in row.values():
+            line = reader.line_num
+            if not any(row):
+                # Spreadsheets end with them.
+                empty += bool(row)
+                continue
+            if len(row) != len(header):
                 raise SetupError(
                     f'{path}, line {reader.line_num} has not as many fields '
                     f'as the header: {brief(row)}'
                 )
-            rows.append(row)
+            rows.append(Row(zip(header, row, strict=True), reader.line_num))
+        if empty:
+            print_log(f'{path}: {empty} empty rows are left out.', 'current')
         return rows
     except csv.Error as error:
         raise SetupError(
-            f'{path} is no CSV after line {reader.line_num}: {error}'
+            f'{path} is no CSV after line {line}: {error}'
         ) from error
+
+
+def _name_delimiter(header: list[str], columns: tuple[str, ...]) -> str:
+    """What separates the columns of a table where no comma does."""
+    for delimiter, name in ((';', 'semicolons'), ('\t', 'tabs'), ('|', '|')):
+        parts = [
+            part.strip() for part in delimiter.join(header).split(delimiter)
+        ]
+        if len(parts) > len(header) and set(columns) <= set(parts):
+            return f': its columns are separated by {name}, expected commas'
+    return ''
 
 
 # Half of a character that UTF-16 writes in two; no text holds it alone.

@@ -425,7 +425,7 @@ def _read_rows(path: Path) -> Iterator[tuple[str, dict]]:
     kind = path.suffix.lower()
     if kind == '.csv':
         rows = read_table(path, 'file', 'caption')
-        yield from ((f'{path}, row {i}', row) for i, row in enumerate(rows, 1))
+        yield from ((f'{path}, line {row.line}', row) for row in rows)
     elif kind == '.jsonl':
         for number, line in enumerate(split_lines(read_text(path)), 1):
             if line.strip():

@@ -63,11 +63,18 @@ class SeededDataset(Dataset):
         A :class:`SeededIndex` decides what it draws and leaves the generators
         of this process as they were.
         """
-        if not isinstance(index, SeededIndex):
+        draws_by_seed = getattr(self.dataset, 'draws_by_seed', False)
+        if draws_by_seed or not isinstance(index, SeededIndex):
             return self.dataset[index]
         with same_random_state():
             seed_generators(index.seed, gpus=False)
             return self.dataset[int(index)]
+
+    def __getitems__(self, indices: list[int]) -> list[Any]:
+        """Load a batch; a dataset that ``draws_by_seed`` does it at once."""
+        if getattr(self.dataset, 'draws_by_seed', False):
+            return self.dataset.__getitems__(indices)
+        return [self[index] for index in indices]
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith('__') or name == 'dataset':

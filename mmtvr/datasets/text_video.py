@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 
 from mmtvr.datasets.annotations import (
     VideoCaptions,
+    complete_names,
     find_oddities,
     read_annotations,
     refuse_path_escapes,
@@ -123,7 +124,11 @@ class TextVideoDataset(BaseDataset):
             for transform in self.pipeline.transforms
             for name, value in getattr(transform, 'about', {}).items()
         }
-        records = read_annotations(self.ann_file)
+        records = complete_names(
+            read_annotations(self.ann_file),
+            self.data_prefix['video'],
+            self.ann_file,
+        )
         for oddity in find_oddities(records):
             print_log(f'{self.ann_file}: {oddity}.', 'current')
         absent = self._find_missing(records)

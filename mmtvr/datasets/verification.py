@@ -17,6 +17,7 @@ from tqdm import tqdm
 import mmtvr
 from mmtvr.datasets.annotations import (
     VideoCaptions,
+    complete_names,
     find_path_escape,
     read_annotations,
 )
@@ -173,7 +174,8 @@ def _add_dataset(found: Collection, stage: str, node: dict) -> None:
     found.add(
         Dataset(
             *(_label([stage], ann_file), [stage], ann_file, folder, loader),
-            *(read_annotations(ann_file), dataset.allow_outside),
+            complete_names(read_annotations(ann_file), folder, ann_file),
+            dataset.allow_outside,
         )
     )
 
@@ -214,7 +216,7 @@ def collect_benchmark(folder: Path, videos: Path) -> Collection:
         )
     found, reader = Collection(), _EndsReader()
     for file in files:
-        records = read_annotations(file)
+        records = complete_names(read_annotations(file), videos, file)
         found.add(
             Dataset(file.stem, [], str(file), str(videos), reader, records),
             spans=False,

@@ -27,6 +27,9 @@ from torch.distributed.run import parse_args, run
 from mmtvr.distributed.failures import LAUNCHER, RESUME
 from mmtvr.errors import first_line
 
+# What all hosts take if none is given.
+PORT = 29500
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Start processes, and end all of them with the first that fails.
@@ -44,7 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix='mmtvr_') as folder:
         try:
             # Its main() would add two lines on the error file to our message.
-            run(parse_args(['--log-dir', folder, *arguments]))
+            options = parse_args(['--log-dir', folder, *arguments])
+            if not options.master_port:
+                options.master_port = _choose_port(options.nnodes)
+            run(options)
             return 0
         except ChildFailedError as error:
             for failure in error.failures.values():
@@ -63,8 +69,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 'needs the same NNODES, MASTER_ADDR and PORT, and its own '
                 'NODE_RANK'
             )
+            if 'EADDRINUSE' in str(error):
+                message = (
+                    f'error: port {options.master_port} is taken: set PORT to '
+                    'one that is free, or leave it out on one host, which '
+                    'takes any'
+                )
     print(message, file=sys.stderr)
     return status
+
+
+def _choose_port(nnodes: str) -> int:
+    """A free port for one host; several have to agree on one."""
+    if str(nnodes) != '1':
+        return PORT
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        return free.getsockname()[1]
 
 
 def describe(rank: int, failure: ProcessFailure, folder: Path) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from importlib import import_module
+from os.path import isdir
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +19,16 @@ MODULES = (
     *('numpy', 'torch', 'mmengine', 'mmcv', 'mmaction', 'transformers'),
     *('cv2', 'HanTa', 'lancedb', 'starlette'),
 )
+CONFIG_CHECKS = (
+    *('check_data', 'check_weights', 'check_captions'),
+    'check_keywords',
+)
 READERS = ('AutoReader', 'DecordReader', 'PyAVReader', 'TorchCodecReader')
 # Before the findings; libraries print what they like to the same output.
 MARK = '\n@@findings@@'
 MAX_PROCESSES = 3
+# The address of Milvus Lite begins with it.
+LITE = 'milvus:'
 
 
 class Check(NamedTuple):
@@ -56,9 +63,14 @@ def list_checks(config: str | None) -> list[Check]:
     if config is not None:
         checks += [
             Check('config', f'config:{name}', (config,), 300)
-            for name in ('check_data', 'check_weights', 'check_keywords')
+            for name in CONFIG_CHECKS
         ]
     return checks
+
+
+def is_index(subject: str) -> bool:
+    """Whether the argument names an index; a config is a file."""
+    return '://' in subject or subject.startswith(LITE) or isdir(subject)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,20 +84,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(
         prog='mmtvr doctor',
-        description='Find out why this machine cannot train or search.',
+        description='Find out why this machine cannot train or search, or '
+        'whether an index is damaged.',
         epilog='Exit status: 1 if there is an error, 0 otherwise, also with '
         'warnings.',
     )
     parser.add_argument(
-        'config',
+        'subject',
         nargs='?',
-        help='examine the data and the weights of this config too',
+        metavar='CONFIG_OR_INDEX',
+        help='examine the data and the weights of this config too; or examine '
+        'this index, a folder or an address, and nothing else',
     )
     parser.add_argument(
         '--json', action='store_true', help='print JSON, for programs'
     )
     options = parser.parse_args(arguments)
-    findings = run_checks(list_checks(options.config))
+    if options.subject and is_index(options.subject):
+        check = Check('index', 'index:check_index', (options.subject,), 3600)
+        findings = run_checks([check])
+    else:
+        findings = run_checks(list_checks(options.subject))
     if options.json:
         found = list(findings)
         print(to_json(found))

@@ -8,10 +8,11 @@ from huggingface_hub import constants, try_to_load_from_cache
 from mmengine.config import Config
 from transformers import AutoConfig
 
-from mmtvr.checkpoints import read_checkpoint
+from mmtvr.checkpoints import fit_weights, read_checkpoint
 from mmtvr.config import load_config, walk
 from mmtvr.config.check import read_by_runner
 from mmtvr.datasets import MovingShapesDataset, TextVideoDataset
+from mmtvr.datasets.annotations import read_annotations
 from mmtvr.doctor.findings import Finding, Severity
 from mmtvr.doctor.machine import GIBIBYTE, check_disk_space
 from mmtvr.errors import SetupError
@@ -23,7 +24,7 @@ from mmtvr.pretrained import (
     read_open_clip_config,
     resolve_pretrained,
 )
-from mmtvr.registry import DATASETS, TRANSFORMS
+from mmtvr.registry import DATASETS, MODELS, TRANSFORMS
 from mmtvr.video import AutoReader, UnreadableVideoError
 
 STAGES = ('train', 'val', 'test')
@@ -116,8 +117,40 @@ def check_weights(path: str) -> list[Finding]:
     )
     findings = [check[key](name) for key, name in named]
     if cfg.get('load_from'):
-        findings.append(_check_checkpoint(cfg.load_from))
+        findings.append(_check_checkpoint(cfg.load_from, cfg.model))
     return findings
+
+
+def check_captions(path: str) -> list[Finding]:
+    """Check that the tokenizers of a config know the words of its captions."""
+    findings = {}
+    for stage in STAGES:
+        loader = _load(path).get(f'{stage}_dataloader') or {}
+        for _, node in walk(loader.get('dataset')):
+            steps = [
+                step
+                for step in node.get('pipeline') or ()
+                if str(step.get('type')).rpartition('.')[2] == 'TokenizeText'
+            ]
+            file = Path(
+                str(node.get('data_root') or ''), str(node.get('ann_file'))
+            )
+            if steps and file.is_file():
+                try:
+                    captions = [
+                        text
+                        for record in read_annotations(file)
+                        for text in record.captions
+                    ]
+                    tokenize = TRANSFORMS.build(steps[0])
+                except SetupError:
+                    # check_data and check_weights say what is wrong.
+                    continue
+                text = tokenize.describe_captions(captions)
+                severity = 'warning' if text else 'ok'
+                text = f'{file}: {text or "the tokenizer knows all words"}'
+                findings[text] = _finding('captions', severity, text)
+    return list(findings.values())
 
 
 def check_keywords(path: str) -> list[Finding]:
@@ -185,13 +218,21 @@ def _check_model(name: str) -> Finding:
     return _finding('weights', 'warning', text, fix)
 
 
-def _check_checkpoint(path: str) -> Finding:
+def _check_checkpoint(path: str, model: dict) -> Finding:
     if '://' in path:
         text = f'{path}: a URL, fetched when it is needed'
         return _finding('checkpoint', 'ok', text)
-    return _try(
-        'checkpoint',
-        lambda: (
-            f'{path}: {len(read_checkpoint(path)["state_dict"]):,} tensors'
-        ),
-    )
+    try:
+        found = read_checkpoint(path)['state_dict']
+    except SetupError as error:
+        return _finding('checkpoint', 'error', str(error))
+    try:
+        fit = fit_weights(found, MODELS.build(model).state_dict())
+    except SetupError:
+        # What the model lacks is another finding.
+        text = f'{path}: {len(found):,} tensors'
+        return _finding('checkpoint', 'ok', text)
+    severity: Severity = 'warning' if fit.missing else 'ok'
+    if not fit.weights or not fit.has_encoder:
+        severity = 'error'
+    return _finding('checkpoint', severity, fit.describe(path))

@@ -1,7 +1,9 @@
 """Training that resumes anywhere, and evaluation of all pairs."""
 
+import copy
 import logging
 import time
+import warnings
 import zlib
 from collections.abc import Iterator, Sized
 from pathlib import Path
@@ -55,6 +57,10 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
     the epoch whose validation was interrupted. On a CPU, weights and
     metrics are then those of a run that was never stopped, bit for bit.
 
+    Resumed with another batch size, number of processes or of samples, it
+    goes on from the beginning of the epoch, and schedules are brought to where
+    they are after as many epochs of the new layout.
+
     The samples of the loader are wrapped in :class:`SeededDataset` and its
     batches in :class:`ResumableBatchSampler`; before each step the
     generators of this process are set from the seed of the run and the number
@@ -82,9 +88,19 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self.batches = sampler if hasattr(sampler, 'set_place') else None
         self._set_seed(runner.seed)
         self._done = 0
+        # Before the runner builds them.
+        self._schedules = copy.deepcopy(runner.param_schedulers)
+        self._old_layout: dict[str, int] | None = None
 
     def run(self) -> nn.Module:
-        """Train to the end, and return the model."""
+        """Train to the end, and return the model.
+
+        Raises:
+            SetupError: The run was resumed with another layout, and its
+                schedules cannot be built for that.
+        """
+        if self._old_layout is not None:
+            self._fit_schedules(self._old_layout)
         self.runner.call_hook('before_train')
         if VALIDATED in self.runner.message_hub.runtime_info:
             self._validate_if_due()
@@ -132,12 +148,15 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         self._set_seed(state['seed'])
         if state['sampler_seed'] is not None:
             self._sampler.seed = state['sampler_seed']
-        same = self.batches is not None and state['layout'] == self._layout()
-        if state['batches_done'] and not same:
+        old, new = state['layout'], self._layout()
+        same = self.batches is not None and old == new
+        in_mid_epoch = state['batches_done'] and not same
+        if in_mid_epoch or old['batches'] != new['batches']:
+            self._old_layout = old
+        if in_mid_epoch:
             print_log(
                 'The checkpoint was written in the middle of an epoch of '
-                f'{state["layout"]}, now an epoch is {self._layout()}: the '
-                'epoch is restarted.',
+                f'{old}, now an epoch is {new}: the epoch is restarted.',
                 'current',
                 logging.WARNING,
             )
@@ -146,6 +165,52 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         parameters = dict(unwrap_model(self.runner.model).named_parameters())
         for name, gradient in state['gradients'].items():
             parameters[name].grad = gradient.to(parameters[name].device)
+
+    def _fit_schedules(self, old: dict[str, int]) -> None:
+        """Bring the iteration and all schedules to this epoch's beginning."""
+        runner, new = self.runner, self._layout()
+        self._iter = self._epoch * len(self.dataloader)
+        runner.message_hub.update_info('iter', self._iter)
+        if not runner.param_schedulers:
+            return
+        # mmengine has no name for what is a config of one or of several.
+        raw = self._schedules
+        raw = (
+            raw.values()
+            if isinstance(raw, dict) and 'type' not in raw
+            else [raw]
+        )
+        flat = [
+            e
+            for each in raw
+            for e in (each if isinstance(each, list) else [each])
+        ]
+        if not all(isinstance(each, dict) for each in flat):
+            raise SetupError(
+                f'the run was stopped with {old} and is resumed with {new}: '
+                'its schedules were given ready made and cannot be built for '
+                'another number of batches. Resume with the old layout'
+            )
+        for group in _groups_of(runner.optim_wrapper):
+            for name in [n for n in group if n.startswith('initial_')]:
+                group[name.removeprefix('initial_')] = group[name]
+        with warnings.catch_warnings():
+            # That no step of the optimizer lies between two of a schedule.
+            warnings.simplefilter('ignore')
+            built = runner.build_param_scheduler(
+                copy.deepcopy(self._schedules)
+            )
+            runner.param_schedulers = built
+            every = built.values() if isinstance(built, dict) else [built]
+            for schedules in every:
+                _replay(schedules, self._epoch, len(self.dataloader))
+        print_log(
+            f'The run was stopped with {old} and goes on with {new}: '
+            'schedules are those of the new layout, at the beginning of epoch '
+            f'{self._epoch + 1}.',
+            'current',
+            logging.WARNING,
+        )
 
     def _set_seed(self, seed: int) -> None:
         self._seed = seed
@@ -179,6 +244,26 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             hub.update_info(VALIDATED, self._epoch)
             seed_generators(place_seed(self._seed, self._epoch))
             loop.run()
+
+
+def _groups_of(optim_wrapper: Any) -> Iterator[dict]:
+    wrappers = getattr(optim_wrapper, 'optim_wrappers', None)
+    for each in [optim_wrapper] if wrappers is None else wrappers.values():
+        yield from each.optimizer.param_groups
+
+
+def _replay(schedules: list, epochs: int, batches: int) -> None:
+    """Step schedules as that many epochs of training do."""
+    # One that waits for a metric has no place that epochs alone decide.
+    schedules = [each for each in schedules if not hasattr(each, 'monitor')]
+    for _ in range(epochs):
+        for _ in range(batches):
+            for each in schedules:
+                if not each.by_epoch:
+                    each.step()
+        for each in schedules:
+            if each.by_epoch:
+                each.step()
 
 
 def _with_resumable_batches(dataloader: dict) -> dict:

@@ -8,6 +8,8 @@ from mmengine.registry import OPTIM_WRAPPERS, OPTIMIZERS
 from torch import nn
 
 from mmtvr.engine.loops import unwrap_model
+from mmtvr.errors import SetupError
+from mmtvr.models.lora import ADAPTER
 from mmtvr.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
 SLOW = ('text_encoder', 'frame_encoder')
@@ -15,10 +17,15 @@ SLOW = ('text_encoder', 'frame_encoder')
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class TwoRateConstructor:
-    """Sort the parameters into at most four groups.
+    """Sort the parameters into few groups.
 
     Slow or not, with weight decay or without: biases, norms and scalars, that
-    is everything with fewer than two axes, have none. mmengine's own
+    is everything with fewer than two axes or ``norm`` or ``bias`` in its own
+    name, have none. LoRA adapters are new
+    parts, wherever they are. With ``layer_decay`` d, layer i of the L layers
+    of an encoder, from 1, has the rate of its part times d^(L + 1 - i), what
+    is before the first layer times d^(L + 1), what is behind the last one
+    times 1, as in BEiT. mmengine's own
     constructor lets a rate for a part undo the rule for its biases and norms,
     and makes one group per parameter, which keeps optimisers from working on
     many tensors at once.
@@ -27,12 +34,15 @@ class TwoRateConstructor:
         optim_wrapper_cfg: Config of the optimiser wrapper with its
             ``optimizer``.
         paramwise_cfg: ``slow``, prefixes of the names of the parts with the
-            small rate (default: both encoders), and ``slow_lr_mult``, the
-            factor on their rate (default: 1).
+            small rate (default: both encoders), ``slow_lr_mult``, the
+            factor on their rate (default: 1), and ``layer_decay`` in (0, 1]
+            (default: 1).
 
     Raises:
         ValueError: If ``paramwise_cfg`` has other keys, or a prefix in
             ``slow`` is that of no parameter.
+        SetupError: If ``layer_decay`` is out of range, or an encoder does not
+            say where its layers are.
 
     Example:
         >>> optim_wrapper = dict(
@@ -48,10 +58,17 @@ class TwoRateConstructor:
         options = dict(paramwise_cfg or {})
         self.slow: Sequence[str] = tuple(options.pop('slow', SLOW))
         self.slow_lr_mult: float = options.pop('slow_lr_mult', 1.0)
+        self.layer_decay: float = options.pop('layer_decay', 1.0)
+        if not 0 < self.layer_decay <= 1:
+            raise SetupError(
+                f'layer_decay={self.layer_decay} must be in (0, 1]: the '
+                'factor from one layer of an encoder to the one below'
+            )
         if options:
             raise ValueError(
                 f'paramwise_cfg of mmtvr.TwoRateConstructor has '
-                f'{sorted(options)}; it reads slow and slow_lr_mult'
+                f'{sorted(options)}; it reads slow, slow_lr_mult and '
+                'layer_decay'
             )
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
@@ -65,13 +82,18 @@ class TwoRateConstructor:
         return OPTIM_WRAPPERS.build(wrapper)
 
     def _groups(self, model: nn.Module, optimizer: dict) -> list[dict]:
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+        groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
         unused = set(self.slow)
+        scales = self._layer_scales(model)
         for name, parameter in model.named_parameters():
             matches = {prefix for prefix in self.slow if _is_in(name, prefix)}
             unused -= matches
             if parameter.requires_grad:
-                key = (bool(matches), parameter.ndim > 1)
+                new = not matches or ADAPTER in name
+                scale = next(
+                    (by for at, by in scales.items() if _is_in(name, at)), 1.0
+                )
+                key = (not new, _decays(name, parameter), scale)
                 groups.setdefault(key, []).append(parameter)
         if unused:
             parts = {
@@ -87,16 +109,43 @@ class TwoRateConstructor:
             for key, parameters in sorted(groups.items())
         ]
 
+    def _layer_scales(self, model: nn.Module) -> dict[str, float]:
+        """Factor on the rate by the path of each layer of the encoders."""
+        scales: dict[str, float] = {}
+        for side in SLOW if self.layer_decay < 1 else ():
+            encoder = model.get_submodule(side)
+            if not getattr(encoder, 'layers', None):
+                raise SetupError(
+                    f'layer_decay={self.layer_decay} needs to know the layers '
+                    f'of {type(encoder).__name__}, model.{side}: it has no '
+                    'attributes layers and before_layers; leave layer_decay '
+                    'out'
+                )
+            paths = [
+                f'{at}.{number}'
+                for at in encoder.layers
+                for number, _ in enumerate(encoder.get_submodule(at))
+            ]
+            # Later ones are nearer to the output.
+            for steps, path in enumerate(reversed(paths), 1):
+                scales[f'{side}.{path}'] = self.layer_decay**steps
+            first = self.layer_decay ** (len(paths) + 1)
+            for path in encoder.before_layers:
+                scales[f'{side}.{path}'] = first
+        return scales
+
     def _group(
         self,
         slow: bool,
         decay: bool,
+        scale: float,
         parameters: list[nn.Parameter],
         optimizer: dict,
     ) -> dict:
         group = dict(params=parameters)
-        if slow and 'lr' in optimizer:
-            group['lr'] = optimizer['lr'] * self.slow_lr_mult
+        if 'lr' in optimizer and (slow or scale != 1):
+            mult = self.slow_lr_mult if slow else 1.0
+            group['lr'] = optimizer['lr'] * mult * scale
         if not decay:
             group['weight_decay'] = 0.0
         print_log(
@@ -111,3 +160,8 @@ class TwoRateConstructor:
 
 def _is_in(name: str, prefix: str) -> bool:
     return name == prefix or name.startswith(prefix + '.')
+
+
+def _decays(name: str, parameter: nn.Parameter) -> bool:
+    own = name.rpartition('.')[2]
+    return parameter.ndim > 1 and 'norm' not in own and 'bias' not in own

@@ -416,14 +416,14 @@ class RetrievalReport(CollectedMetric):
 
 
 def write_report(
-    folder: Path, report: Report, table: Table, title: str
+    folder: Path, report: Report, table: Table | None, title: str
 ) -> None:
     """Write ``report.txt``, ``.json`` and ``.png``, a plot of the ranks.
 
     Args:
         folder: Created if it is missing.
         report: The report.
-        table: What was evaluated, for the plot.
+        table: What was evaluated, for the plot; None for no plot.
         title: Title of the plot.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -431,6 +431,8 @@ def write_report(
     (folder / 'report.txt').write_text(text, encoding='utf-8')
     content = json.dumps(report.as_dict(), indent=2)
     (folder / 'report.json').write_text(content + '\n', encoding='utf-8')
+    if table is None:
+        return
     positions = {
         't2v': ranks(text_to_video(*table), report.ties),
         'v2t': ranks(video_to_text(*table), report.ties),

@@ -28,6 +28,7 @@ from mmtvr.evaluation.ranking import (
 
 TOPK = (1, 5, 10, 50)
 DIRECTIONS = {'t2v': 'text to video', 'v2t': 'video to text'}
+RUN_TITLE = 'run'
 MEASURES = {
     'R1': 'R@1',
     'R5': 'R@5',
@@ -71,19 +72,19 @@ class ReportRow:
     Attributes:
         label: ``'raw'`` or the label of the rescoring.
         needs_all_queries: Whether all test queries are needed at once.
-        t2v: Text to video.
-        v2t: Video to text.
+        t2v: Text to video; the only direction of a run.
+        v2t: Video to text, or None.
         RSum: Sum of R@1, R@5 and R@10 of both directions.
     """
 
     label: str
     needs_all_queries: bool
     t2v: DirectionReport
-    v2t: DirectionReport
+    v2t: DirectionReport | None
     RSum: float = 0.0
 
     def __post_init__(self) -> None:
-        both = (self.t2v.measures, self.v2t.measures)
+        both = [each.measures for each in (self.t2v, self.v2t) if each]
         self.RSum = sum(each[f'R{k}'] for each in both for k in (1, 5, 10))
 
 
@@ -257,6 +258,9 @@ def to_text(report: Report) -> str:
         ' ' * CELL + ''.join(f'{name:>{CELL}}' for name in MEASURES.values()),
     ]
     for row in report.rows:
+        if row.v2t is None:
+            lines += ['', *_direction(RUN_TITLE, row.t2v)]
+            continue
         lines += ['', _head(row)]
         for direction, title in DIRECTIONS.items():
             lines += _direction(title, getattr(row, direction))

@@ -89,12 +89,17 @@ def describe_encoder(
     return dict(options=options, source=source, weights=hash_tower(encoder))
 
 
-def hash_tower(encoder: nn.Module) -> str:
-    """Hash names and values of all weights but those of the projections."""
+def hash_tower(encoder: nn.Module, without: str | None = None) -> str:
+    """Hash names and values of all weights but those of the projections.
+
+    Args:
+        encoder: The encoder.
+        without: Leave out names that contain this, too.
+    """
     skipped = tuple(f'{name}.' for name in _projections(encoder))
     digest = xxhash.xxh3_128()
     for name, tensor in sorted(encoder.state_dict().items()):
-        if name.startswith(skipped):
+        if name.startswith(skipped) or (without and without in name):
             continue
         about = f'{name} {tuple(tensor.shape)} {tensor.dtype};'
         digest.update(about.encode())

@@ -66,16 +66,17 @@ class TextVideoPreprocessor(BaseDataPreprocessor):
         Raises:
             SetupError: If the frames of the videos differ in shape.
         """
-        data = self.cast_data(data)
+        # Data samples hold no tensors; a copy of each would take time.
         samples = data.get('data_samples')
+        given = self.cast_data(data['inputs'])
         inputs = {}
-        for key, values in data['inputs'].items():
+        for key, values in given.items():
             if key in PER_VIDEO:
                 inputs[key] = _stack(key, values)
             else:
                 inputs[key] = torch.cat(list(values))
         if 'token_mask' in inputs:
-            inputs['video_of_text'] = _rows(data['inputs']['token_mask'])
+            inputs['video_of_text'] = _rows(given['token_mask'])
         if samples is not None and 'video_id' in samples[0]:
             inputs['video_ids'] = torch.tensor(
                 [int(sample.video_id) for sample in samples],

@@ -118,6 +118,8 @@ class TextVideoRetriever(BaseModel):
         frozen_encoders: Train the projections of the encoders, see
             :mod:`mmtvr.models.frozen`, and what stands behind them,
             from videos or from stored features of the towers.
+        lora: Arguments of :func:`mmtvr.models.lora.add_lora` for
+            ``text_encoder``, ``frame_encoder`` or both.
         data_preprocessor: Gives frames as uint8, and normalises them with
             its ``normalize``; frames in floating point are encoded as they
             are. Defaults to ``mmtvr.TextVideoPreprocessor`` with
@@ -142,6 +144,7 @@ class TextVideoRetriever(BaseModel):
         logit_scale: dict = dict(init=100.0, learnable=True, max=100.0),  # noqa: B006
         cached_contrastive: dict[str, int] | None = None,
         frozen_encoders: bool = False,
+        lora: dict[str, dict] | None = None,
         data_preprocessor: dict | nn.Module | None = None,
         init_cfg: dict | None = None,
     ) -> None:
@@ -163,9 +166,31 @@ class TextVideoRetriever(BaseModel):
         self.logit_scale = LogitScale(**logit_scale)
         self.chunk = _chunk_size(**(cached_contrastive or {}))
         self.frozen_encoders = frozen_encoders
+        if lora:
+            self._add_lora(lora)
         if frozen_encoders:
             freeze_tower(self.text_encoder)
             freeze_tower(self.frame_encoder)
+
+    def _add_lora(self, lora: dict[str, dict | None]) -> None:
+        from mmtvr.models.lora import add_lora
+
+        if self.frozen_encoders:
+            raise SetupError(
+                'model.lora trains the towers, frozen_encoders=True (or '
+                'frozen_features) does not: leave out one of them'
+            )
+        sides = dict(
+            text_encoder=self.text_encoder, frame_encoder=self.frame_encoder
+        )
+        for side, options in lora.items():
+            if side not in sides:
+                raise SetupError(
+                    f'model.lora has {side!r}, expected text_encoder or '
+                    'frame_encoder, as in model.lora.text_encoder.r=8'
+                )
+            if options:
+                add_lora(sides[side], side, **options)
 
     def _check_widths(self, *parts: dict | nn.Module | None) -> None:
         """Compare ``embed_dims`` of the encoders and of the parts' configs."""

@@ -1,10 +1,12 @@
 """The model of a config: what it encodes, and what identifies it."""
 
 import json
+import logging
 import math
+import os
 import re
 from collections.abc import Iterator, Sequence, Set
-from functools import cached_property
+from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,17 +15,20 @@ import numpy as np
 import torch
 from mmcv.transforms import Compose
 from mmengine.config import Config
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmtvr.checkpoints import read_checkpoint
+from mmtvr.checkpoints import fit_weights, read_checkpoint
 from mmtvr.datasets.transforms.packing import find_side
 from mmtvr.errors import SetupError, first_line
 from mmtvr.explanation import Explanation, find_piece_names
-from mmtvr.files import hash_file
+from mmtvr.files import FileStamp, hash_file
 from mmtvr.registry import MODELS, TRANSFORMS
+from mmtvr.search.model_folder import place_files
 from mmtvr.structures import TokenFeatures
 
 if TYPE_CHECKING:
+    from mmtvr.datasets.transforms.text import TextReading
     from mmtvr.search.video_dataset import ReadVideo
     from mmtvr.search.video_files import FoundVideo
 
@@ -123,12 +128,15 @@ class RetrievalEncoder:
 
     Args:
         cfg: The whole config.
-        checkpoint: Weights; None for the pretrained encoders as they are.
+        checkpoint: Weights; None for the pretrained encoders as they are. A
+            config of :func:`mmtvr.search.model_folder.read_model_folder`
+            takes the files of its towers from beside them.
         device: See :func:`choose_device`.
         text_only: Load what encodes texts and compares them, and the rest
             when a video is encoded or explained.
 
     Attributes:
+        config: The whole config, with the files of its towers.
         info: What an index keeps about the model, see
             :func:`describe_model`.
         pipelines: What texts and videos go through.
@@ -147,12 +155,16 @@ class RetrievalEncoder:
         text_only: bool = False,
     ) -> None:
         pipeline = find_test_pipeline(cfg)
+        # Of settings that say the same wherever the folder is.
         self.info = describe_model(cfg, pipeline, checkpoint)
+        if checkpoint is not None:
+            cfg = Config(place_files(cfg.to_dict(), checkpoint.parent))
+            pipeline = find_test_pipeline(cfg)
         self.pipelines = Pipelines(pipeline)
         loader = cfg.get('test_dataloader') or {}
         self.batch_size = loader.get('batch_size', 16)
         self.device = choose_device(device)
-        self._cfg, self.checkpoint = cfg, checkpoint
+        self.config, self.checkpoint = cfg, checkpoint
         self._text_model = self._load(text_only=True) if text_only else None
         if not text_only:
             _ = self.model
@@ -165,7 +177,7 @@ class RetrievalEncoder:
         return model
 
     def _load(self, text_only: bool = False) -> nn.Module:
-        model = load_model(self._cfg, self.checkpoint, text_only)
+        model = load_model(self.config, self.checkpoint, text_only)
         return model.to(self.device).eval()
 
     @property
@@ -176,7 +188,7 @@ class RetrievalEncoder:
     @property
     def tokens_per_frame(self) -> int:
         """How many tokens in a row are of one frame, its regions."""
-        encoder = self._cfg.model.get('frame_encoder') or {}
+        encoder = self.config.model.get('frame_encoder') or {}
         return math.prod(encoder.get('regions') or (1,))
 
     @property
@@ -185,9 +197,38 @@ class RetrievalEncoder:
         compares = getattr(self._text_model.head, 'compares', 'tokens')
         return 1 if compares == 'pooled' else PARTS
 
+    @property
+    def score_range(self) -> tuple[float, float]:
+        """The lowest and the highest score that the head can give."""
+        unknown = (-math.inf, math.inf)
+        return getattr(self._text_model.head, 'score_range', unknown)
+
     @torch.no_grad()
     def encode_texts(self, texts: Sequence[str]) -> EncodedTexts:
         """Encode queries, at least one.
+
+        Raises:
+            SetupError: A text is empty.
+        """
+        features = self.extract_texts(texts)
+        transforms = self.pipelines.text.transforms
+        words = []
+        for text in texts:
+            # What it does not know is seen in no frame.
+            unknown = self.read_text(text).unknown
+            words.append(
+                [
+                    word._replace(
+                        is_key=word.is_key and word.text not in unknown
+                    )
+                    for word in find_words(transforms, text)
+                ]
+            )
+        return EncodedTexts(features, words)
+
+    @torch.no_grad()
+    def extract_texts(self, texts: Sequence[str]) -> TokenFeatures:
+        """Features of texts, at least one, without their words.
 
         Raises:
             SetupError: A text is empty.
@@ -197,16 +238,25 @@ class RetrievalEncoder:
                 raise SetupError('the query is empty: give a few words')
         packed = self.pipelines.text(dict(text=list(texts)))
         inputs = self._preprocess(self._text_model, [packed])
-        features = self._text_model.extract_text(inputs)
-        transforms = self.pipelines.text.transforms
-        words = [find_words(transforms, text) for text in texts]
-        return EncodedTexts(features, words)
+        return self._text_model.extract_text(inputs)
+
+    def read_text(self, text: str) -> 'TextReading':
+        """Find what of a query the model cannot read."""
+        from mmtvr.datasets.transforms.text import TextReading
+
+        sample: dict[str, Any] = dict(text=[text])
+        for transform in self.pipelines.text.transforms:
+            if hasattr(transform, 'read_caption'):
+                return transform.read_caption(sample['text'][0])
+            sample = transform(sample)
+        return TextReading()
 
     def encode_videos(
         self,
         videos: Sequence['FoundVideo'],
         workers: int = 0,
         known: Set[str] = frozenset(),
+        batch_size: int | None = None,
     ) -> Iterator[EncodedVideo]:
         """Encode videos, those of a batch together.
 
@@ -214,15 +264,41 @@ class RetrievalEncoder:
             videos: The videos.
             workers: Processes that read them; 0 for this one.
             known: Contents that are not encoded again.
+            batch_size: Videos of a batch; that of the test if None.
 
         Yields:
-            One for each video, in their order.
+            One for each video, in their order. One that is read and that the
+            model does not take, by its shape, has an error.
+
+        Raises:
+            SetupError: The model takes none of the videos of a batch, and has
+                taken none before.
         """
         from mmtvr.search.video_dataset import VideosToRead, load_batches
 
         dataset = VideosToRead(videos, self.pipelines.video, known)
-        for batch in load_batches(dataset, self.batch_size, workers):
-            yield from self._encode_batch(batch)
+        places, fits = iter(videos), False
+        batch_size = batch_size or self.batch_size
+        for batch in load_batches(dataset, batch_size, workers):
+            encoded = list(self._encode_batch(batch))
+            named = [(next(places), each) for each in encoded]
+            fits = fits or any(each.features for each in encoded)
+            misfits = [
+                (video.path, each.error)
+                for read, (video, each) in zip(batch, named, strict=True)
+                if read.packed is not None and each.error is not None
+            ]
+            if misfits and not fits:
+                path, why = misfits[0]
+                raise SetupError(
+                    f'none of the first {len(misfits)} videos can be encoded, '
+                    f'{path!r}: {why}. End the test pipeline of the config '
+                    "with a resize and a crop, such as dict(type='mmaction."
+                    "Resize', scale=(-1, N)) and dict(type='mmaction."
+                    "CenterCrop', crop_size=N), N the size that the model "
+                    'takes'
+                )
+            yield from encoded
 
     @torch.no_grad()
     def score(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
@@ -242,19 +318,42 @@ class RetrievalEncoder:
         self, batch: list['ReadVideo']
     ) -> Iterator[EncodedVideo]:
         packed = [read.packed for read in batch if read.packed is not None]
-        encoded: Iterator[VideoFeatures] = iter(())
-        if packed:
-            inputs = self._preprocess(self.model, packed)
-            encoded = _to_videos(self.model.extract_video(inputs), packed)
+        encoded = iter(self._encode_packed(packed))
         for read in batch:
-            features = None if read.packed is None else next(encoded)
-            yield EncodedVideo(read.content, features, read.error)
+            features, error = None, read.error
+            if read.packed is not None:
+                features, error = next(encoded)
+            yield EncodedVideo(read.content, features, error)
+
+    def _encode_packed(
+        self, packed: list[dict]
+    ) -> list[tuple[VideoFeatures | None, str | None]]:
+        """Features of videos, or why the model does not take one."""
+        if not packed:
+            return []
+        try:
+            inputs = self._preprocess(self.model, packed)
+            features = _to_videos(self.model.extract_video(inputs), packed)
+            found = [(each, None) for each in features]
+        except (SetupError, ValueError) as error:
+            if len(packed) == 1:
+                found = [(None, _describe_misfit(error, packed[0]))]
+            else:
+                found = [self._encode_packed([each])[0] for each in packed]
+        return found
 
     @staticmethod
     def _preprocess(model: nn.Module, packed: list[dict]) -> dict[str, Tensor]:
         from mmengine.dataset import pseudo_collate
 
         return model.data_preprocessor(pseudo_collate(packed), False)['inputs']
+
+
+def _describe_misfit(error: Exception, sample: dict[str, Any]) -> str:
+    frames = tuple(sample['inputs']['frames'].shape)
+    return f'the model does not take frames of shape {frames}: ' + first_line(
+        error
+    )
 
 
 def _to_videos(
@@ -403,19 +502,18 @@ def _load_weights(model: nn.Module, checkpoint: Path) -> list[str]:
     Returns:
         Names of what it lacks, none of which encodes.
     """
-    weights = {
-        name.removeprefix('module.'): value
-        for name, value in read_checkpoint(checkpoint)['state_dict'].items()
-    }
-    try:
-        missing, _ = model.load_state_dict(weights, strict=False)
-    except RuntimeError as error:
-        raise SetupError(f'{checkpoint} does not fit: {error}') from error
+    found = read_checkpoint(checkpoint)['state_dict']
+    fit = fit_weights(found, model.state_dict())
+    model.load_state_dict(fit.weights, strict=False)
+    missing = fit.missing
+    if fit.mapping:
+        print_log(fit.describe(checkpoint), 'current', logging.WARNING)
     needed = [n for n in missing if not n.startswith(ONLY_TRAINING)]
     if needed:
         raise SetupError(
             f'{checkpoint} lacks {len(needed)} weights of the model of the '
-            f'config, the first is {needed[0]}: it is of another model'
+            f'config, or has them in another shape, the first is {needed[0]}: '
+            'it is of another model'
         )
     return missing
 
@@ -494,10 +592,57 @@ def describe_model(
         name=name,
         model=_hash_json(model),
         pipeline=_hash_json(pipeline),
-        checkpoint=None if checkpoint is None else hash_file(checkpoint),
-        checkpoint_path=None if checkpoint is None else str(checkpoint),
+        checkpoint=None if checkpoint is None else hash_weights(checkpoint),
+        checkpoint_path=None
+        if checkpoint is None
+        else os.path.abspath(checkpoint),
+        folder=os.getcwd(),
         reading=_describe_reading(pipeline),
         config=cfg.pretty_text,
+    )
+
+
+def hash_weights(path: Path) -> str:
+    """Hash a checkpoint, once as long as it is as it was."""
+    return _hash_stamped(os.path.abspath(path), FileStamp.of(os.stat(path)))
+
+
+@cache
+def _hash_stamped(path: str, stamp: FileStamp) -> str:
+    return hash_file(path)
+
+
+def find_weights(info: dict[str, Any], url: str) -> Path:
+    """Find the checkpoint that an index names, also where both have moved.
+
+    It is looked for where it was, and by the end of that path from the
+    current folder, the folder in which the index was made and those around
+    the index; the content decides.
+
+    Args:
+        info: Facts of the index.
+        url: The index.
+
+    Raises:
+        SetupError: It is not there; says how to name it.
+    """
+    named = Path(info['checkpoint_path'])
+    folders = [Path.cwd(), Path(info.get('folder', '.'))]
+    if '://' not in url:
+        folders += Path(url).absolute().parents
+    parts = named.parts[1:] if named.is_absolute() else named.parts
+    ends = [Path(*parts[first:]) for first in range(len(parts))]
+    places = [named, *(folder / end for folder in folders for end in ends)]
+    others = []
+    for place in dict.fromkeys(places):
+        if place.is_file():
+            if hash_weights(place) == info['checkpoint']:
+                return place
+            others.append(str(place))
+    found = f'; {others[0]} is another one' if others else ''
+    raise SetupError(
+        f'the checkpoint of the index {url} is no longer {named}{found}: say '
+        'where it is with --checkpoint PATH'
     )
 
 

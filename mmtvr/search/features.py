@@ -159,15 +159,16 @@ def import_features(
     info = _describe(content, path, precision, parts)
     # Before anything is written, so that what fails here leaves no index.
     batches = list(_batches(content, path.name))
-    before = store.read_info()
-    if before not in (None, info):
-        raise SetupError(
-            f'there is another index in {store.url} already: import into a '
-            'new one'
-        )
-    if before is None:
-        store.create(info)
     with store.lock():
+        before = store.read_info()
+        is_empty = before is None or not store.count_files()
+        if before != info and not is_empty:
+            raise SetupError(
+                f'there is another index in {store.url} already: import into '
+                'a new one'
+            )
+        if before != info:
+            store.create(info)
         _fill(store, batches)
     return len(content['videos'])
 

@@ -26,6 +26,7 @@ from mmtvr.search.video_files import (
     describe_file,
     find_broken,
     find_gone,
+    find_moved,
     is_unchanged,
 )
 
@@ -40,17 +41,27 @@ class PendingBatch:
         store: The index.
         known: Contents that have features.
         broken: Contents that are known to be unreadable, and why.
+        info: Facts of an index that is made before the first features are
+            written; None where there is one.
 
     Attributes:
+        info: None once there is an index.
+        unreadable: Files that could not be read, and why.
         encoded: Contents that were added.
         reused: Files whose content had features.
         skipped: Files whose content is known to be unreadable.
     """
 
     def __init__(
-        self, store: VideoStore, known: set[str], broken: Mapping[str, str]
+        self,
+        store: VideoStore,
+        known: set[str],
+        broken: Mapping[str, str],
+        info: dict[str, Any] | None = None,
     ) -> None:
         self.store = store
+        self.info = info
+        self.unreadable: dict[str, str] = {}
         self.known = known
         self.broken = broken
         self.encoded = self.reused = self.skipped = 0
@@ -73,6 +84,7 @@ class PendingBatch:
         changes = dict(content=content, broken='')
         if error is not None:
             changes = dict(content='', broken=content)
+            self.unreadable[entry.path] = error
         self._entries.append(replace(entry, error=error, **changes))
         waited = time.monotonic() - self._last > SECONDS_PER_COMMIT
         if waited or len(self._entries) >= VIDEOS_PER_COMMIT:
@@ -80,13 +92,19 @@ class PendingBatch:
 
     def commit(self) -> None:
         """Write features first: a file in the index always has features."""
+        self._last = time.monotonic()
+        if self.info is not None and self._results:
+            self.store.create(self.info)
+            self.info = None
+        if self.info is not None:
+            # Nothing could be read yet: there is no index, and none is made.
+            return
         if self._results:
             self.store.add_videos(_stack(self._results))
         if self._entries:
             self.store.put_files(self._entries)
         self.encoded += len(self._results)
         self._entries, self._results = [], []
-        self._last = time.monotonic()
 
 
 def _stack(results: Sequence[EncodedVideo]) -> StoredVideos:
@@ -99,12 +117,12 @@ def _stack(results: Sequence[EncodedVideo]) -> StoredVideos:
     )
 
 
-def prepare_index(
+def needs_new_index(
     store: VideoStore,
     info: dict[str, Any],
     asked: Mapping[str, Any] | None = None,
-) -> None:
-    """Make an index if there is none, or check that it is of this model.
+) -> bool:
+    """Whether an index is to be made, before anything is written.
 
     Args:
         store: Where the index is or will be.
@@ -112,23 +130,32 @@ def prepare_index(
         asked: Settings that an index that is there must have; None as a value
             takes any.
 
+    Returns:
+        True where there is none, or one without videos that is of another
+        model or has other settings.
+
     Raises:
         SetupError: Another model filled it, it has other settings, or a
             video is to have no part.
     """
     require_at_least(1, parts=info['parts'])
-    if get_rank() == 0 and store.read_info() is None:
-        store.create(info)
-    barrier()
     there = store.read_info()
-    check_model(there, info, store.url)
-    for name, value in (asked or {}).items():
-        if value is not None and value != there[name]:
-            raise SetupError(
-                f'{store.url} was made with {name} {there[name]}, which stays '
-                f'as it is: leave {name} {value} out, or index into another '
-                'place'
-            )
+    if there is None:
+        return True
+    try:
+        check_model(there, info, store.url)
+        for name, value in (asked or {}).items():
+            if value is not None and value != there[name]:
+                raise SetupError(
+                    f'{store.url} was made with {name} {there[name]}, which '
+                    f'stays as it is: leave {name} {value} out, or index into '
+                    'another place'
+                )
+    except SetupError:
+        if store.count_files() or store.count_videos():
+            raise
+        return True
+    return False
 
 
 class Indexer:
@@ -140,9 +167,15 @@ class Indexer:
     loses no more, and the next pass goes on where it was. With several
     processes each takes a fixed share of the paths.
 
+    Where there is no index, it is made when the first videos are encoded; with
+    several processes, before that.
+
     Args:
-        store: Where the index is.
+        store: Where the index is or will be.
         encoder: The model.
+        info: Facts about the model and the settings of a new index.
+        asked: Settings that an index that is there must have; None as a value
+            takes any.
         workers: Processes that read videos; 0 for this one.
         progress: Whether to show a bar.
         retry: Whether to try again what could not be decoded before.
@@ -155,6 +188,8 @@ class Indexer:
         self,
         store: VideoStore,
         encoder: RetrievalEncoder,
+        info: dict[str, Any],
+        asked: Mapping[str, Any] | None = None,
         workers: int = 0,
         progress: bool = True,
         retry: bool = False,
@@ -162,6 +197,8 @@ class Indexer:
         require_at_least(0, workers=workers)
         self.store = store
         self.encoder = encoder
+        self.info = info
+        self.asked = asked
         self.workers = workers
         self.progress = progress
         self.retry = retry
@@ -173,30 +210,48 @@ class Indexer:
             What was done, by all processes together.
 
         Raises:
-            SetupError: Folders that had videos have none at all now, or
-                another process is indexing into the same place.
+            SetupError: Another model filled the index or it has other
+                settings, folders that had videos have none at all now, no
+                video can be encoded, or another process is indexing into the
+                same place.
         """
         start = time.monotonic()
         with self.store.lock() if get_rank() == 0 else nullcontext():
+            # Under the lock: another process might have made it just now.
+            if get_rank() == 0:
+                is_new = needs_new_index(self.store, self.info, self.asked)
+                if is_new and get_world_size() > 1:
+                    self.store.create(self.info)
+                    is_new = False
             barrier()
-            entries = {each.key: each for each in self.store.list_files()}
-            gone = find_gone(entries.values(), sources)
-            known = self.store.list_contents()
-            broken = {} if self.retry else find_broken(entries.values(), known)
-            batch = PendingBatch(self.store, known, broken)
+            if get_rank() > 0:
+                is_new = needs_new_index(self.store, self.info, self.asked)
+            before = [] if is_new else list(self.store.list_files())
+            entries = {each.key: each for each in before}
+            gone = find_gone(before, sources)
+            known = set() if is_new else self.store.list_contents()
+            broken = {} if self.retry else find_broken(before, known)
+            batch = PendingBatch(
+                self.store, known, broken, self.info if is_new else None
+            )
             pending, as_before = self._find_pending(
                 entries, sources.videos, broken
             )
             self._encode(pending, batch)
             counts = _count(batch, as_before)
-            if get_rank() == 0:
+            if get_rank() == 0 and batch.info is None:
                 self.store.refresh()
+                gone += find_moved(before, self.store.list_files(), gone)
                 remove_files(self.store, gone)
                 self.store.compact()
             barrier()
-        self.store.refresh()
-        files = list(self.store.list_files())
-        unreadable = {e.path: e.error for e in files if e.error is not None}
+        files, unreadable = [], batch.unreadable
+        if batch.info is None:
+            self.store.refresh()
+            files = list(self.store.list_files())
+            unreadable = {
+                e.path: e.error for e in files if e.error is not None
+            }
         encoded, reused, unchanged, skipped = counts
         return IndexReport(
             videos=sum(e.error is None for e in files),

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,18 @@ from mmtvr.files import load_arrays
 from mmtvr.search.encoder import QueryWord, RetrievalEncoder
 from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import (
+    TOLERANCE,
+    DamagedIndexError,
     FileEntry,
     StoredVideos,
     VideoStore,
+    find_fault,
     part_vectors,
     require_at_least,
 )
 from mmtvr.structures import TokenFeatures
+
+COSINES = (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,8 @@ class SearchResult:
         words: The key words of a text query; empty for other queries.
         start: First second of the indexed span; None from the beginning.
         end: Last second of the indexed span; None to the end.
+        copies: Other files of the index with the same content.
+        is_gone: Whether the file, and each copy, is no longer there.
     """
 
     path: str
@@ -66,6 +73,8 @@ class SearchResult:
     words: tuple[WordMoment, ...] = ()
     start: float | None = None
     end: float | None = None
+    copies: tuple[str, ...] = ()
+    is_gone: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, dicts, strings and numbers, for JSON."""
@@ -114,7 +123,8 @@ class IndexReport:
         encoded: Videos that were read and encoded in this call.
         reused: Files that are new or have moved, but whose content was known.
         unchanged: Files that were there before and are as they were.
-        removed: Files that are gone and were taken out of the index.
+        removed: Files that are gone and were taken out of the index, those
+            that have moved among them.
         unreadable: Path and reason of each file that could not be read.
         skipped: How many of these were not tried again, since they are as
             they were.
@@ -160,16 +170,46 @@ def search_texts(
     results = []
     for row, vector in enumerate(text.pooled.float().numpy()):
         found = store.nearest(vector, max(candidates, top_k))
-        videos = store.read_videos([content for content, _ in found])
+        videos = _read_sound(store, [content for content, _ in found])
         query = text.select(torch.tensor([row]))
+        limits = COSINES
         if videos.contents and all(map(len, videos.tokens)):
             scores = encoder.score(query, to_features(videos))[0].numpy()
+            limits = encoder.score_range
         else:
             scores = videos.pooled @ vector
+        _check_scores(store, scores, limits)
         results.append(
             _to_results(store, videos, scores, top_k, query, words[row])
         )
     return results
+
+
+def _read_sound(store: VideoStore, contents: Sequence[str]) -> StoredVideos:
+    videos = store.read_videos(contents)
+    fault = find_fault(videos)
+    if fault:
+        raise DamagedIndexError(store.url, fault)
+    return videos
+
+
+def _check_scores(
+    store: VideoStore, scores: np.ndarray, limits: tuple[float, float]
+) -> None:
+    """Refuse what no sound features can give.
+
+    Raises:
+        DamagedIndexError: A score is not finite, or outside its limits.
+    """
+    low, high = limits
+    possible = (scores > low - TOLERANCE) & (scores < high + TOLERANCE)
+    if not (possible & np.isfinite(scores)).all():
+        worst = scores[~(possible & np.isfinite(scores))][0]
+        raise DamagedIndexError(
+            store.url,
+            f'a score of {worst:g}, which this model gives from {low:g} to '
+            f'{high:g}',
+        )
 
 
 def search_similar(
@@ -194,18 +234,37 @@ def search_similar(
         for part in parts
         for content, _ in store.nearest(part, max(candidates, top_k))
     }
-    found = store.read_videos(list(contents))
+    found = _read_sound(store, list(contents))
     scores = found.pooled @ video.pooled[0]
+    _check_scores(store, scores, COSINES)
     return _to_results(store, found, scores, top_k)
 
 
-def without(results: Sequence[SearchResult], path: str) -> list[SearchResult]:
-    """Leave one file out of results, and renumber the ranks of the others."""
-    others = [result for result in results if result.path != path]
-    return [
-        replace(result, rank=rank)
-        for rank, result in enumerate(others, start=1)
-    ]
+def without(
+    results: Sequence[SearchResult],
+    path: str,
+    span: tuple[float | None, float | None] | None = None,
+) -> list[SearchResult]:
+    """Leave one file out of results, and renumber the ranks of the others.
+
+    Copies of it stay.
+
+    Args:
+        results: The results.
+        path: The file.
+        span: Leave out this span of it alone; None for all spans.
+    """
+    others = []
+    for result in results:
+        paths = [result.path, *result.copies]
+        if span is None or span == (result.start, result.end):
+            paths = [each for each in paths if each != path]
+        if paths:
+            first, *copies = paths
+            rank = len(others) + 1
+            changes = dict(path=first, copies=tuple(copies), rank=rank)
+            others.append(replace(result, **changes))
+    return others
 
 
 def to_features(videos: StoredVideos) -> TokenFeatures:
@@ -235,7 +294,12 @@ def _to_results(
     order = np.argsort(-scores, kind='stable')[:top_k].tolist()
     files = _files_by_content(store, [videos.contents[row] for row in order])
     results = []
-    for row, file in _each_file(order, videos, files):
+    for row in order:
+        entries = files.get(videos.contents[row])
+        if not entries:
+            # It has left the index since.
+            continue
+        (is_gone, file), *copies = entries
         moment, seen = None, ()
         tokens, times = videos.tokens[row], videos.times[row]
         if query is not None and len(tokens):
@@ -251,33 +315,23 @@ def _to_results(
                 words=seen,
                 start=file.start,
                 end=file.end,
+                copies=tuple(copy.path for _, copy in copies),
+                is_gone=is_gone,
             )
         )
-        if len(results) == top_k:
-            break
     return results
 
 
 def _files_by_content(
     store: VideoStore, contents: Sequence[str]
-) -> dict[str, list[FileEntry]]:
+) -> dict[str, list[tuple[bool, FileEntry]]]:
+    """Whether each is gone, and the files; those that are there first."""
     files = defaultdict(list)
     for entry in store.find_files(contents):
-        files[entry.content].append(entry)
+        files[entry.content].append((entry.is_gone, entry))
+    for copies in files.values():
+        copies.sort(key=lambda each: (each[0], each[1].path))
     return files
-
-
-def _each_file(
-    order: Sequence[int],
-    videos: StoredVideos,
-    files: dict[str, list[FileEntry]],
-) -> Iterator[tuple[int, FileEntry]]:
-    """All files of each content: copies are results of their own."""
-    for row in order:
-        for file in sorted(
-            files.pop(videos.contents[row], ()), key=lambda f: f.path
-        ):
-            yield row, file
 
 
 def _find_word_moments(

@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mmtvr.datasets.annotations import read_annotations
+from mmtvr.datasets.annotations import complete_names, read_annotations
 from mmtvr.errors import SetupError
 from mmtvr.files import FileStamp, find_video_files
 from mmtvr.search.stores.base import FileEntry
@@ -136,7 +136,7 @@ def read_captioned(
             f'{annotation}; name it (videos_folder, --videos-folder)'
         )
     captioned = []
-    for record in records:
+    for record in complete_names(records, folder, annotation):
         path = os.path.abspath(os.path.join(folder, record.file))
         video = FoundVideo(path, annotation, record.start, record.end)
         captioned.append(CaptionedVideo(video, record.captions))
@@ -232,6 +232,27 @@ def find_gone(
                 'remove them with `mmtvr index --into INDEX --remove FOLDER`'
             )
     return gone
+
+
+def find_moved(
+    before: Sequence[FileEntry],
+    now: Iterable[FileEntry],
+    gone: Container[FileEntry] = (),
+) -> list[FileEntry]:
+    """Find entries whose file is gone and has come back at another path.
+
+    Args:
+        before: Entries that were there before.
+        now: All entries.
+        gone: Entries that are known to be gone.
+    """
+    keys = {entry.key for entry in before}
+    moved = {entry.content for entry in now if entry.key not in keys}
+    return [
+        entry
+        for entry in before
+        if entry.content in moved and entry.is_gone and entry not in gone
+    ]
 
 
 def find_named(

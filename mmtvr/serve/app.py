@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mmtvr.datasets.readers import get_reader
 from mmtvr.errors import SetupError
+from mmtvr.search.stores.base import DamagedIndexError, IndexUnavailableError
 from mmtvr.serve.library import Library
 from mmtvr.serve.media import DiskCache, Media, Thumbnails
 from mmtvr.serve.pages import Answers, Api, Pages
@@ -125,7 +126,7 @@ HEADINGS = {
     405: 'Not possible',
     410: 'No longer there',
     422: 'That did not work',
-    503: 'Busy',
+    503: 'Not now',
 }
 
 
@@ -198,6 +199,22 @@ def _handlers(pages: Pages) -> dict[Any, Any]:
     async def cannot(request: Request, error: Exception) -> Response:
         return answer(request, 422, _without_paths(error))
 
+    logged = set()
+
+    async def unavailable(request: Request, error: Exception) -> Response:
+        # Once, not for each request.
+        if str(error) not in logged:
+            logged.add(str(error))
+            print_log(str(error), 'current', logging.ERROR)
+        damaged = isinstance(error, DamagedIndexError)
+        message = (
+            'The index is damaged'
+            if damaged
+            else 'The index is not there, or was made again by another model'
+        )
+        message += ': the log of the server says what to do.'
+        return answer(request, 503, message)
+
     async def http_error(request: Request, error: HTTPException) -> Response:
         message = 'There is nothing at this address.'
         if error.status_code != 404:
@@ -211,6 +228,7 @@ def _handlers(pages: Pages) -> dict[Any, Any]:
 
     return {
         PageError: page_error,
+        IndexUnavailableError: unavailable,
         SetupError: cannot,
         UnreadableVideoError: cannot,
         HTTPException: http_error,

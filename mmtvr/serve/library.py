@@ -5,7 +5,6 @@ import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -111,9 +110,12 @@ class Library:
         return times if len(times) else np.zeros(1, np.float32)
 
     def some(self, count: int) -> list[FileEntry]:
-        """A few readable entries, whichever come first."""
-        readable = (e for e in self.store.list_files() if e.error is None)
-        return list(islice(readable, count))
+        """A few readable entries of different content."""
+        found: dict[str, FileEntry] = {}
+        for entry in self.store.list_files():
+            if entry.error is None and len(found) < count:
+                found.setdefault(entry.content, entry)
+        return list(found.values())
 
 
 def display_name(entry: FileEntry) -> str:

@@ -1,7 +1,7 @@
 """What the model answers, as pages for people and as JSON for programs."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -19,6 +19,7 @@ from mmtvr.search.query import (
     WordMoment,
     search_similar,
     to_features,
+    without,
 )
 from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.library import Library, display_name
@@ -51,6 +52,8 @@ class Hit:
         rank: 1 for the best; 0 if nothing was asked.
         time: Seconds to the best moment; None if it is not known.
         words: Key words and their moments.
+        copies: Number of other files with the same content.
+        is_gone: Whether the file, and each copy, is no longer there.
     """
 
     id: str
@@ -59,6 +62,8 @@ class Hit:
     rank: int = 0
     time: float | None = None
     words: tuple[WordMoment, ...] = ()
+    copies: int = 0
+    is_gone: bool = False
 
     @property
     def extension(self) -> str:
@@ -120,11 +125,8 @@ class Answers:
             count + 1,
             max(CANDIDATES, count + 1),
         )
-        hits = [hit for hit in self._to_hits(found) if hit.id != entry.key]
-        return [
-            replace(hit, rank=rank)
-            for rank, hit in enumerate(hits[:count], start=1)
-        ]
+        others = without(found, entry.path, (entry.start, entry.end))
+        return self._to_hits(others[:count])
 
     def explain(
         self, entry: FileEntry, text: str
@@ -168,6 +170,8 @@ class Answers:
                     result.rank,
                     result.time,
                     result.words,
+                    len(result.copies),
+                    result.is_gone,
                 )
             )
         return hits
@@ -222,11 +226,14 @@ class Pages:
         text, count = read_query(request), read_count(request)
 
         def work() -> dict[str, Any]:
-            videos = self.answers.library.store.count_videos()
+            videos = self.answers.library.store.count_files()
             if not text:
-                return dict(hits=self.answers.some(SOME), videos=videos)
+                return dict(
+                    hits=self.answers.some(SOME), videos=videos, note=''
+                )
             hits = self.answers.search(text, count)
-            return dict(hits=hits, videos=videos)
+            note = self.answers.searcher.read_text(text).describe()
+            return dict(hits=hits, videos=videos, note=note)
 
         facts = await self.executor.run(work)
         more = min(2 * count, MAX_RESULTS)
@@ -306,9 +313,16 @@ class Api:
     async def search(self, request: Request) -> JSONResponse:
         """``/api/search?q=TEXT&k=24``: videos of a text."""
         text, count = _required(request), read_count(request)
-        hits = await self.executor.run(self.answers.search, text, count)
-        results = [hit.to_dict() for hit in hits]
-        return JSONResponse(dict(query=text, results=results))
+
+        def work() -> dict[str, Any]:
+            hits = self.answers.search(text, count)
+            return dict(
+                query=text,
+                **self.answers.searcher.read_text(text)._asdict(),
+                results=[hit.to_dict() for hit in hits],
+            )
+
+        return JSONResponse(await self.executor.run(work))
 
     async def similar(self, request: Request) -> JSONResponse:
         """``/api/similar/ID?k=24``: videos like a video."""
@@ -335,9 +349,7 @@ class Api:
 
     async def health(self, request: Request) -> JSONResponse:
         """``/health``: whether the index can be read."""
-        count = await self.executor.run(
-            self.answers.library.store.count_videos
-        )
+        count = await self.executor.run(self.answers.library.store.count_files)
         return JSONResponse(dict(status='ok', videos=count))
 
 

@@ -2,16 +2,27 @@
 
 import doctest
 import json
+import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 from mmtvr.apis import searcher as searching
 from mmtvr.apis.searcher import TextVideoSearcher, open_searcher
-from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
+from mmtvr.datasets.moving_shapes.generation import (
+    ensure_moving_shapes,
+    write_video,
+)
 from mmtvr.errors import SetupError
+from mmtvr.registry import MODELS
 from mmtvr.search import query
+from mmtvr.search.encoder import find_weights
+from mmtvr.search.stores import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/clip4clip_moving_shapes.py'
@@ -99,3 +110,88 @@ def test_a_missing_engine_is_named_with_its_extra(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, 'pymilvus', None)
     with pytest.raises(SetupError, match=r"pip install 'mmtvr\[milvus\]'"):
         open_searcher('http://127.0.0.1:19530/clips')
+
+
+def test_a_video_of_another_shape_is_one_unreadable_video(
+    searcher, shapes, tmp_path
+):
+    # Without the resize of the recipe.
+    config = Config.fromfile(CONFIG)
+    steps = config.test_dataloader.dataset.pipeline
+    steps[:3] = [dict(type='mmtvr.LoadVideoFrames', num_frames=8)]
+    bare = TextVideoSearcher(config)
+    folder = tmp_path / 'mixed'
+    folder.mkdir()
+    frames = np.zeros((4, 96, 96, 3), np.uint8)
+    for name in ('b.mp4', 'c.mp4'):
+        shutil.copy(shapes / 'videos/video0.mp4', folder / name)
+    write_video(folder / 'odd.mp4', frames)
+    report = bare.index(folder, into=tmp_path / 'one', progress=False)
+    assert report.videos == 2
+    (why,) = report.unreadable.values()
+    assert '96, 96' in why
+    # With it, the odd one is read too.
+    report = searcher.index(folder, into=tmp_path / 'all', progress=False)
+    assert (report.videos, report.unreadable) == (3, {})
+    searcher.open(searcher_index(searcher, shapes, tmp_path))
+    # Nothing but such videos is a fault of the config: no index is made.
+    (folder / 'b.mp4').unlink()
+    (folder / 'c.mp4').unlink()
+    with pytest.raises(SetupError, match=r'odd\.mp4.*CenterCrop'):
+        bare.index(folder, into=tmp_path / 'none', progress=False)
+    assert not (tmp_path / 'none').exists()
+
+
+def searcher_index(searcher, shapes, tmp_path):
+    searcher.index(shapes, into=tmp_path / 'again', progress=False)
+    return tmp_path / 'again'
+
+
+def test_an_index_finds_its_checkpoint_from_anywhere(
+    shapes, tmp_path, monkeypatch
+):
+    project = tmp_path / 'project'
+    (project / 'work_dirs/run').mkdir(parents=True)
+    config = Config.fromfile(ROOT / 'configs/dmae_moving_shapes.py')
+    init_default_scope('mmtvr')
+    weights = MODELS.build(config.model).state_dict()
+    torch.save(weights, project / 'work_dirs/run/best.pth')
+    monkeypatch.chdir(project)
+    found = TextVideoSearcher(config, 'work_dirs/run/best.pth')
+    found.index(shapes, into='work_dirs/index', progress=False)
+    monkeypatch.chdir(tmp_path)
+    text = 'a red circle'
+    expected = open_searcher('project/work_dirs/index').search(text)
+    # The whole project moves, and an older index has a relative path.
+    project.rename(tmp_path / 'moved')
+    moved = tmp_path / 'moved/work_dirs/index'
+    assert open_searcher(moved).search(text)[0].score == expected[0].score
+    info = open_store(moved).read_info()
+    info['checkpoint_path'] = 'work_dirs/run/best.pth'
+    assert find_weights(info, str(moved)).is_file()
+    # Of another content it is not taken.
+    torch.save({}, tmp_path / 'moved/work_dirs/run/best.pth')
+    with pytest.raises(SetupError, match='is another one: say where'):
+        open_searcher(moved)
+
+
+def test_a_query_says_what_the_model_does_not_know(searcher):
+    reading = searcher.read_text('一个红色的圆')
+    assert reading.is_unknown
+    assert searcher.read_text('a red kreis').unknown == ('kreis',)
+    assert searcher.read_text('a red circle ' * 30).cut
+    best = searcher.search('a red kreis', top_k=1)[0]
+    assert 'kreis' not in [word.word for word in best.words]
+
+
+@pytest.mark.parametrize('score', [float('nan'), 538.0, -3.0])
+def test_scores_that_the_head_cannot_give_are_refused(
+    searcher, monkeypatch, score
+):
+    monkeypatch.setattr(
+        searcher.encoder,
+        'score',
+        lambda text, video: torch.full((1, len(video.pooled)), score),
+    )
+    with pytest.raises(SetupError, match='is damaged'):
+        searcher.search('a red circle')

@@ -6,7 +6,7 @@ import sys
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from mmtvr.cli import command
+from mmtvr.cli import command, index, search
 from mmtvr.distributed import VARIABLES, failures
 from mmtvr.distributed.phase import phase
 from mmtvr.errors import SetupError
@@ -142,3 +142,45 @@ def test_success_is_status_zero_and_other_errors_come_through():
     assert command.run_command(lambda: None) == 0
     with pytest.raises(ZeroDivisionError):
         command.run_command(lambda: 1 / 0)
+
+
+@pytest.mark.parametrize(
+    ('error', 'words'),
+    [
+        (OSError(24, 'Too many open files'), ['ulimit -n', 'go on']),
+        (RuntimeError('Too many open files. Communication'), ['ulimit -n']),
+        (
+            TypeError(
+                'class `DataLoader` in torch/utils/data/dataloader.py: '
+                "__init__() got an unexpected keyword argument 'batchsize'"
+            ),
+            ['DataLoader', '`batchsize`'],
+        ),
+    ],
+)
+def test_limits_and_misspelt_keys_are_one_message(error, words, capsys):
+    def work():
+        raise error
+
+    assert command.run_command(work, 'go on') == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith('error: ')
+    assert all(word in shown for word in words)
+
+
+def test_file_names_that_begin_with_a_dash_are_files(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    name = '-X9P8VE94Po.mp4'
+    (tmp_path / name).write_bytes(b'')
+    args = search.parse_args(['idx', '--video', name])
+    assert args.video == f'./{name}'
+    args = index.parse_args(['config.py', name, '--into', 'idx'])
+    assert args.videos == [f'./{name}']
+    with pytest.raises(SystemExit):
+        index.parse_args(['config.py', '-gone.mp4', '--into', 'idx'])
+    assert "write './-gone.mp4'" in capsys.readouterr().err
+    # An option stays one, also where a file has its name.
+    (tmp_path / '--json').write_bytes(b'')
+    assert search.parse_args(['idx', 'a dog', '--json']).json

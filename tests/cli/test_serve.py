@@ -15,7 +15,7 @@ from mmtvr.errors import SetupError
 def served(monkeypatch, tmp_path):
     """Run the command without a model; returns what uvicorn was given."""
     given = SimpleNamespace()
-    store = SimpleNamespace(url='shapes', count_videos=lambda: 6)
+    store = SimpleNamespace(url='shapes', count_files=lambda: 6)
 
     class Server:
         def __init__(self, config):

@@ -11,6 +11,7 @@ from mmtvr.config.check import (
     check_config,
     check_options,
     find_faults,
+    merge_options,
 )
 from mmtvr.errors import SetupError
 
@@ -155,3 +156,33 @@ def test_a_variable_of_the_file_names_the_keys_that_took_it():
         check_options(cfg, {'num_frames': 8})
     with pytest.raises(SetupError, match='unused would change nothing'):
         check_options(cfg, {'unused': 8})
+
+
+@pytest.mark.parametrize(
+    ('option', 'words'),
+    [
+        (
+            'train_dataloader.batchsize',
+            '`batchsize`; did you mean `batch_size`',
+        ),
+        ('test_dataloader.dataset.pipeline.9.num_frames', 'no such place'),
+        ('train_dataloader.dataset.pipeline.x', 'no such place'),
+        ('work_dir.x', 'no such place'),
+    ],
+)
+def test_options_that_lead_nowhere_are_one_message(option, words):
+    cfg = Config(
+        dict(
+            default_scope='mmtvr',
+            work_dir='somewhere',
+            train_dataloader=dict(batch_size=1, dataset=dict(pipeline=[{}])),
+            test_dataloader=dict(batch_size=1, dataset=dict(pipeline=[{}])),
+        )
+    )
+
+    def read():
+        merge_options(cfg, {option: 1})
+        check_config(cfg)
+
+    with pytest.raises(SetupError, match=words):
+        read()

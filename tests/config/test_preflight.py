@@ -1,4 +1,5 @@
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,8 +7,9 @@ import torch
 from mmengine.config import Config
 from mmengine.dataset import InfiniteSampler
 from mmengine.model import BaseModel
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, SequentialSampler
 
+from mmtvr.checkpoints import read_checkpoint
 from mmtvr.config import preflight
 from mmtvr.config.preflight import (
     SETTINGS,
@@ -17,6 +19,7 @@ from mmtvr.config.preflight import (
     check_weights,
     try_sample,
 )
+from mmtvr.datasets.samplers import ResumableBatchSampler
 from mmtvr.errors import SetupError
 
 
@@ -135,3 +138,62 @@ def test_settings_go_to_the_log_file_alone(tmp_path, tiny_config, capfd):
         assert settings in log.read_text()
         assert settings not in console
     assert 'a line of the run' in console
+
+
+class Pair(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.text_encoder = torch.nn.Linear(2, 2)
+        self.head = torch.nn.Linear(2, 1)
+
+
+@pytest.mark.parametrize(
+    ('names', 'problem'),
+    [
+        (('clip.visual.conv1.weight',), 'no weight of .*clip.visual'),
+        (('head.weight', 'head.bias'), 'no weight of an encoder'),
+        (('module.text_encoder.weight',), ''),
+    ],
+)
+def test_a_start_from_weights_that_do_not_fit_is_refused(
+    tmp_path, monkeypatch, names, problem
+):
+    logged = []
+    monkeypatch.setattr(preflight, 'print_log', lambda x, *_: logged.append(x))
+    model, path = Pair(), str(tmp_path / 'x.pth')
+    shapes = {n: p.shape for n, p in model.state_dict().items()}
+    torch.save(
+        {
+            name: torch.ones(shapes.get(name.removeprefix('module.'), (3,)))
+            for name in names
+        },
+        path,
+    )
+    if problem:
+        with pytest.raises(SetupError, match=problem):
+            check_weights(model, path, whole=False)
+        return
+    check_weights(model, path, whole=False)
+    (line,) = logged
+    assert '1 of 4 weights fit' in line
+    assert 'without module.' in line
+    runner = SimpleNamespace(model=model, _resume=False)
+    checkpoint = read_checkpoint(path)
+    preflight.FitWeights().after_load_checkpoint(runner, checkpoint)
+    assert list(checkpoint['state_dict']) == ['text_encoder.weight']
+
+
+@pytest.mark.parametrize(('size', 'warns'), [(1, True), (2, False)])
+def test_a_batch_of_one_is_warned_of_with_the_values_of_the_config(
+    monkeypatch, size, warns
+):
+    logged = []
+    monkeypatch.setattr(preflight, 'print_log', lambda x, *_: logged.append(x))
+    batches = ResumableBatchSampler(SequentialSampler(Numbers()), size)
+    check_batches(DataLoader(Numbers(), batch_sampler=batches))
+    assert [f'batch_size={size}, drop_last=False' in x for x in logged] == (
+        [True] if warns else []
+    )
+    batches = ResumableBatchSampler(SequentialSampler(Numbers()), 64, True)
+    with pytest.raises(SetupError, match='batch_size=64, drop_last=True'):
+        check_batches(DataLoader(Numbers(), batch_sampler=batches))

@@ -221,7 +221,7 @@ def test_a_table_names_the_line_that_is_not_whole(tmp_path):
         ('file,caption\na.mp4,x,y\n', 'line 2 has not as many fields'),
         ('file,caption,file\na,b,c\n', 'column file twice'),
         ('file,caption\n', 'holds no row'),
-        ('file,caption\na.mp4,...\n', 'row 1: the caption is .* no word'),
+        ('file,caption\na.mp4,...\n', 'line 2: the caption is .* no word'),
     ):
         path.write_text(content)
         with pytest.raises(SetupError, match=finding):
@@ -258,3 +258,38 @@ def test_the_fuzzer_counts_and_keeps_what_is_neither(
 def test_the_benchmark_of_long_captions_runs(capsys):
     benchmark(['--rounds', '1', '--most', '80'])
     assert 'tag key words' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'text', ['video_id,sentence\na,b\n', 'one caption a line\nand more\n']
+)
+def test_a_table_in_place_of_an_annotation_file_is_recognised(tmp_path, text):
+    path = tmp_path / 'MSRVTT_JSFUSION_test.csv'
+    path.write_text(text)
+    with pytest.raises(SetupError, match=r'as JSON.*prepare\.py') as error:
+        read_annotations(path)
+    assert 'Expecting value' not in str(error.value)
+    assert ('CSV' in str(error.value)) == (',' in text)
+
+
+def test_rows_of_spreadsheets_keep_their_lines_and_empty_ones_go(tmp_path):
+    path = tmp_path / 'a.csv'
+    path.write_text('file,caption\n\na.mp4,a dog\n\n\nb.mp4,"a\ncat"\n,\n,\n')
+    rows = read_table(path, 'file', 'caption')
+    assert [(row['file'], row.line) for row in rows] == [
+        ('a.mp4', 3),
+        ('b.mp4', 7),
+    ]
+    path.write_text('file,caption\n\n\na.mp4\n')
+    with pytest.raises(SetupError, match='line 4 has not as many'):
+        read_table(path, 'file')
+
+
+@pytest.mark.parametrize(
+    ('delimiter', 'name'), [(';', 'semicolons'), ('\t', 'tabs')]
+)
+def test_another_delimiter_is_named(tmp_path, delimiter, name):
+    path = tmp_path / 'a.csv'
+    path.write_text(f'file{delimiter}caption\na.mp4{delimiter}a dog\n')
+    with pytest.raises(SetupError, match=f'separated by {name}'):
+        read_table(path, 'file', 'caption')

@@ -152,7 +152,7 @@ def test_read_pairs_groups_rows_of_one_clip(tmp_path, suffix):
 def test_read_pairs_names_the_row_without_a_caption(tmp_path):
     path = tmp_path / 'own.csv'
     path.write_text('file,caption\na.mp4,x\nb.mp4,\n')
-    with pytest.raises(SetupError, match='row 2 has no file or no caption'):
+    with pytest.raises(SetupError, match='line 3 has no file or no caption'):
         read_pairs(path)
 
 

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from mmtvr.datasets.unreadable_videos import ReplacedSamples
 from mmtvr.errors import SetupError
 from mmtvr.registry import DATASETS
+from mmtvr.search.video_files import find_videos
 
 
 def build(root, **options):
@@ -340,3 +341,25 @@ def test_real_msrvtt_clips_pass_the_whole_pipeline(
         assert inputs['frames'].float().std() > 10
         assert inputs['tokens'].shape == (20, 32)
         assert ((inputs['token_weight'] == 2).any(dim=1)).all()
+
+
+def test_names_without_an_ending_are_those_of_the_one_video(
+    tiny_videos, tmp_path, caplog
+):
+    root = tmp_path / 'data'
+    shutil.copytree(tiny_videos, root)
+    videos = root / 'videos'
+    names = ['video0', 'play phone(0)', '-dQw4w9WgXcQ', 'v1.2', 'twice', 'no']
+    for name in names[1:5]:
+        shutil.copy(videos / 'video0.mp4', videos / f'{name}.mp4')
+    shutil.copy(videos / 'video0.mp4', videos / 'twice.avi')
+    ann_file = root / 'bare.json'
+    ann_file.write_text(json.dumps({name: ['a dog'] for name in names[:4]}))
+    dataset = build(root, ann_file='bare.json')
+    files = [dataset[i]['filename'].rpartition('/')[2] for i in range(4)]
+    assert files == [f'{name}.mp4' for name in names[:4]]
+    found = find_videos([ann_file]).videos
+    assert {v.path for v in found} == {str(videos / f) for f in files}
+    ann_file.write_text(json.dumps({name: ['a dog'] for name in names[4:]}))
+    with pytest.raises(SetupError, match='2 of 2 videos'):
+        build(root, ann_file='bare.json')

@@ -1,8 +1,10 @@
+import socket
+
 import pytest
 import torch
 from mmengine.config import Config
 
-from mmtvr.distributed import VARIABLES, launch, launched_rank
+from mmtvr.distributed import VARIABLES, launch, launched_rank, torchrun
 from mmtvr.distributed.launch import prepare_launch
 from mmtvr.errors import SetupError
 
@@ -113,3 +115,11 @@ def test_more_processes_than_gpus_is_an_error(no_launcher):
     no_launcher.setattr(torch.cuda, 'device_count', lambda: 1)
     with pytest.raises(SetupError, match='only 1'):
         launch.check_gpus(local_rank=1)
+
+
+def test_one_host_takes_any_free_port_and_several_agree():
+    port = torchrun._choose_port('1')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', port))
+        assert torchrun._choose_port('1') != port
+    assert torchrun._choose_port('2') == torchrun._choose_port('1:4') == 29500

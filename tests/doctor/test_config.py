@@ -6,10 +6,17 @@ import shutil
 import pytest
 import torch
 
+from mmtvr.config import load_config
 from mmtvr.datasets import keywords
 from mmtvr.doctor import config as module
-from mmtvr.doctor.config import check_data, check_keywords, check_weights
+from mmtvr.doctor.config import (
+    check_captions,
+    check_data,
+    check_keywords,
+    check_weights,
+)
 from mmtvr.errors import import_extra
+from mmtvr.registry import MODELS
 
 CONFIG = """
 default_scope = 'mmtvr'
@@ -187,3 +194,44 @@ def test_variables_of_the_file_are_not_what_the_run_needs(config):
         )
     assert {each.severity for each in check_weights(str(config))} == {'ok'}
     assert check_keywords(str(config)) == []
+
+
+def test_captions_that_the_tokenizer_does_not_know_are_counted(config):
+    (sound,) = check_captions(str(config))
+    assert sound.severity == 'ok'
+    path = config.with_name('shapes.py')
+    text = config.read_text().replace(
+        'tokenizer=clip', "tokenizer='mmtvr://moving-shapes-clip'"
+    )
+    path.write_text(text)
+    (found,) = check_captions(str(path))
+    assert found.severity == 'warning'
+    assert '15 of 15 captions hold words' in found.text
+
+
+@pytest.mark.parametrize(
+    ('names', 'severity', 'words'),
+    [
+        (slice(None), 'ok', 'weights fit'),
+        (slice(3), 'warning', '3 of'),
+        (slice(0), 'error', '0 of'),
+    ],
+)
+def test_how_weights_to_start_from_fit_is_said(
+    config, tmp_path, names, severity, words
+):
+    config.write_text(
+        config.read_text()
+        + "\nmodel['head'] = dict(type='mmtvr.CosineHead')"
+        + "\nmodel['contrastive_loss'] = dict(type='mmtvr.InfoNCELoss')"
+    )
+    cfg = load_config(str(config))
+    model = MODELS.build(cfg.model).state_dict()
+    kept = dict(list(model.items())[names]) | dict(theirs=torch.ones(1))
+    torch.save(kept, tmp_path / 'x.pth')
+    path = config.with_name('from.py')
+    start = f'\nload_from = {str(tmp_path / "x.pth")!r}\n'
+    path.write_text(config.read_text() + start)
+    found = find(check_weights(str(path)))['checkpoint']
+    assert found.severity == severity
+    assert words in found.text

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mmtvr.search.encoder import EncodedVideo, VideoFeatures
-from mmtvr.search.indexing import Indexer, prepare_index
+from mmtvr.search.indexing import Indexer
 from mmtvr.search.stores import open_store
 from mmtvr.search.video_dataset import name_content
 from mmtvr.search.video_files import find_videos
@@ -62,12 +62,9 @@ def index_folder(about):
 
     def run(sources, into, retry=False, **changes):
         store = open_store(into)
-        prepare_index(store, {**about, **changes})
-        encoder = ContentEncoder()
-        found = find_videos(sources)
-        report = Indexer(store, encoder, progress=False, retry=retry).run(
-            found
-        )
+        encoder, info = ContentEncoder(), {**about, **changes}
+        indexer = Indexer(store, encoder, info, progress=False, retry=retry)
+        report = indexer.run(find_videos(sources))
         return report, encoder.encoded, store
 
     return run

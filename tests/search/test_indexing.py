@@ -3,12 +3,15 @@
 import os
 from datetime import timedelta
 
+import numpy as np
 import pytest
 
 from mmtvr.errors import SetupError
-from mmtvr.search.indexing import prepare_index, remove_files
+from mmtvr.search.indexing import needs_new_index, remove_files
+from mmtvr.search.query import search_by_vectors, without
 from mmtvr.search.stores import lance as lance_folder
 from mmtvr.search.stores import open_store
+from mmtvr.search.stores.base import FileEntry
 from mmtvr.search.video_files import find_named
 
 
@@ -136,11 +139,11 @@ def test_other_settings_than_those_of_the_index_are_refused(
 ):
     _, _, store = index_folder([videos], tmp_path / 'index')
 
-    prepare_index(store, about, asked=dict(precision='float16', parts=None))
+    needs_new_index(store, about, asked=dict(precision='float16', parts=None))
     with pytest.raises(SetupError, match='made with precision float16'):
-        prepare_index(store, about, asked=dict(precision='int8', parts=None))
+        needs_new_index(store, about, asked=dict(precision='int8', parts=None))
     with pytest.raises(SetupError, match='leave parts 3 out'):
-        prepare_index(store, about, asked=dict(precision=None, parts=3))
+        needs_new_index(store, about, asked=dict(precision=None, parts=3))
 
 
 def test_two_processes_do_not_index_at_once(videos, index_folder, tmp_path):
@@ -200,3 +203,73 @@ def test_a_reader_outlives_the_version_that_it_has_open(
     query = store.read_videos(contents).pooled[0]
     assert reader.nearest(query, 1)[0][0] == contents[0]
     assert len(reader.read_videos(contents).contents) == 3
+
+
+def test_two_first_indexings_of_one_place_do_not_meet(
+    videos, index_folder, tmp_path
+):
+    with (
+        open_store(tmp_path / 'index').lock(),
+        pytest.raises(SetupError, match='another process is indexing'),
+    ):
+        index_folder([videos], tmp_path / 'index')
+    assert not (tmp_path / 'index').exists()
+    index_folder([videos], tmp_path / 'index')
+
+
+def test_nothing_is_written_before_a_video_was_encoded(
+    index_folder, place, tmp_path
+):
+    folder = tmp_path / 'bad'
+    folder.mkdir()
+    (folder / 'one.mp4').write_bytes(b'broken')
+    report, _, store = index_folder([folder], place)
+    assert (report.videos, report.encoded) == (0, 0)
+    assert report.unreadable == {str(folder / 'one.mp4'): 'broken'}
+    assert store.read_info() is None
+    assert {path.name for path in tmp_path.iterdir()} <= {'bad'}
+
+
+def test_an_index_without_videos_takes_the_next_model(
+    videos, index_folder, place
+):
+    _, _, store = index_folder([videos], place)
+    remove_files(store, list(store.list_files()))
+    _, _, store = index_folder([videos], place, model='d' * 24, parts=1)
+    assert store.read_info()['model'] == 'd' * 24
+    assert open_store(place).count_files() == 3
+
+
+def test_copies_are_one_result_and_files_are_counted(
+    videos, index_folder, place
+):
+    for number in range(3):
+        copy = videos / f'copy{number}.mp4'
+        copy.write_bytes((videos / 'one.mp4').read_bytes())
+    _, _, store = index_folder([videos], place)
+    assert (store.count_files(), store.count_videos()) == (6, 3)
+    content = store.find_entry(FileEntry(str(copy), '').key).content
+    pooled = store.read_videos([content]).pooled
+    found, *others = search_by_vectors(place, pooled)[0]
+    copies = [str(videos / f'copy{number}.mp4') for number in range(3)]
+    assert [found.path, *found.copies] == [*copies, str(videos / 'one.mp4')]
+    assert len(others) == 2
+    # The file that is asked for leaves, its copies stay.
+    named = without([found, *others], str(copies[0]))
+    assert (named[0].path, len(named[0].copies)) == (copies[1], 2)
+
+
+def test_a_moved_folder_takes_its_entries_along(
+    videos, index_folder, place, tmp_path
+):
+    _, _, store = index_folder([videos], place)
+    moved, query = tmp_path / 'moved', np.eye(16, dtype=np.float32)[:1]
+    videos.rename(moved)
+    (row,) = search_by_vectors(place, query)
+    assert all(result.is_gone for result in row)
+    report, encoded, store = index_folder([moved], place)
+    assert encoded == []
+    assert (report.videos, report.reused, report.removed) == (3, 3, 3)
+    assert all(path.startswith(str(moved)) for path in paths(store))
+    (row,) = search_by_vectors(place, query)
+    assert not any(result.is_gone for result in row)

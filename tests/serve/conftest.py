@@ -10,7 +10,7 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
-from mmtvr.apis.searcher import TextVideoSearcher
+from mmtvr.apis.searcher import TextVideoSearcher, remove_from_index
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
 from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.app import create_app
@@ -102,12 +102,13 @@ def names():
 
 
 @pytest.fixture(scope='session')
-def empty_client(tmp_path_factory):
-    """Ask an application whose index has no videos."""
+def empty_client(videos, tmp_path_factory):
+    """Ask an application whose index has no videos any more."""
     root = tmp_path_factory.mktemp('empty')
-    (root / 'none').mkdir()
     searcher = TextVideoSearcher(CONFIG)
-    searcher.index(root / 'none', into=root / 'index', progress=False)
+    video = videos / 'plain.mp4'
+    searcher.index(video, into=root / 'index', progress=False)
+    remove_from_index(root / 'index', video)
     empty = create_app(searcher, 'an empty one', root / 'cache')
     with TestClient(empty, base_url='http://localhost') as client:
         yield client

@@ -1,8 +1,12 @@
 import asyncio
+import shutil
 import threading
 
 import pytest
+from starlette.testclient import TestClient
 
+from mmtvr.apis.searcher import TextVideoSearcher
+from mmtvr.serve.app import create_app
 from mmtvr.serve.requests import BoundedExecutor, BusyError
 
 QUERY = 'a red circle rising'
@@ -95,3 +99,50 @@ def test_busy_is_told_with_when_to_come_back(client, monkeypatch):
     page = client.get('/?q=dog')
     assert page.status_code == 503
     assert page.headers['retry-after'] == '2'
+
+
+def test_an_index_that_is_not_there_is_one_message_until_it_is_back(
+    searcher, videos, tmp_path
+):
+    own = TextVideoSearcher(searcher.config)
+    place = tmp_path / 'index'
+    own.index(videos / 'plain.mp4', into=place, progress=False)
+    paths = [
+        '/',
+        '/?q=red',
+        '/api/search?q=red',
+        '/health',
+        f'/watch/{"0" * 32}',
+    ]
+    app = create_app(own, 'one', tmp_path / 'cache')
+    with TestClient(app, base_url='http://localhost') as client:
+        assert client.get('/api/search?q=red').status_code == 200
+        place.rename(tmp_path / 'away')
+        for path in paths:
+            answer = client.get(path)
+            assert answer.status_code == 503, path
+            assert 'index is not there' in answer.text
+            assert str(tmp_path) not in answer.text
+        (tmp_path / 'away').rename(place)
+        assert client.get('/?q=red').status_code == 200
+
+
+def test_copies_and_unknown_words_are_in_the_answers(
+    searcher, videos, tmp_path
+):
+    own = TextVideoSearcher(searcher.config)
+    folder = tmp_path / 'videos'
+    folder.mkdir()
+    for name in 'abc':
+        shutil.copy(videos / 'plain.mp4', folder / f'{name}.mp4')
+    own.index(folder, into=tmp_path / 'index', progress=False)
+    app = create_app(own, 'one', tmp_path / 'cache')
+    with TestClient(app, base_url='http://localhost') as client:
+        answer = client.get('/api/search?q=kreis').json()
+        assert (answer['unknown'], answer['is_unknown']) == (['kreis'], True)
+        (result,) = answer['results']
+        assert (result['copies'], result['is_gone']) == (2, False)
+        page = client.get('/?q=a red kreis').text
+        assert 'The 1 best of 3 videos' in page
+        assert 'and 2 copies' in page
+        assert 'words not known: kreis' in page

@@ -1,14 +1,18 @@
 """From captions to word pieces."""
 
 import itertools
+import logging
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.logging import print_log
 from tokenizers import normalizers
 
+from mmtvr.datasets.input_files import brief, has_word
 from mmtvr.datasets.keywords import Span
 from mmtvr.errors import SetupError
 from mmtvr.pretrained import load_tokenizer
@@ -16,6 +20,36 @@ from mmtvr.registry import TRANSFORMS
 
 SENTENCE_END = re.compile(r'(?<=[.!?])\s+')
 Piece = tuple[int, Span]
+# Captions that are looked at before the first sample: 0.5 s.
+MAX_LOOKED_AT = 10_000
+MAX_SHOWN = 5
+
+
+class TextReading(NamedTuple):
+    """What of a text does not reach a model.
+
+    Attributes:
+        unknown: Words that the tokenizer has no piece for. The model reads
+            one and the same piece in place of each.
+        cut: The end of the text, which is more than the model takes.
+        is_unknown: Whether it knows no word at all: the text is then read
+            like any other of that kind.
+    """
+
+    unknown: tuple[str, ...] = ()
+    cut: str = ''
+    is_unknown: bool = False
+
+    def describe(self) -> str:
+        """The same in a sentence or two; empty where all is read."""
+        notes = []
+        if self.is_unknown:
+            notes.append('the model knows no word of it: the order is chance')
+        elif self.unknown:
+            notes.append(f'words not known: {", ".join(self.unknown)}')
+        if self.cut:
+            notes.append(f'too long, cut off from {brief(self.cut)}')
+        return '; '.join(notes)
 
 
 @TRANSFORMS.register_module()
@@ -151,6 +185,68 @@ class TokenizeText(BaseTransform):
         if self.long_text == 'truncate':
             added = {key: value[:, 0] for key, value in added.items()}
         return {**results, **added, 'cut_pieces': cut}
+
+    def fit_captions(self, captions: Sequence[str], ann_file: str) -> None:
+        """Warn of captions that hold unknown words, or are cut."""
+        finding = self.describe_captions(captions)
+        if finding:
+            print_log(f'{ann_file}: {finding}.', 'current', logging.WARNING)
+
+    def describe_captions(self, captions: Sequence[str]) -> str:
+        """Say how much of captions is unknown or cut; empty if nothing is.
+
+        Args:
+            captions: All captions; of many, some spread over them count.
+        """
+        step = -(-len(captions) // MAX_LOOKED_AT)
+        looked_at = list(captions[:: max(step, 1)])
+        readings = [self.read_caption(caption) for caption in looked_at]
+        total = f'{len(looked_at):,}'
+        if step > 1:
+            total += f' (of {len(captions):,})'
+        words = Counter(word for each in readings for word in each.unknown)
+        unknown = sum(bool(each.unknown) for each in readings)
+        blind = sum(each.is_unknown for each in readings)
+        cut = sum(bool(each.cut) for each in readings)
+        found = []
+        if unknown:
+            common = ', '.join(
+                repr(w) for w, _ in words.most_common(MAX_SHOWN)
+            )
+            found.append(
+                f'{unknown:,} of {total} captions hold words that the '
+                f'tokenizer {self.name} does not know, such as {common}'
+            )
+        if blind:
+            found.append(
+                f'{blind:,} hold no other: the model reads them all alike'
+            )
+        if cut:
+            found.append(
+                f'{cut:,} of {total} captions are cut to '
+                f'max_words={self.max_words} pieces'
+            )
+        return '; '.join(found)
+
+    def read_caption(self, caption: str) -> TextReading:
+        """Find what of a caption does not reach the model."""
+        pieces = self._encode(caption)
+        rows = self._break(caption, pieces)
+        special = self._lead + self._tail
+        read = [
+            p for row in rows for p in row[self._lead : len(row) - self._tail]
+        ]
+        unknown, known = [], False
+        for index, (start, end) in read:
+            word = caption[start:end]
+            if index != self.tokenizer.unk_token_id:
+                known = known or has_word(word)
+            elif has_word(word) and word.strip() not in unknown:
+                unknown.append(word.strip())
+        cut = ''
+        if len(pieces) - special > len(read):
+            cut = caption[read[-1][1][1] :].strip()
+        return TextReading(tuple(unknown), cut, bool(unknown) and not known)
 
     def find_spans(self, caption: str) -> list[Span]:
         """Character span of each True in the row or rows of ``token_mask``.

@@ -105,6 +105,7 @@ class CLIPTower(BaseModule):
 
     model_class: type[PreTrainedModel]
     #: Where the tower is in the model, and its parts before the first layer.
+    #: ``before_layers`` and ``layers`` are their paths from the encoder.
     tower: str
     front: tuple[str, ...]
 
@@ -127,6 +128,9 @@ class CLIPTower(BaseModule):
         tower = getattr(self.clip, self.tower)
         layers = tower.encoder.layers
         front = [getattr(tower, name) for name in self.front]
+        place = f'clip.{self.tower}'
+        self.before_layers = [f'{place}.{name}' for name in self.front]
+        self.layers = [f'{place}.encoder.layers']
         freeze_lower_layers(front, layers, frozen_layers)
         if gradient_checkpointing:
             checkpoint_layers(self.clip)
@@ -271,6 +275,11 @@ class CLIPFrameEncoder(CLIPTower):
     front = ('embeddings', 'pre_layrnorm')
     projections = ('clip.visual_projection',)
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width of the frames that it reads."""
+        return (self.clip.config.image_size,) * 2
+
     def forward(self, frames: Tensor, mask: Tensor) -> TokenFeatures:
         """Encode the frames of videos.
 
@@ -302,8 +311,8 @@ class CLIPFrameEncoder(CLIPTower):
         return features_of_frames(frames, raw.mask)
 
     def _check_size(self, frames: Tensor) -> None:
-        size = self.clip.config.image_size
-        if tuple(frames.shape[-2:]) != (size, size):
+        size = self.image_size[0]
+        if tuple(frames.shape[-2:]) != self.image_size:
             height, width = frames.shape[-2:]
             raise SetupError(
                 f'frames are {width}x{height}, but this CLIP reads '

@@ -7,6 +7,7 @@ is what a word is, how a caption is padded, and which parts a tower needs.
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
+import torch
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -269,6 +270,8 @@ class DualTower(BaseModule):
         self.name = encoder
         self.tower: Tower = getattr(self.family, self.side)
         self.embed_dims = self.tower.width(config)
+        self.before_layers = [f'model.{at}' for at in self.tower.before]
+        self.layers = [f'model.{at}' for at in self.tower.layers]
         kwargs = {}
         if attn_implementation is not None:
             kwargs['attn_implementation'] = attn_implementation
@@ -432,7 +435,9 @@ class DualFrameEncoder(DualTower):
             found = self.model.get_image_features(frames.flatten(0, 1))
             images = found.pooler_output.unflatten(0, mask.shape)
             return features_of_frames(images, mask)
-        if mask.shape[1] != self.num_frames or not mask.all():
+        # A graph that is exported cannot depend on values.
+        is_whole = torch.compiler.is_exporting() or bool(mask.all())
+        if mask.shape[1] != self.num_frames or not is_whole:
             raise SetupError(
                 f'videos have {int(mask.sum(1).min())} frames, but the video '
                 f'tower of {self.name} reads exactly {self.num_frames}; set '

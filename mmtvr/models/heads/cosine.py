@@ -18,6 +18,8 @@ class CosineHead(nn.Module):
 
     #: What of the features it reads.
     compares = 'pooled'
+    #: Search takes what is outside for a damaged index.
+    score_range = (-1.0, 1.0)
 
     def forward(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
         """Compare B captions with V videos.

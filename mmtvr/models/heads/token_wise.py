@@ -144,6 +144,12 @@ class DMAEHead(nn.Module):
             if 'word' in self.levels:
                 self.word_weights = TokenWeights(embed_dims, hidden_layers)
 
+    @property
+    def score_range(self) -> tuple[float, float]:
+        """Lowest and highest similarity."""
+        largest = 1.0 + self.visual_attention / 2
+        return -largest, largest
+
     def forward(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
         """Compare B captions with V videos.
 

@@ -30,6 +30,9 @@ class XPoolHead(nn.Module):
         ValueError: If the heads do not divide the width.
     """
 
+    #: Of a cosine; see :class:`CosineHead`.
+    score_range = (-1.0, 1.0)
+
     def __init__(
         self,
         embed_dims: int = 512,

@@ -1,6 +1,7 @@
 """What an index holds, and the interface of the engines that hold it."""
 
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -13,10 +14,37 @@ import numpy as np
 
 from mmtvr.errors import SetupError
 
+
+class IndexUnavailableError(SetupError):
+    """An index that was open cannot be used now, but may be again.
+
+    It is gone, another one is in its place, or it is damaged.
+    """
+
+
+class DamagedIndexError(IndexUnavailableError):
+    """What an index holds is not what was written.
+
+    Args:
+        url: The index.
+        where: What is wrong, and where.
+    """
+
+    def __init__(self, url: str, where: str) -> None:
+        super().__init__(
+            f'the index {url} is damaged ({where}): copy it again from where '
+            'it is whole; or delete it and make it again with the command '
+            'that made it, `mmtvr index CONFIG VIDEOS --into INDEX`. '
+            '`mmtvr doctor INDEX` lists what is damaged'
+        )
+
+
 KEY_BYTES = 16
 #: How token features are kept; the first is the default.
 PRECISIONS = ('float16', 'int8')
 INT8_MAX = 127
+#: By how much rounding may change lengths and cosines of features.
+TOLERANCE = 0.02
 SCALE = np.dtype('<f2')
 
 
@@ -62,10 +90,25 @@ class FileEntry:
 
     @classmethod
     def from_json(cls, text: str) -> 'FileEntry':
-        """Read what :meth:`to_json` wrote."""
-        fields = json.loads(text)
-        fields['changed'] = tuple(fields['changed'])
-        return cls(**fields)
+        """Read what :meth:`to_json` wrote.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        try:
+            fields = json.loads(text)
+            fields['changed'] = tuple(fields['changed'])
+            return cls(**fields)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f'no entry of a file: {text:.80}') from error
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether there was a file that is not there now.
+
+        Never for a name that was imported with its features.
+        """
+        return any(self.changed) and not os.path.lexists(self.path)
 
 
 class StoredVideos(NamedTuple):
@@ -95,6 +138,24 @@ class StoredVideos(NamedTuple):
         )
 
 
+def find_fault(videos: StoredVideos) -> str | None:
+    """Describe what cannot be features of videos; None if they can be."""
+    lengths = np.linalg.norm(videos.pooled, axis=1)
+    # A comparison with NaN is false.
+    for row in np.flatnonzero(~(np.abs(lengths - 1) < TOLERANCE)):
+        return (
+            f'the vector of {videos.contents[row]} has length {lengths[row]}'
+        )
+    for content, tokens, times in zip(
+        videos.contents, videos.tokens, videos.times, strict=True
+    ):
+        if len(tokens) != len(times):
+            return f'{content} has {len(tokens)} frames, {len(times)} times'
+        if not (np.isfinite(tokens).all() and np.isfinite(times).all()):
+            return f'the frames of {content} are not finite'
+    return None
+
+
 class VideoStore(ABC):
     """Features by content, files by path, and facts about the index.
 
@@ -113,7 +174,7 @@ class VideoStore(ABC):
 
     @abstractmethod
     def create(self, info: dict[str, Any]) -> None:
-        """Make an empty index.
+        """Make an empty index, in place of what is there.
 
         Args:
             info: Facts about the index. The store itself uses ``width``, the
@@ -175,7 +236,11 @@ class VideoStore(ABC):
 
     @abstractmethod
     def count_videos(self) -> int:
-        """Number of contents."""
+        """Number of contents: copies of a file are one."""
+
+    @abstractmethod
+    def count_files(self) -> int:
+        """Number of files and spans that have features, copies each."""
 
     @abstractmethod
     def lock(self) -> AbstractContextManager:
@@ -195,6 +260,15 @@ class VideoStore(ABC):
 
         A content that two processes added at once is there once afterwards.
         """
+
+    def find_damage(self) -> tuple[list[str], str]:
+        """Examine everything that the index keeps about itself.
+
+        Returns:
+            What is damaged; and what could not be examined, and why. Nothing
+            of an engine that looks after its data itself.
+        """
+        return [], ''
 
     def require_info(self) -> dict[str, Any]:
         """Facts about the index.
@@ -226,6 +300,29 @@ class VideoStore(ABC):
         ):
             return self.read_videos([])
         return self.read_videos([entry.content])
+
+
+def check_info(info: Any, url: str) -> dict[str, Any]:
+    """Check the facts that a store reads features by.
+
+    Raises:
+        DamagedIndexError: They are no facts of an index.
+    """
+    facts = info if isinstance(info, dict) else {}
+    for name in ('width', 'parts'):
+        if not isinstance(facts.get(name), int) or facts[name] < 1:
+            value = f'{facts.get(name)!r:.40}'
+            raise DamagedIndexError(url, f'{name} of its facts is {value}')
+    if facts.get('precision') not in PRECISIONS:
+        value = f'{facts.get("precision")!r:.40}'
+        raise DamagedIndexError(url, f'precision of its facts is {value}')
+    return facts
+
+
+def same_model(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether features of two indexes can be compared, by their facts."""
+    facts = ('format', 'model', 'pipeline', 'checkpoint', 'file', 'width')
+    return all(one.get(fact) == other.get(fact) for fact in facts)
 
 
 def require_at_least(least: int, **numbers: int) -> None:

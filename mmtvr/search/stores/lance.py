@@ -2,9 +2,12 @@
 
 import json
 import math
+import os
+import re
+import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property, wraps
 from pathlib import Path
@@ -13,14 +16,33 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
-from mmtvr.errors import SetupError, import_extra
+from mmtvr.errors import (
+    DENIED,
+    FULL,
+    TOO_MANY_FILES,
+    SetupError,
+    find_errno,
+    first_line,
+    import_extra,
+)
 from mmtvr.search.stores.base import (
+    DamagedIndexError,
     FileEntry,
+    IndexUnavailableError,
     StoredVideos,
     VideoStore,
+    check_info,
     pack_tokens,
     part_vectors,
+    same_model,
     unpack_tokens,
+)
+from mmtvr.search.stores.checksums import NAME as CHECKSUMS
+from mmtvr.search.stores.checksums import (
+    begin_change,
+    count_unrecorded,
+    find_damage,
+    update_checksums,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +52,9 @@ LOCK = '.lock'
 KNOWN_NAMES = {'about.lance', 'videos.lance', 'files.lance', LOCK}
 # A reader sees what others write after this time.
 STALENESS = timedelta(seconds=1)
+# Of these an index is compared with its checksums when it is opened: 0.05 s.
+BYTES_WHEN_OPENED = 64 * 2**20
+MAX_REASON = 200
 CLEANUP_AGE = timedelta(milliseconds=1)
 PUTS_PER_COMPACTION = 64
 KEYS_PER_FILTER = 500
@@ -48,21 +73,41 @@ VECTORS_PER_LIST = 128
 PROBES = 50
 REFINING = 10
 
-Read = TypeVar('Read')
+Method = TypeVar('Method', bound=Callable[..., Any])
+NOT_DAMAGE = (*FULL, *DENIED, *TOO_MANY_FILES)
+# What LanceDB says of its own source.
+RUST_SOURCE = re.compile(r', /\S*\.rs:\d+.*')
 
 
-def _retry_after_compaction(read: Callable[..., Read]) -> Callable[..., Read]:
-    """Read again if the version that was open has been removed."""
+def _guard(method: Method, tries: int = 1) -> Method:
+    """Raise one error of ours where LanceDB raises one of many, or panics."""
 
-    @wraps(read)
-    def reading(store: 'LanceStore', *args: object) -> Read:
-        try:
-            return read(store, *args)
-        except (OSError, RuntimeError, ValueError):
-            store.refresh()
-            return read(store, *args)
+    @wraps(method)
+    def guarded(store: 'LanceStore', *args: Any) -> Any:
+        for attempt in range(tries):
+            try:
+                if attempt:
+                    store.refresh()
+                return method(store, *args)
+            except (SetupError, MemoryError, GeneratorExit):
+                raise
+            except (KeyboardInterrupt, SystemExit):
+                raise
+            except BaseException as error:  # panics of Rust are no Exception
+                failure = error
+        if find_errno(failure) in NOT_DAMAGE:
+            raise failure
+        if method.__name__ != 'read_info':
+            # It may have been removed, or made anew by another model.
+            store.check_open()
+        raise store.explain(failure) from failure
 
-    return reading
+    return guarded
+
+
+def _guard_reading(method: Method) -> Method:
+    """Guard, and read again if the version that was open is removed."""
+    return _guard(method, tries=2)
 
 
 class LanceStore(VideoStore):
@@ -86,25 +131,107 @@ class LanceStore(VideoStore):
             _check_folder(Path(url))
         self._tables: dict[str, Any] = {}
         self._info: dict | None = None
+        self._opened: dict | None = None
+        self._seen: object = None
         self._puts = 0
 
+    @_guard
     def read_info(self) -> dict | None:
         """See :class:`VideoStore`."""
-        # To connect would make the folder.
-        is_there = self._is_remote or Path(self.url, 'about.lance').exists()
-        if self._info is None and is_there:
-            try:
-                rows = self._table('about').to_arrow().to_pylist()
-            except ValueError:
-                return None
-            self._info = json.loads(rows[0]['json'])
+        seen = self._look()
+        if seen != self._seen or self._info is None:
+            self._tables = {}
+            # It has what it read of files that were there before.
+            vars(self).pop('_database', None)
+            self._info = None if seen is None else self._read_facts()
+            self._seen = seen
+            self._opened = self._opened or self._info
         return self._info
 
+    def _look(self) -> object:
+        """What changes where another index takes the place of this one."""
+        if self._is_remote:
+            # To ask costs a request: it is compared when it is opened alone.
+            return True
+        facts = Path(self.url, 'about.lance')
+        # Its versions change where it is made again in place.
+        for folder in (facts / '_versions', facts):
+            with suppress(FileNotFoundError):
+                status = os.stat(folder)
+                return status.st_dev, status.st_ino, status.st_mtime_ns
+        damage = find_damage(Path(self.url), BYTES_WHEN_OPENED)
+        if damage and Path(self.url, 'videos.lance').exists():
+            raise DamagedIndexError(self.url, damage[0])
+        return None
+
+    def _read_facts(self) -> dict | None:
+        if not self._is_remote:
+            damage = find_damage(Path(self.url), BYTES_WHEN_OPENED)
+            if damage:
+                raise DamagedIndexError(self.url, damage[0])
+        try:
+            table = self._open_table('about')
+        except ValueError as error:
+            if 'not found' in str(error):
+                # A process was killed before it was whole.
+                return None
+            raise
+        (row,) = table.to_arrow().to_pylist()
+        return check_info(json.loads(row['json']), self.url)
+
+    def check_open(self) -> None:
+        """Check that the index is there, and of the model that it was of.
+
+        Raises:
+            IndexUnavailableError: It is not.
+        """
+        info = self.read_info()
+        if self._opened is None or info is self._opened:
+            return
+        if info is None:
+            raise IndexUnavailableError(
+                f'the index {self.url} is no longer there: put it back, or '
+                'make it again with `mmtvr index CONFIG VIDEOS --into INDEX`'
+            )
+        if not same_model(info, self._opened):
+            raise IndexUnavailableError(
+                f'the index {self.url} was made again by another model '
+                f'({info.get("name")}, before {self._opened.get("name")}) '
+                'while it was open: start this program again'
+            )
+        self._opened = info
+
+    def explain(self, error: BaseException) -> SetupError:
+        """What an error of LanceDB means."""
+        why = RUST_SOURCE.sub('', first_line(error))[:MAX_REASON]
+        if self._is_remote:
+            return IndexUnavailableError(
+                f'the index {self.url} cannot be read: {why}'
+            )
+        damage = find_damage(Path(self.url), BYTES_WHEN_OPENED)
+        return DamagedIndexError(self.url, damage[0] if damage else why)
+
+    def find_damage(self) -> tuple[list[str], str]:
+        """See :class:`VideoStore`."""
+        if self._is_remote:
+            return [], 'files of an object store have no checksums of mmtvr'
+        folder = Path(self.url)
+        missing = count_unrecorded(folder)
+        note = ''
+        if missing:
+            note = (
+                f'{missing} files have no checksum, as an older mmtvr made '
+                'them or a process was killed: the next `mmtvr index` that '
+                'changes something adds them'
+            )
+        return find_damage(folder), note
+
+    @_guard
     def create(self, info: dict) -> None:
         """See :class:`VideoStore`."""
-        database = self._database
         import pyarrow as pa
 
+        self._tables, self._opened = {}, None
         text = pa.string()
         schemas = dict(
             videos=_video_schema(info['width']),
@@ -112,17 +239,32 @@ class LanceStore(VideoStore):
                 [('key', text), ('content', text), ('json', text)]
             ),
         )
+        # What is there is empty, or a killed process did not finish it.
+        there = set(self._database.list_tables().tables)
+        modes = {name: 'overwrite' for name in there}
         for name, schema in schemas.items():
-            database.create_table(name, schema=schema, exist_ok=True)
+            mode = modes.get(name, 'create')
+            self._database.create_table(name, schema=schema, mode=mode)
         # Last: an index whose facts are there is whole.
-        database.create_table('about', pa.table({'json': [json.dumps(info)]}))
+        about = pa.table({'json': [json.dumps(info)]})
+        mode = modes.get('about', 'create')
+        self._database.create_table('about', about, mode=mode)
+        self._record()
 
+    def _record(self) -> None:
+        """Keep checksums of the files that were just written."""
+        if not self._is_remote:
+            update_checksums(Path(self.url))
+
+    @_guard
     def add_videos(self, videos: StoredVideos) -> None:
         """See :class:`VideoStore`."""
         info = self.read_info()
         rows = _to_rows(videos, info['parts'], info['precision'])
         self._table('videos').add(rows)
+        self._record()
 
+    @_guard
     def put_files(self, entries: Sequence[FileEntry]) -> None:
         """See :class:`VideoStore`."""
         import pyarrow as pa
@@ -141,38 +283,46 @@ class LanceStore(VideoStore):
         self._puts += 1
         if self._puts % PUTS_PER_COMPACTION == 0:
             self._table('files').optimize()
+        self._record()
 
+    @_guard
     def remove_files(self, keys: Sequence[str]) -> None:
         """See :class:`VideoStore`."""
         for condition in _any_of('key', keys):
             self._table('files').delete(condition)
+        self._record()
 
+    @_guard
     def remove_videos(self, contents: Sequence[str]) -> None:
         """See :class:`VideoStore`."""
         for condition in _any_of('content', contents):
             self._table('videos').delete(condition)
+        self._record()
 
-    def list_files(self) -> Iterable[FileEntry]:
+    @_guard_reading
+    def list_files(self) -> list[FileEntry]:
         """See :class:`VideoStore`."""
-        return map(FileEntry.from_json, self._read_json())
+        return [FileEntry.from_json(row) for row in self._read_json()]
 
-    @_retry_after_compaction
+    @_guard_reading
     def list_contents(self) -> set[str]:
         """See :class:`VideoStore`."""
         return set(self._read_contents())
 
+    @_guard_reading
     def find_files(self, contents: Sequence[str]) -> list[FileEntry]:
         """See :class:`VideoStore`."""
         conditions = _any_of('content', contents)
         rows = [row for each in conditions for row in self._read_json(each)]
         return [FileEntry.from_json(row) for row in rows]
 
+    @_guard_reading
     def find_entry(self, key: str) -> FileEntry | None:
         """See :class:`VideoStore`."""
         rows = self._read_json(f"key = '{key}'")
         return FileEntry.from_json(rows[0]) if rows else None
 
-    @_retry_after_compaction
+    @_guard_reading
     def nearest(
         self, query: np.ndarray, count: int
     ) -> list[tuple[str, float]]:
@@ -180,7 +330,7 @@ class LanceStore(VideoStore):
         parts = self.read_info()['parts']
         return find_neighbours(self._table('videos'), query, count, parts)
 
-    @_retry_after_compaction
+    @_guard_reading
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
         """See :class:`VideoStore`."""
         table, info = self._table('videos'), self.read_info()
@@ -196,10 +346,15 @@ class LanceStore(VideoStore):
         rows = {content: row for row, content in enumerate(found.contents)}
         return found.select([rows[each] for each in contents if each in rows])
 
-    @_retry_after_compaction
+    @_guard_reading
     def count_videos(self) -> int:
         """See :class:`VideoStore`."""
         return self._table('videos').count_rows('part = 0')
+
+    @_guard_reading
+    def count_files(self) -> int:
+        """See :class:`VideoStore`."""
+        return self._table('files').count_rows("content != ''")
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -207,9 +362,18 @@ class LanceStore(VideoStore):
         if self._is_remote:
             yield
             return
+        folder = Path(self.url)
+        is_new = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(Path(self.url, LOCK), timeout=0):
-                yield
+            with FileLock(folder / LOCK, timeout=0):
+                try:
+                    yield
+                finally:
+                    names = {path.name for path in folder.iterdir()}
+                    if is_new and names <= {LOCK}:
+                        # Nothing was indexed.
+                        shutil.rmtree(folder)
         except Timeout as error:
             raise SetupError(
                 f'another process is indexing into {self.url}; searching '
@@ -221,8 +385,11 @@ class LanceStore(VideoStore):
         for table in self._tables.values():
             table.checkout_latest()
 
+    @_guard
     def compact(self) -> None:
         """See :class:`VideoStore`."""
+        if not self._is_remote:
+            begin_change(Path(self.url))
         copies = [
             c for c, n in Counter(self._read_contents()).items() if n > 1
         ]
@@ -234,6 +401,7 @@ class LanceStore(VideoStore):
             # Old versions go at once: they hold a copy of every feature.
             self._table(name).optimize(cleanup_older_than=CLEANUP_AGE)
             _add_indices(self._table(name))
+        self._record()
 
     @cached_property
     def _database(self) -> Any:
@@ -241,11 +409,14 @@ class LanceStore(VideoStore):
         return lancedb.connect(self.url, read_consistency_interval=STALENESS)
 
     def _table(self, name: str) -> Any:
+        self.check_open()
+        return self._open_table(name)
+
+    def _open_table(self, name: str) -> Any:
         if name not in self._tables:
             self._tables[name] = self._database.open_table(name)
         return self._tables[name]
 
-    @_retry_after_compaction
     def _read_json(self, condition: str | None = None) -> list[str]:
         rows = self._table('files').search()
         if condition is not None:
@@ -265,7 +436,12 @@ def _check_folder(folder: Path) -> None:
             f'{folder} is no index but a file. Give a folder that does not '
             'exist yet, or an index.'
         )
-    others = {path.name for path in folder.iterdir()} - KNOWN_NAMES
+    others = {
+        path.name
+        for path in folder.iterdir()
+        # Also one that a killed process was writing.
+        if not path.name.startswith(CHECKSUMS)
+    } - KNOWN_NAMES
     if others:
         raise SetupError(
             f'{folder} is no index: it holds {min(others)!r}. '

@@ -3,8 +3,10 @@
 import base64
 import json
 import logging
+import math
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
@@ -16,13 +18,17 @@ import numpy as np
 from mmtvr.errors import SetupError, import_extra
 from mmtvr.search.stores.base import (
     LITE,
+    DamagedIndexError,
     FileEntry,
+    IndexUnavailableError,
     StoredVideos,
     VideoStore,
+    check_info,
     hide_secrets,
     is_ambiguous,
     pack_tokens,
     part_vectors,
+    same_model,
     unpack_tokens,
 )
 
@@ -47,6 +53,8 @@ CONTENTS_PER_FILTER = 100
 # What a search of a server returns at most.
 MAX_HITS = 16_384
 FIRST_PART = 'part == 0'
+# How long facts are taken for those of the index that is there.
+FACTS_SECONDS = 1.0
 
 
 class MilvusStore(VideoStore):
@@ -73,16 +81,41 @@ class MilvusStore(VideoStore):
         self._name = self._address.name
         self.url = hide_secrets(url)
         self._info: dict | None = None
+        self._read_at = math.inf
 
     def read_info(self) -> dict | None:
-        """See :class:`VideoStore`."""
-        if self._info is None and self._is_made():
+        """See :class:`VideoStore`.
+
+        Raises:
+            IndexUnavailableError: Another index is in its place, or none.
+        """
+        before = self._info
+        if before is None and self._is_made():
             # Somebody may have released them from memory meanwhile.
             for kind in KINDS:
                 self._client.load_collection(self._collection(kind))
-            rows = self._get('about', ['about'])
-            self._info = json.loads(rows[0]['json']) if rows else None
+            self._info = self._read_facts()
+        elif before and time.monotonic() - self._read_at > FACTS_SECONDS:
+            found = self._read_facts() if self._is_made() else None
+            if found is None or not same_model(found, before):
+                raise IndexUnavailableError(
+                    f'the index {self.url} is no longer there, or was made '
+                    'again by another model, while it was open: start this '
+                    'program again'
+                )
+            self._info = found
         return self._info
+
+    def _read_facts(self) -> dict | None:
+        rows = self._get('about', ['about'])
+        if not rows:
+            return None
+        try:
+            found = check_info(json.loads(rows[0]['json']), self.url)
+        except ValueError as error:
+            raise DamagedIndexError(self.url, f'its facts: {error}') from error
+        self._read_at = time.monotonic()
+        return found
 
     def create(self, info: dict) -> None:
         """See :class:`VideoStore`."""
@@ -92,6 +125,11 @@ class MilvusStore(VideoStore):
                 f'the config takes {len(text)} bytes, Milvus takes '
                 f'{MAX_STRING}'
             )
+        if self.read_info() is not None:
+            # It is empty, of another model.
+            for kind in KINDS:
+                self._client.drop_collection(self._collection(kind))
+            self._info = None
         for kind in KINDS:
             width = info['width'] if kind == 'videos' else BLANK_WIDTH
             make_collection(self._client, self._name, kind, width)
@@ -186,7 +224,11 @@ class MilvusStore(VideoStore):
         for group in _groups(list(dict.fromkeys(contents))):
             rows = self._get('videos', [f'{each}-0' for each in group])
             for row in rows:
-                found[row['content']] = _decode(row['json'], info)
+                try:
+                    found[row['content']] = _decode(row['json'], info)
+                except (ValueError, KeyError) as error:
+                    where = f'the features of {row["content"]}: {error}'
+                    raise DamagedIndexError(self.url, where) from error
         there = [content for content in contents if content in found]
         features = [found[content] for content in there]
         empty = np.zeros((0, info['width']), np.float32)
@@ -197,9 +239,16 @@ class MilvusStore(VideoStore):
 
     def count_videos(self) -> int:
         """See :class:`VideoStore`."""
+        return self._count('videos', FIRST_PART)
+
+    def count_files(self) -> int:
+        """See :class:`VideoStore`."""
+        return self._count('files', 'content != ""')
+
+    def _count(self, kind: str, condition: str) -> int:
         (row,) = self._client.query(
-            self._collection('videos'),
-            filter=FIRST_PART,
+            self._collection(kind),
+            filter=condition,
             output_fields=['count(*)'],
             consistency_level='Strong',
         )

@@ -311,3 +311,64 @@ def test_lowercase_keeps_the_caption_in_names(dual_model):
         expected.tolist()
     )
     assert lower.name_pieces(caption)[-4:] == ['A', 'Red', 'CIRCLE', '[end]']
+
+
+SHAPES = 'mmtvr://moving-shapes-clip'
+
+
+@pytest.mark.parametrize(
+    ('caption', 'unknown', 'is_unknown'),
+    [
+        ('a red circle rising', (), False),
+        ('a red circle, rising!', (), False),
+        ('a Red kreis and a kreis', ('kreis',), False),
+        ('一个红色的圆', ('一个红色的圆',), True),
+        ('asdkjhasd qwe', ('asdkjhasd', 'qwe'), True),
+    ],
+)
+def test_words_that_a_tokenizer_does_not_know_are_named(
+    caption, unknown, is_unknown
+):
+    reading = text.TokenizeText(SHAPES, max_words=24).read_caption(caption)
+    assert set(unknown) <= set(reading.unknown)
+    assert bool(unknown) == bool(reading.unknown)
+    assert reading.is_unknown == is_unknown
+    assert bool(reading.describe()) == bool(unknown)
+
+
+def test_a_text_that_is_cut_says_where(tiny_clip):
+    tokenize = text.TokenizeText(str(tiny_clip), max_words=5)
+    assert tokenize.read_caption('a red dog').cut == ''
+    reading = tokenize.read_caption('the young man runs a red dog')
+    assert (reading.cut, reading.unknown) == ('runs a red dog', ())
+    assert 'runs a red dog' in reading.describe()
+    rows = text.TokenizeText(
+        str(tiny_clip), max_words=5, long_text='sentences', max_sentences=2
+    )
+    # Rows: the young man, its full stop.
+    assert rows.read_caption('the young man. the dog').cut == 'the dog'
+
+
+def test_captions_that_are_not_read_are_counted_at_the_start(monkeypatch):
+    tokenize = text.TokenizeText(SHAPES, max_words=6)
+    captions = [
+        'a red circle',
+        '红色',
+        '圆',
+        'a red kreis',
+        'a red circle and a blue star and a green square',
+    ]
+    finding = tokenize.describe_captions(captions)
+    assert "'kreis'" in finding
+    assert '3 of 5 captions hold words' in finding
+    assert '2 hold no other' in finding
+    assert '1 of 5 captions are cut to max_words=6' in finding
+    assert tokenize.describe_captions(captions[:1] * 3) == ''
+    logged = []
+    monkeypatch.setattr(
+        text, 'print_log', lambda line, *_: logged.append(line)
+    )
+    tokenize.fit_captions(captions, 'train.json')
+    assert logged == [f'train.json: {finding}.']
+    monkeypatch.setattr(text, 'MAX_LOOKED_AT', 2)
+    assert '1 of 2 (of 5) captions' in tokenize.describe_captions(captions)

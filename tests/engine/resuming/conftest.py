@@ -95,6 +95,8 @@ def train_in():
         size = loader.pop('size', 23)
         loaded = loader.pop('loaded', None)
         resume = loader.pop('resume', False)
+        hooks = [KillHook(**kill)] if kill else []
+        hooks += loader.pop('custom_hooks', [])
         runner = Runner(
             DropoutModel(),
             work_dir=str(work),
@@ -132,7 +134,7 @@ def train_in():
                     **(hook or {}),
                 }
             ),
-            custom_hooks=[KillHook(**kill)] if kill else None,
+            custom_hooks=hooks,
             resume=bool(resume),
             load_from=resume if isinstance(resume, str) else None,
             launcher='pytorch' if dist.is_initialized() else 'none',

@@ -106,3 +106,23 @@ def test_two_processes_go_on_as_if_unbroken(
         in_processes(2, work) for work in (whole, stopped, resumed)
     )
     assert found == expected
+
+
+@pytest.mark.parametrize(
+    'kill', [dict(validation=1), dict(iteration=10)], ids=str
+)
+def test_schedules_are_those_of_the_new_layout(train, unbroken, log, kill):
+    assert train(kill=kill) is None
+    resumed = train(resume=True, batch_size=12)
+    whole = unbroken(batch_size=12)
+    # 6 batches an epoch before, 2 now.
+    assert resumed['meta']['iter'] == whole['meta']['iter'] == 6
+    assert str(resumed['param_schedulers']) == str(whole['param_schedulers'])
+    for one, other in zip(
+        resumed['optimizer']['param_groups'],
+        whole['optimizer']['param_groups'],
+        strict=True,
+    ):
+        assert one['lr'] == other['lr']
+    assert "'batches': 6" in log()
+    assert "'batches': 2" in log()
