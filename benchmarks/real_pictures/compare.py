@@ -32,7 +32,11 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from benchmarks.real_pictures.baseline import WARM_UP, Pairs, score_baseline
-from benchmarks.real_pictures.report import ceiling, write_tables
+from benchmarks.real_pictures.report import (
+    ceiling,
+    write_languages,
+    write_tables,
+)
 from benchmarks.real_pictures.stored import (
     Features,
     make_inputs,
@@ -555,16 +559,14 @@ def write_report(folders: Folders, names: Sequence[str]) -> str:
             f'items; ceiling of R@1 {ceiling(texts):.1f}'
         )
     rows = whole_seeds(read_rows(folders.out / 'test.csv'))
-    listed = [
-        part
-        for name in names
-        for part in (
-            name,
-            *(f'{name}-{language}' for language in SETS[name].languages),
-        )
-    ]
-    tables = write_tables(rows, listed, NAMES, BASELINE)
-    return '\n'.join([*lines, '', tables])
+    lines += ['', write_tables(rows, names, NAMES, BASELINE)]
+    for name in names:
+        languages = {
+            f'{name}-{language}': language for language in SETS[name].languages
+        }
+        if languages:
+            lines += ['', write_languages(rows, languages, NAMES)]
+    return '\n'.join(lines)
 
 
 def main() -> None:

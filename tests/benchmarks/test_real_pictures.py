@@ -18,6 +18,7 @@ from benchmarks.real_pictures.report import (
     format_difference,
     gather_ranks,
     interval,
+    write_languages,
     write_tables,
 )
 from mmtvr.config import check_config
@@ -107,6 +108,9 @@ def test_tables_have_intervals_and_chance():
     assert '### exercises' in table
     assert '| B | 1 | 25.0 [' in table
     assert '| chance | | 25.0 | 100.0 |' in table
+    table = write_languages(runs, dict(exercises='de'), dict(b='B', c='C'))
+    assert table.count('\n') == 3
+    assert '| B | 25.0 [' in table
 
 
 def test_baseline_learns_words_that_name_what_is_seen():
