@@ -92,6 +92,9 @@ EXTRAS_REQUIRE = {
         'httpx2',
         'selenium>=4.20',
         'tensorboard',
+        # Notebooks of docs/tutorials.
+        'ipykernel>=6',
+        'nbclient>=0.10',
     ],
     # What .ci/run reports on the environment.
     'audit': ['pip-audit>=2.7'],

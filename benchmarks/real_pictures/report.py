@@ -187,3 +187,34 @@ def write_tables(
         cells = ' | '.join(f'{chance(some, k):.1f}' for k in TOPK)
         lines += [f'| chance | | {cells} | {chance(some, 1):.1f} | |', '']
     return '\n'.join(lines)
+
+
+def write_languages(
+    runs: Sequence[Run], names: Mapping[str, str], variants: Mapping[str, str]
+) -> str:
+    """R@1 of models in languages that they were not trained on, as Markdown.
+
+    Args:
+        runs: Tests.
+        names: Set in ``runs`` to language, in their order.
+        variants: Key in ``runs`` to name, in their order.
+    """
+    lines = [
+        f'| R@1 | {" | ".join(names.values())} |',
+        f'|---|{len(names) * "---|"}',
+    ]
+    for variant, title in variants.items():
+        found = [
+            [
+                run
+                for run in runs
+                if run['set'] == name and run['variant'] == variant
+            ]
+            for name in names
+        ]
+        if all(found):
+            cells = [
+                format_cell(gather_ranks(each, 'ranks'), 1) for each in found
+            ]
+            lines.append(f'| {title} | {" | ".join(cells)} |')
+    return '\n'.join([*lines, ''])

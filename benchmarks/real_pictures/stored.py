@@ -71,18 +71,37 @@ def make_inputs(
     captions = [record.captions[0] for record in records]
     if isinstance(texts, dict):
         words = [texts[caption] for caption in captions]
+        longest = max(int(each['mask'].sum()) for each in words)
         inputs |= {
-            name: torch.stack([each[key] for each in words])
+            name: torch.stack(
+                [_cut(each[key], key, longest) for each in words]
+            )
             for name, key in TEXT_INPUTS.items()
             if key in words[0]
         }
     else:
-        _, transforms = split_pipeline(texts)
-        inputs |= Compose(transforms)(dict(text=captions))['inputs']
+        inputs |= pack_captions(captions, texts)
     return {
         name: each.float() if each.is_floating_point() else each
         for name, each in inputs.items()
     }
+
+
+def pack_captions(
+    captions: Sequence[str], pipeline: Sequence[Mapping]
+) -> dict[str, Tensor]:
+    """Word pieces of captions, by the transforms of a pipeline for texts."""
+    _, transforms = split_pipeline(pipeline)
+    return Compose(transforms)(dict(text=list(captions)))['inputs']
+
+
+def _cut(values: Tensor, key: str, length: int) -> Tensor:
+    """Leave ``length`` places, real ones or padding."""
+    if key not in ('tokens', 'mask', 'weight'):
+        return values
+    values = values[:length]
+    missing = values.new_zeros(length - len(values), *values.shape[1:])
+    return torch.cat([values, missing])
 
 
 def select(inputs: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:

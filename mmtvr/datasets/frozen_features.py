@@ -173,6 +173,8 @@ def refuse_difference(
     Raises:
         SetupError: The two differ; names the place and both values.
     """
+    # Tuples of a config are lists in the file.
+    now = json.loads(json.dumps(now, default=repr))
     for key in now:
         parts = [stored.get(key), now[key]]
         names = [f'{each!r:.{SHOWN}}' for each in parts]

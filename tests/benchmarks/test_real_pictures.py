@@ -18,6 +18,7 @@ from benchmarks.real_pictures.report import (
     format_difference,
     gather_ranks,
     interval,
+    write_languages,
     write_tables,
 )
 from mmtvr.config import check_config
@@ -82,17 +83,19 @@ def test_equal_captions_bound_what_can_be_reached():
     assert ceiling([['a', 'b'], ['a', 'c']]) == 100.0
 
 
-def test_trials_are_chosen_by_the_validation_of_the_fold_alone():
+def test_the_trial_with_the_best_mean_over_the_tuning_folds_is_chosen():
     rows = [
         make_run(fold=0, trial=0, mrr=30.0),
         make_run(fold=0, trial=1, mrr=20.0),
         make_run(fold=1, trial=0, mrr=10.0),
-        make_run(fold=1, trial=1, mrr=20.0),
+        make_run(fold=1, trial=1, mrr=25.0),
     ]
-    assert compare.choose_trials(rows) == {
-        ('exercises', 'a', 0): 0,
-        ('exercises', 'a', 1): 1,
-    }
+    assert compare.choose_trials(rows) == {('exercises', 'a'): 1}
+
+
+def test_seeds_that_lack_a_fold_are_left_out():
+    runs = [make_run(fold=fold) for fold in compare.FOLDS]
+    assert compare.whole_seeds([*runs, make_run(seed=1)]) == runs
 
 
 def test_tables_have_intervals_and_chance():
@@ -105,6 +108,9 @@ def test_tables_have_intervals_and_chance():
     assert '### exercises' in table
     assert '| B | 1 | 25.0 [' in table
     assert '| chance | | 25.0 | 100.0 |' in table
+    table = write_languages(runs, dict(exercises='de'), dict(b='B', c='C'))
+    assert table.count('\n') == 3
+    assert '| B | 25.0 [' in table
 
 
 def test_baseline_learns_words_that_name_what_is_seen():

@@ -16,7 +16,7 @@ from mmengine.registry import init_default_scope
 from mmtvr.cli import extract as command
 from mmtvr.config import load_config
 from mmtvr.config.preflight import build_runner
-from mmtvr.datasets.frozen_features import FeatureFile
+from mmtvr.datasets.frozen_features import FeatureFile, refuse_difference
 from mmtvr.datasets.samplers import SeededIndex
 from mmtvr.engine import extraction
 from mmtvr.engine.hooks.frozen_features import FrozenFeaturesHook
@@ -354,6 +354,21 @@ def test_another_encoder_is_refused(config, features, tmp_path):
     with torch.no_grad():
         tower.post_layernorm.bias[0] -= 1e-3
         runner.model.frame_encoder.clip.visual_projection.weight.zero_()
+
+
+def test_tuples_of_a_config_are_the_lists_of_the_file(tmp_path):
+    stored, now = (
+        dict(
+            frame_encoder=dict(
+                options=dict(regions=regions), source={}, weights='a' * 12
+            )
+        )
+        for regions in ([2, 3], (2, 3))
+    )
+    refuse_difference(tmp_path, stored, now)
+    now['frame_encoder']['options']['regions'] = (3, 2)
+    with pytest.raises(SetupError, match=r'regions\[0\] = '):
+        refuse_difference(tmp_path, stored, now)
 
 
 def test_extraction_into_a_file_of_another_config_is_refused(config, features):

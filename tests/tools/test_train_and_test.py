@@ -131,4 +131,6 @@ def test_a_missing_config_is_one_line_on_stderr(fork_tool):
     done = fork_tool('train.py', 'nowhere.py', check=False)
     assert done.returncode == 1
     assert done.stdout == ''
-    assert re.fullmatch(r'error: the config nowhere\.py .*\n', done.stderr)
+    assert re.fullmatch(
+        r'error: there is neither a config file nowhere\.py .*\n', done.stderr
+    )

@@ -181,6 +181,29 @@ def test_regions_are_ordered_by_rows():
     assert (found[:, 0] / found[:, 1]).round().tolist() == [1, 2, 3, 4, 5, 6]
 
 
+@torch.no_grad()
+@pytest.mark.parametrize('regions', [None, (2, 2)])
+def test_features_before_the_projection_give_the_same(regions, tower_model):
+    text = TextTower(tower_model('bert'), 8).eval()
+    tokens, mask = tokenize(tower_model('bert'))
+    # A paragraph of two rows, and one of which the second is not needed.
+    tokens = torch.stack([tokens[:2], tokens[1:]], dim=0)
+    mask = torch.stack([mask[:2], mask[1:]], dim=0)
+    mask[1, 1] = False
+    images = ImageTower(tower_model('vit'), 8, regions=regions).eval()
+    frames, real = draw_frames(), torch.ones(2, 3, dtype=torch.bool)
+    real[1, 2:] = False
+    for tower, inputs in ((text, (tokens, mask)), (images, (frames, real))):
+        found = tower.project(tower.extract(*inputs))
+        expected = tower(*inputs)
+        assert torch.equal(found.mask, expected.mask)
+        for one, other in (
+            (found.tokens[found.mask], expected.tokens[found.mask]),
+            (found.pooled, expected.pooled),
+        ):
+            torch.testing.assert_close(one, other, **EXACT)
+
+
 def test_pooler_without_weights_is_left_out(tower_model, tmp_path):
     from safetensors.torch import load_file, save_file
 
