@@ -61,6 +61,8 @@ class HashEncoder:
         progress: Its ``value`` counts the files, and is ``ALL`` after them.
     """
 
+    batch_size = 1
+
     def __init__(self, progress: Any) -> None:
         self.progress = progress
 

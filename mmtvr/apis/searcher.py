@@ -3,14 +3,14 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, overload
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmtvr.checkpoints import find_checkpoint, guard_loading
 from mmtvr.config import expand_encoder, load_config, parse_plain_config
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, first_line
 from mmtvr.pretrained import look_in
 from mmtvr.search.encoder import RetrievalEncoder, check_model, find_weights
 from mmtvr.search.model_folder import read_model_folder
@@ -32,6 +32,12 @@ from mmtvr.search.stores.base import (
     StoredVideos,
     VideoStore,
     require_at_least,
+)
+
+# What building a model from a config of another kind raises.
+UNUSABLE = (
+    *(AssertionError, AttributeError, LookupError),
+    *(TypeError, ValueError),
 )
 
 if TYPE_CHECKING:
@@ -348,11 +354,10 @@ def open_searcher(
             'whose model mmtvr does not have: search it with vectors of that '
             'model (--vectors) or by one of its videos (--video)'
         )
-    for fact in ('config', 'checkpoint', 'name', 'model'):
-        if fact not in info or not isinstance(info[fact], str | None):
-            raise DamagedIndexError(store.url, f'its facts have no {fact}')
+    _check_facts(info, store.url)
     config = parse_plain_config(info['config'], f'the index {store.url}')
-    init_default_scope(config.get('default_scope') or 'mmtvr')
+    scope = config.get('default_scope') or 'mmtvr'
+    init_default_scope(scope if isinstance(scope, str) else 'mmtvr')
     if '://' not in store.url:
         # Folders of weights and tokenizers that the config names.
         look_in(info.get('folder', '.'), *Path(store.url).absolute().parents)
@@ -360,11 +365,42 @@ def open_searcher(
         checkpoint = None
     elif checkpoint is None:
         checkpoint = find_weights(info, store.url)
-    searcher = TextVideoSearcher(config, checkpoint, device, text_only=True)
+    try:
+        searcher = TextVideoSearcher(
+            config, checkpoint, device, text_only=True
+        )
+    except UNUSABLE as error:
+        raise _unusable(store.url, error) from error
     searcher.encoder.info['name'] = info['name']
     check_model(info, searcher.encoder.info, store.url)
     searcher._store = store
     return searcher
+
+
+def _check_facts(info: dict[str, Any], url: str) -> None:
+    """Check the facts that a model is found by.
+
+    Raises:
+        DamagedIndexError: One is missing, or of another type.
+    """
+    kinds = dict(
+        config=str, name=str, model=str, checkpoint=str | None, folder=str
+    )
+    if info.get('checkpoint') is not None:
+        kinds['checkpoint_path'] = str
+    # Older indexes do not have it.
+    facts = {'folder': '.', **info}
+    for fact, kind in kinds.items():
+        if fact not in facts or not isinstance(facts[fact], kind):
+            raise DamagedIndexError(url, f'its facts have no {fact}')
+
+
+def _unusable(url: str, error: Exception) -> SetupError:
+    return SetupError(
+        f'the config in the index {url} gives no model '
+        f'({first_line(error)[:200]}): is a package of yours missing that it '
+        'was made with? Otherwise index the videos again'
+    )
 
 
 def export_index(

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from threading import Timer
 from typing import NoReturn
 
 from mmtvr.cli.main import STOPPED
@@ -30,6 +31,8 @@ SECONDS_FOR_LAUNCHER = 10
 UNKNOWN_ARGUMENT = re.compile(
     r"class `(\w+)` in .* got an unexpected keyword argument '(\w+)'"
 )
+# Until it is said what takes so long.
+SECONDS_UNTIL_NOTE = 1.0
 RESUME = '--resume goes on from the last checkpoint'
 
 
@@ -154,6 +157,35 @@ def parse_with_files(
     parser.error = explain
     # A list may stand behind options too.
     return parser.parse_intermixed_args(argv)
+
+
+@contextmanager
+def note_after_a_while(text: str) -> Iterator[None]:
+    """Say on a terminal, once it has taken a second, what is going on."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    timer = Timer(SECONDS_UNTIL_NOTE, print, [text], dict(file=sys.stderr))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def check_checkpoint(path: str | None) -> None:
+    """Check a path of the command line before anything heavy is imported.
+
+    Raises:
+        SetupError: There is nothing.
+    """
+    if path is not None and not os.path.exists(path):
+        raise SetupError(
+            f'there is no checkpoint or work folder {path} (looked from '
+            f'{os.getcwd()})'
+        )
 
 
 @contextmanager

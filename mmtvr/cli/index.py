@@ -9,7 +9,14 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING
 
-from mmtvr.cli.command import add_device, at_least, parse_with_files
+from mmtvr.cli.command import (
+    add_device,
+    at_least,
+    check_checkpoint,
+    note_after_a_while,
+    parse_with_files,
+)
+from mmtvr.errors import SetupError
 
 if TYPE_CHECKING:
     from mmtvr.search.query import IndexReport
@@ -191,6 +198,13 @@ def run(args: argparse.Namespace) -> None:
 def _index(args: argparse.Namespace) -> None:
     """Index videos, as one process or one of several."""
     checkpoint = choose_checkpoint(args.config, args.checkpoint)
+    check_checkpoint(checkpoint)
+    for video in args.videos:
+        if not os.path.exists(video):
+            raise SetupError(
+                f'there is no folder or file {video!r} (looked from '
+                f'{Path.cwd()})'
+            )
     from mmtvr.apis import TextVideoSearcher
     from mmtvr.search.stores import hide_secrets
 
@@ -204,7 +218,8 @@ def _index(args: argparse.Namespace) -> None:
         if device is None and torch.cuda.is_available():
             count = torch.cuda.device_count()
             device = f'cuda:{int(os.environ["LOCAL_RANK"]) % count}'
-    searcher = TextVideoSearcher(args.config, checkpoint, device)
+    with note_after_a_while('loading the model ...'):
+        searcher = TextVideoSearcher(args.config, checkpoint, device)
     report = searcher.index(
         args.videos,
         args.into,
@@ -231,7 +246,6 @@ def choose_checkpoint(config: str, given: str | None) -> str | None:
     Also None for the folder of a retriever, which has its own.
     """
     from mmtvr.config import find_config
-    from mmtvr.errors import SetupError
 
     if given is not None:
         return None if given == PRETRAINED else given

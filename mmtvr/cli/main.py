@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Args:
         argv: The command line without the program; that of the process if
-            None. ``mmtvr search`` then ends the process itself.
+            None. ``mmtvr search`` and ``serve`` then end the process itself.
 
     Returns:
         The exit status: 2 where the command is unknown, 130 when stopped
@@ -91,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status = _run(argv)
         sys.stdout.flush()
-        if argv is None and sys.argv[1:2] == ['search']:
+        if argv is None and sys.argv[1:2] in (['search'], ['serve']):
             _exit_now(status)
         return status
     except KeyboardInterrupt:
@@ -109,7 +109,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _exit_now(status: int) -> NoReturn:
     """End without freeing each object.
 
-    It takes a quarter of the time of a query, and nothing of a search is
+    It takes a quarter of the time of a query, and Python would wait for the
+    threads of the page, which may wait for a decoder. Nothing of either is
     written when Python ends.
     """
     logging.shutdown()

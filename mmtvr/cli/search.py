@@ -2,20 +2,21 @@
 
 import argparse
 import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from threading import Timer
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mmtvr.cli.command import add_index, at_least, parse_with_files
+from mmtvr.cli.command import (
+    add_index,
+    at_least,
+    check_checkpoint,
+    note_after_a_while,
+    parse_with_files,
+)
 
 if TYPE_CHECKING:
     from mmtvr.datasets.transforms.text import TextReading
     from mmtvr.search.query import SearchResult
 
-# Until it is said what takes so long.
-SECONDS_UNTIL_NOTE = 1.0
 EXAMPLES = """
 examples:
   mmtvr search work_dirs/shapes_index "a red circle rising"
@@ -75,8 +76,9 @@ def search(args: argparse.Namespace) -> None:
     from mmtvr.search.stores import open_store
 
     # Before the model and what it needs are imported, which takes seconds.
+    check_checkpoint(args.checkpoint)
     store = open_store(args.index)
-    with _note_after_a_while(f'opening the index {store.url} ...'):
+    with note_after_a_while(f'opening the index {store.url} ...'):
         info = store.require_info()
         queries, found, readings = _find(args, bool(info.get('imported')))
     if args.json:
@@ -119,22 +121,6 @@ def _find(
         return [args.video], [found], [TextReading()]
     found = searcher.search(args.texts, **options)
     return args.texts, found, list(map(searcher.read_text, args.texts))
-
-
-@contextmanager
-def _note_after_a_while(text: str) -> Iterator[None]:
-    """Say on a terminal, once it has taken a second, what is going on."""
-    if not sys.stderr.isatty():
-        yield
-        return
-    timer = Timer(SECONDS_UNTIL_NOTE, print, [text], dict(file=sys.stderr))
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()
 
 
 def describe(

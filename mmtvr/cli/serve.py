@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import socket
 import sys
 from collections.abc import Sequence
@@ -9,7 +10,12 @@ from hashlib import blake2b
 from ipaddress import ip_address
 from pathlib import Path
 
-from mmtvr.cli.command import add_index
+from mmtvr.cli.command import (
+    add_index,
+    at_least,
+    check_checkpoint,
+    note_after_a_while,
+)
 from mmtvr.errors import SetupError, import_extra
 
 EXAMPLES = """
@@ -47,6 +53,17 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='NAME',
         help='a name under which people reach it; may be given several times',
     )
+    parser.add_argument(
+        '--per-address',
+        type=at_least(1),
+        default=128,
+        metavar='N',
+        help='connections of one address at a time, of 256 in all; behind a '
+        'proxy all have its address: 256 (default: 128)',
+    )
+    parser.add_argument(
+        '--title', help='name on the page (default: that of the index)'
+    )
     parser.add_argument('--config', help='in place of the one of the index')
     parser.add_argument(
         '--cache', help="folder of posters and previews (default: the user's)"
@@ -66,29 +83,37 @@ def serve(args: argparse.Namespace) -> None:
     """
     for package in ('jinja2', 'starlette', 'uvicorn'):
         import_extra(package, 'serve', '`mmtvr serve`')
-    import uvicorn
-
     # Before the model and what it needs are imported, which takes seconds.
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]
     from mmtvr.search.stores import hide_secrets, open_store
 
-    open_store(args.index).require_info()
-    from mmtvr.apis import TextVideoSearcher, open_searcher
-    from mmtvr.serve.app import create_app
-
-    if args.config:
-        searcher = TextVideoSearcher(args.config, args.checkpoint, args.device)
-        searcher.open(args.index)
-    else:
-        searcher = open_searcher(args.index, args.checkpoint, args.device)
     index = hide_secrets(args.index)
-    app = create_app(
-        searcher,
-        title=index,
-        cache=find_cache(args.cache, searcher.store.url),
-        hosts=[name.lower() for name in (args.host, *args.allow_host)],
-    )
+    check_checkpoint(args.checkpoint)
+    if args.config:
+        from mmtvr.config import find_config
+
+        find_config(args.config)
+    with note_after_a_while(f'opening the index {index} and its model ...'):
+        open_store(args.index).require_info()
+        from mmtvr.apis import TextVideoSearcher, open_searcher
+        from mmtvr.serve.app import create_app
+        from mmtvr.serve.connections import Limits, PageServer
+
+        leave_cores()
+        if args.config:
+            searcher = TextVideoSearcher(
+                args.config, args.checkpoint, args.device
+            )
+            searcher.open(args.index)
+        else:
+            searcher = open_searcher(args.index, args.checkpoint, args.device)
+        app = create_app(
+            searcher,
+            title=args.title or find_title(index),
+            cache=find_cache(args.cache, searcher.store.url),
+            hosts=[name.lower() for name in (args.host, *args.allow_host)],
+        )
     shown = f'[{host}]' if ':' in host else host
     if not is_loopback(host):
         print(
@@ -102,14 +127,29 @@ def serve(args: argparse.Namespace) -> None:
         print(json.dumps(facts), flush=True)
     else:
         print(f'{videos} videos of {index} at {url}\nCtrl-C stops', flush=True)
-    config = uvicorn.Config(
-        app,
-        log_level='warning',
-        limit_concurrency=256,
-        server_header=False,
-        timeout_graceful_shutdown=2,
-    )
-    uvicorn.Server(config).run(sockets=[listening])
+    limits = Limits(per_address=args.per_address)
+    PageServer(app, limits).run(sockets=[listening])
+
+
+def leave_cores() -> None:
+    """Let the model compute with half of the cores, unless told otherwise.
+
+    The store, decoders and connections need the others. OpenMP's threads wait
+    for each other by spinning: on two busy cores a search with two threads
+    took four times the CPU time of one with one thread.
+    """
+    import torch
+
+    if 'OMP_NUM_THREADS' not in os.environ:
+        torch.set_num_threads(max(1, torch.get_num_threads() // 2))
+
+
+def find_title(index: str) -> str:
+    """Name an index for people, without saying where it is."""
+    place = index.partition('?')[0].rstrip('/' + os.sep)
+    if '://' not in place:
+        place = os.path.abspath(place)
+    return os.path.basename(place) or place
 
 
 def listen(host: str, port: int) -> socket.socket:

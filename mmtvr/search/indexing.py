@@ -297,16 +297,22 @@ class Indexer:
         if get_world_size() > 1:
             title = f'Indexing, share of one of {get_world_size()} processes'
         bar = tqdm(
-            zip(pending, results, strict=True),
-            title,
-            len(pending),
+            desc=title,
+            total=len(pending),
             unit='video',
             disable=not self.progress or get_rank() > 0,
         )
+        pairs = enumerate(zip(pending, results, strict=True), start=1)
         try:
-            for (_, entry), result in bar:
+            for count, ((_, entry), result) in pairs:
                 batch.add(entry, result)
+                # They come in batches: after the first of one, the time of
+                # all of it would pass for that of a single video.
+                if count % self.encoder.batch_size == 0:
+                    bar.update(self.encoder.batch_size)
+            bar.update(len(pending) % self.encoder.batch_size)
         finally:
+            bar.close()
             # Also when stopped from the keyboard.
             batch.commit()
 

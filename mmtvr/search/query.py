@@ -28,6 +28,8 @@ from mmtvr.search.stores.base import (
 from mmtvr.structures import TokenFeatures
 
 COSINES = (-1.0, 1.0)
+# Texts of which the candidates are in memory at a time.
+TEXTS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -165,24 +167,44 @@ def search_texts(
     Returns:
         For each text its results, the best first.
     """
+    results = []
+    for first in range(0, len(texts), TEXTS_AT_ONCE):
+        some = texts[first : first + TEXTS_AT_ONCE]
+        results += _search_some(store, encoder, some, top_k, candidates)
+    return results
+
+
+def _search_some(
+    store: VideoStore,
+    encoder: RetrievalEncoder,
+    texts: Sequence[str],
+    top_k: int,
+    candidates: int,
+) -> list[list[SearchResult]]:
+    """Ask the store three times, however many texts there are."""
     features, words = encoder.encode_texts(texts)
     text = features.to('cpu')
-    results = []
-    for row, vector in enumerate(text.pooled.float().numpy()):
-        found = store.nearest(vector, max(candidates, top_k))
-        videos = _read_sound(store, [content for content, _ in found])
-        query = text.select(torch.tensor([row]))
+    vectors = text.pooled.float().numpy()
+    near = [
+        [content for content, _ in found]
+        for found in store.nearest_each(vectors, max(candidates, top_k))
+    ]
+    different = list(dict.fromkeys(each for found in near for each in found))
+    videos = _read_sound(store, different)
+    rows = {content: row for row, content in enumerate(videos.contents)}
+    rankings = []
+    for number, vector in enumerate(vectors):
+        own = videos.select([rows[c] for c in near[number] if c in rows])
+        query = text.select(torch.tensor([number]))
         limits = COSINES
-        if videos.contents and all(map(len, videos.tokens)):
-            scores = encoder.score(query, to_features(videos))[0].numpy()
+        if own.contents and all(map(len, own.tokens)):
+            scores = encoder.score(query, to_features(own))[0].numpy()
             limits = encoder.score_range
         else:
-            scores = videos.pooled @ vector
+            scores = own.pooled @ vector
         _check_scores(store, scores, limits)
-        results.append(
-            _to_results(store, videos, scores, top_k, query, words[row])
-        )
-    return results
+        rankings.append(_Ranking(own, scores, top_k, query, words[number]))
+    return _to_results(store, rankings)
 
 
 def _read_sound(store: VideoStore, contents: Sequence[str]) -> StoredVideos:
@@ -237,7 +259,8 @@ def search_similar(
     found = _read_sound(store, list(contents))
     scores = found.pooled @ video.pooled[0]
     _check_scores(store, scores, COSINES)
-    return _to_results(store, found, scores, top_k)
+    (results,) = _to_results(store, [_Ranking(found, scores, top_k)])
+    return results
 
 
 def without(
@@ -283,18 +306,42 @@ def to_features(videos: StoredVideos) -> TokenFeatures:
     )
 
 
+class _Ranking:
+    """Videos and their scores for a query, the best ``top_k`` first."""
+
+    def __init__(
+        self,
+        videos: StoredVideos,
+        scores: np.ndarray,
+        top_k: int,
+        query: TokenFeatures | None = None,
+        words: Sequence[QueryWord] = (),
+    ) -> None:
+        self.videos, self.scores = videos, scores
+        self.query, self.words = query, words
+        self.order = np.argsort(-scores, kind='stable')[:top_k].tolist()
+
+    @property
+    def contents(self) -> list[str]:
+        """The best contents."""
+        return [self.videos.contents[row] for row in self.order]
+
+
 def _to_results(
-    store: VideoStore,
-    videos: StoredVideos,
-    scores: np.ndarray,
-    top_k: int,
-    query: TokenFeatures | None = None,
-    words: Sequence[QueryWord] = (),
+    store: VideoStore, rankings: Sequence[_Ranking]
+) -> list[list[SearchResult]]:
+    files = _files_by_content(
+        store, [content for each in rankings for content in each.contents]
+    )
+    return [_name_files(ranking, files) for ranking in rankings]
+
+
+def _name_files(
+    ranking: _Ranking, files: dict[str, list[tuple[bool, FileEntry]]]
 ) -> list[SearchResult]:
-    order = np.argsort(-scores, kind='stable')[:top_k].tolist()
-    files = _files_by_content(store, [videos.contents[row] for row in order])
+    videos, query = ranking.videos, ranking.query
     results = []
-    for row in order:
+    for row in ranking.order:
         entries = files.get(videos.contents[row])
         if not entries:
             # It has left the index since.
@@ -305,11 +352,11 @@ def _to_results(
         if query is not None and len(tokens):
             cosines = tokens @ query.pooled[0].float().numpy()
             moment = float(times[cosines.argmax()])
-            seen = _find_word_moments(query, words, tokens, times)
+            seen = _find_word_moments(query, ranking.words, tokens, times)
         results.append(
             SearchResult(
                 path=file.path,
-                score=float(scores[row]),
+                score=float(ranking.scores[row]),
                 rank=len(results) + 1,
                 time=moment,
                 words=seen,

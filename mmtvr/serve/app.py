@@ -3,120 +3,29 @@
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from mmengine.logging import print_log
 from starlette.applications import Starlette
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from mmtvr.datasets.readers import get_reader
 from mmtvr.errors import SetupError
 from mmtvr.search.stores.base import DamagedIndexError, IndexUnavailableError
+from mmtvr.serve.guards import KnownHosts, OwnPages, SafeHeaders
 from mmtvr.serve.library import Library
 from mmtvr.serve.media import DiskCache, Media, Thumbnails
 from mmtvr.serve.pages import Answers, Api, Pages
-from mmtvr.serve.requests import BoundedExecutor, PageError
+from mmtvr.serve.requests import RETRY_SECONDS, BoundedExecutor, PageError
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.supervised_reader import supervise
-
-POLICY = '; '.join(
-    (
-        "default-src 'self'",
-        "object-src 'none'",
-        "base-uri 'none'",
-        "form-action 'self'",
-        "frame-ancestors 'none'",
-    )
-)
-HEADERS = {
-    'content-security-policy': POLICY,
-    'cross-origin-opener-policy': 'same-origin',
-    'cross-origin-resource-policy': 'same-origin',
-    'referrer-policy': 'no-referrer',
-    'x-content-type-options': 'nosniff',
-    'x-frame-options': 'DENY',
-}
-FRESH = 'private, no-cache'
-
-
-class SafeHeaders:
-    """Add headers that keep pages from loading or being framed by others.
-
-    Args:
-        app: What answers.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(
-        self, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Answer a request."""
-
-        async def send_safe(message: Message) -> None:
-            if message['type'] == 'http.response.start':
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers[name] = value
-                headers.setdefault('cache-control', FRESH)
-            await send(message)
-
-        await self.app(scope, receive, send_safe)
-
-
-class KnownHosts:
-    """Refuse requests for host names that are not ours.
-
-    A page of another site can give its own name the address of this machine
-    and then read what is served (DNS rebinding); its requests carry that
-    name. An address in figures cannot be rebound and is always allowed.
-
-    Args:
-        app: What answers.
-        names: Allowed names, in lower case.
-    """
-
-    def __init__(self, app: ASGIApp, names: Iterable[str] = ()) -> None:
-        self.app = app
-        self.names = {'localhost', *names}
-
-    async def __call__(
-        self, scope: Scope, receive: Receive, send: Send
-    ) -> None:
-        """Answer a request."""
-        app = self.app
-        if scope['type'] == 'http' and not self._is_known(scope):
-            app = PlainTextResponse(
-                'This name is not one of this server. If it should be, start '
-                'it with --allow-host NAME.\n',
-                400,
-            )
-        await app(scope, receive, send)
-
-    def _is_known(self, scope: Scope) -> bool:
-        try:
-            name = urlsplit('//' + Headers(scope=scope)['host']).hostname
-        except (KeyError, ValueError):
-            return False
-        if name in self.names:
-            return True
-        try:
-            ip_address(name or '')
-        except ValueError:
-            return False
-        return True
-
 
 STATIC = Path(__file__).parent / 'static'
 SECONDS_PER_VIDEO = 60.0
@@ -146,26 +55,33 @@ def create_app(
     _ = searcher.encoder.model
     library = Library(searcher.store, searcher.encoder.tokens_per_frame)
     answers = Answers(searcher, library)
-    # The model computes with all cores: one question at a time.
-    model = BoundedExecutor('model', 1, 32)
-    files = BoundedExecutor('files', 2, 128)
+    # The model computes with all cores: one batch of questions at a time.
+    model = BoundedExecutor('model', 1, 256)
+    # To open a file must not wait for a decoder, nor a picture for a preview.
+    opening = BoundedExecutor('opening', 4, 256)
+    pictures = BoundedExecutor('pictures', 2, 256)
+    previews = BoundedExecutor('previews', 1, 32)
+    executors = (model, opening, pictures, previews)
     pages = Pages(answers, model, title)
     thumbnails = Thumbnails(library, DiskCache(cache), _reader_of(searcher))
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
-        model.close()
-        files.close()
+        for executor in executors:
+            executor.close()
 
     app = Starlette(
         routes=[
             *pages.routes,
             *Api(answers, model).routes,
-            *Media(library, thumbnails, files).routes,
+            *Media(library, thumbnails, opening, pictures, previews).routes,
             Mount('/static', StaticFiles(directory=STATIC)),
         ],
-        middleware=[Middleware(KnownHosts, names=hosts)],
+        middleware=[
+            Middleware(KnownHosts, names=hosts),
+            Middleware(OwnPages),
+        ],
         exception_handlers=_handlers(pages),
         lifespan=lifespan,
     )
@@ -186,11 +102,19 @@ def _handlers(pages: Pages) -> dict[Any, Any]:
 
     def answer(request: Request, status: int, message: str) -> Response:
         if request.url.path.startswith(('/api/', '/health')):
-            return JSONResponse(dict(error=message), status)
-        heading = HEADINGS.get(status, 'Something went wrong')
-        page = pages.render('error', status, heading=heading, message=message)
+            page = JSONResponse(dict(error=message), status)
+        else:
+            page = pages.render(
+                'error',
+                status,
+                heading=HEADINGS.get(status, 'Something went wrong'),
+                message=message,
+                q=request.query_params.get('q', ''),
+                retry=RETRY_SECONDS if status == 503 else 0,
+                again=request.url.path + '?' + request.url.query,
+            )
         if status == 503:
-            page.headers['retry-after'] = '2'
+            page.headers['retry-after'] = str(RETRY_SECONDS)
         return page
 
     async def page_error(request: Request, error: PageError) -> Response:

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -47,6 +47,11 @@ class Library:
         if entry is None or entry.error is not None:
             raise NotIndexedError
         return entry
+
+    def find_all(self, keys: Sequence[str]) -> dict[str, FileEntry]:
+        """The entries of readable videos, by key, in one lookup."""
+        found = self.store.find_entries(keys)
+        return {k: entry for k, entry in found.items() if entry.error is None}
 
     def open(self, entry: FileEntry) -> tuple[BinaryIO, os.stat_result]:
         """Open the file of an entry; also what ``fstat`` says of it.
@@ -116,6 +121,11 @@ class Library:
             if entry.error is None and len(found) < count:
                 found.setdefault(entry.content, entry)
         return list(found.values())
+
+    def unreadable(self) -> list[FileEntry]:
+        """The entries of files that could not be read, by name."""
+        failed = (e for e in self.store.list_files() if e.error is not None)
+        return sorted(failed, key=lambda entry: entry.path)
 
 
 def display_name(entry: FileEntry) -> str:

@@ -1,15 +1,23 @@
 """The videos themselves, and thumbnails and previews made of them."""
 
+import io
+import logging
 import os
+import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.utils import parsedate
 from fractions import Fraction
 from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
+from anyio import to_thread
+from mmengine.logging import print_log
 from PIL import Image
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
@@ -18,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 from mmtvr.files import atomic_path
 from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.library import Library
-from mmtvr.serve.requests import BoundedExecutor, read_time
+from mmtvr.serve.requests import BoundedExecutor, client_of, read_time
 from mmtvr.video import VideoReader
 
 # What browsers open; if they cannot decode it after all, they go on with the
@@ -29,13 +37,16 @@ PLAYABLE = {
     '.mp4': 'video/mp4',
     '.webm': 'video/webm',
 }
+MADE_TYPES = {'.jpg': 'image/jpeg', '.mp4': 'video/mp4'}
 UNKNOWN_TYPE = 'application/octet-stream'
 # Opens the same file again, whatever its path leads to by now.
 DESCRIPTORS = '/dev/fd'
 KEEP = {'cache-control': 'private, max-age=3600'}
 PREVIEW_SECONDS, LEAD_SECONDS = 10.0, 1.0
 PREVIEW_RATE = 15.0
-X264 = dict(crf='26', preset='veryfast', movflags='+faststart')
+# Of the frames that are decoded for a preview: ten seconds of 1080p at 50.
+PREVIEW_PIXELS, MIN_PREVIEW_SECONDS = 1.0e9, 1.5
+X264 = dict(crf='26', preset='veryfast')
 POSTER_SIDE, POSTER_QUALITY = 270, 82
 STRIP_SIDE, STRIP_QUALITY, STRIP_LONGEST = 96, 75, 16
 SHARE_AFTER_PRUNING = 0.8
@@ -49,18 +60,24 @@ class Media:
     Args:
         library: The videos.
         thumbnails: Makes what is not there yet.
-        executor: Where files are read.
+        opening: Where files are opened, the indexed ones and made ones.
+        pictures: Where thumbnails are made.
+        previews: Where previews are made, which takes longest.
     """
 
     def __init__(
         self,
         library: Library,
         thumbnails: 'Thumbnails',
-        executor: BoundedExecutor,
+        opening: BoundedExecutor,
+        pictures: BoundedExecutor,
+        previews: BoundedExecutor,
     ) -> None:
         self.library = library
         self.thumbnails = thumbnails
-        self.executor = executor
+        self.opening = opening
+        self.pictures = pictures
+        self.previews = previews
 
     @property
     def routes(self) -> list[Route]:
@@ -74,24 +91,28 @@ class Media:
 
     async def video(self, request: Request) -> Response:
         """Send a video as it is, or a range of it."""
-        return await self.executor.run(self._open, request.path_params['key'])
+        return await self.opening.run(
+            self._open,
+            request.path_params['key'],
+            client=client_of(request),
+        )
 
     async def poster(self, request: Request) -> Response:
         """Send the frame of a moment."""
         time = read_time(request)
         return await self._send(
-            request, 'image/jpeg', self.thumbnails.poster, time
+            request, self.pictures, self.thumbnails.poster, time
         )
 
     async def strip(self, request: Request) -> Response:
         """Send all frames that the index knows, side by side."""
-        return await self._send(request, 'image/jpeg', self.thumbnails.strip)
+        return await self._send(request, self.pictures, self.thumbnails.strip)
 
     async def preview(self, request: Request) -> Response:
         """Send a short video that every browser plays."""
         time = read_time(request)
         return await self._send(
-            request, 'video/mp4', self.thumbnails.preview, time
+            request, self.previews, self.thumbnails.preview, time
         )
 
     def _open(self, key: str) -> Response:
@@ -104,19 +125,92 @@ class Media:
     async def _send(
         self,
         request: Request,
-        media_type: str,
-        make: Callable[..., Path],
+        executor: BoundedExecutor,
+        describe: Callable[..., 'Picture'],
         *args: float | None,
     ) -> Response:
-        def work() -> Path:
-            return make(self.library.find(request.path_params['key']), *args)
+        key, client = request.path_params['key'], client_of(request)
 
-        path = await self.executor.run(work)
-        return FileResponse(path, media_type=media_type, headers=KEEP)
+        def find() -> tuple[Picture, Path | None]:
+            picture = describe(self.library.find(key), *args)
+            return picture, self.thumbnails.cache.find(picture.name)
+
+        picture, path = await self.opening.run(find, client=client)
+        made: Path | bytes
+        if path is not None:
+            made = path
+        else:
+            made = await executor.run(
+                self.thumbnails.cache.get,
+                picture.name,
+                picture.make,
+                client=client,
+            )
+        if isinstance(made, bytes):
+            return Response(made, media_type=picture.media_type)
+        return ConditionalFileResponse(
+            made, media_type=picture.media_type, headers=KEEP
+        )
 
 
-class OpenFileResponse(FileResponse):
-    """A file with ranges, conditions and HEAD, as ``FileResponse``.
+# What RFC 9110 allows; anything else is to be ignored (section 14.2).
+RANGES = re.compile(r'bytes=\s*(\d{1,18}-\d{0,18}|-\d{1,18})', re.ASCII)
+
+
+class ConditionalFileResponse(FileResponse):
+    """A file with ranges, conditions and HEAD.
+
+    Starlette's ``FileResponse`` answers no ``If-None-Match`` and no
+    ``If-Modified-Since``, and refuses ranges that it does not understand.
+    """
+
+    async def __call__(
+        self, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Send the file, a part of it, or that it is as it was."""
+        headers = Headers(scope=scope)
+        if self.stat_result is None:
+            status = await to_thread.run_sync(os.stat, self.path)
+            self.stat_result = status
+            self.set_stat_headers(status)
+        if self._is_known(headers):
+            kept = ('cache-control', 'etag', 'last-modified')
+            known = {k: self.headers[k] for k in kept if k in self.headers}
+            await Response(None, 304, known)(scope, receive, send)
+            return
+        if not _is_range(headers.get('range', '')):
+            others = [each for each in scope['headers'] if each[0] != b'range']
+            scope = {**scope, 'headers': others}
+        await super().__call__(scope, receive, send)
+
+    def _is_known(self, headers: Headers) -> bool:
+        tags = headers.get('if-none-match')
+        if tags is not None:
+            ours = self.headers['etag']
+            theirs = [
+                tag.strip().removeprefix('W/') for tag in tags.split(',')
+            ]
+            return ours in theirs or tags.strip() == '*'
+        since = parsedate(headers.get('if-modified-since', ''))
+        ours = parsedate(self.headers['last-modified'])
+        return since is not None and ours[:6] <= since[:6]
+
+
+def _is_range(value: str) -> bool:
+    first, *others = value.split(',')
+    parts = [first, *(f'bytes={each}' for each in others)]
+    found = [RANGES.fullmatch(part.strip()) for part in parts]
+    if not all(found):
+        return False
+    for each in found:
+        start, end = each[1].split('-')
+        if start and end and int(start) > int(end):
+            return False
+    return True
+
+
+class OpenFileResponse(ConditionalFileResponse):
+    """A file that is open already.
 
     What is sent is the file that was opened and checked, not whatever its
     path leads to a moment later, where the system has ``/dev/fd``.
@@ -144,6 +238,20 @@ class OpenFileResponse(FileResponse):
             await super().__call__(scope, receive, send)
 
 
+class Picture(NamedTuple):
+    """A thumbnail or preview that is there, or can be made.
+
+    Attributes:
+        name: Of its file.
+        media_type: Its type.
+        make: Makes its content, which may take long.
+    """
+
+    name: str
+    media_type: str
+    make: Callable[[], bytes]
+
+
 class Thumbnails:
     """Make thumbnails with the reader of the model, and keep them.
 
@@ -163,7 +271,7 @@ class Thumbnails:
         self.cache = cache
         self.open_reader = open_reader
 
-    def poster(self, entry: FileEntry, time: float | None) -> Path:
+    def poster(self, entry: FileEntry, time: float | None) -> Picture:
         """A JPEG of one moment.
 
         Args:
@@ -173,37 +281,39 @@ class Thumbnails:
         """
         moment = self._moment(entry, time)
 
-        def make(path: Path) -> None:
+        def make() -> bytes:
             (frame,) = self._frames(entry, [moment], POSTER_SIDE)
-            image = Image.fromarray(frame)
-            image.save(path, 'JPEG', quality=POSTER_QUALITY)
+            return _to_jpeg(frame, POSTER_QUALITY)
 
-        return self._get(entry, 'poster', moment, '.jpg', make)
+        return self._describe(entry, 'poster', moment, '.jpg', make)
 
-    def strip(self, entry: FileEntry) -> Path:
+    def strip(self, entry: FileEntry) -> Picture:
         """A JPEG of all frames that the index knows, side by side."""
         times = self.library.times(entry)
         side = STRIP_SIDE if len(times) <= STRIP_LONGEST else STRIP_SIDE // 3
 
-        def make(path: Path) -> None:
+        def make() -> bytes:
             frames = self._frames(entry, times.tolist(), side)
             frames[:, :, [0, -1]] = 255
-            image = Image.fromarray(np.concatenate(list(frames), axis=1))
-            image.save(path, 'JPEG', quality=STRIP_QUALITY)
+            wide = np.concatenate(list(frames), axis=1)
+            return _to_jpeg(wide, STRIP_QUALITY)
 
-        return self._get(entry, 'strip', side, '.jpg', make)
+        return self._describe(entry, 'strip', side, '.jpg', make)
 
-    def preview(self, entry: FileEntry, time: float | None) -> Path:
+    def preview(self, entry: FileEntry, time: float | None) -> Picture:
         """A short silent MP4 in H.264, see :meth:`poster`."""
         moment = self._moment(entry, time)
 
-        def make(path: Path) -> None:
+        def make() -> bytes:
             with self._open(entry, POSTER_SIDE) as reader:
-                chosen = choose_preview(reader.get_times(), moment)
+                times = reader.get_times()
+                height, width = reader.original_shape
+                seconds = find_preview_seconds(times, height * width)
+                chosen = choose_preview(times, moment, seconds)
                 frames = reader.get_frames(chosen.indices)
-            write_preview(path, frames, chosen.rate)
+            return encode_preview(frames, chosen.rate)
 
-        return self._get(entry, 'preview', moment, '.mp4', make)
+        return self._describe(entry, 'preview', moment, '.mp4', make)
 
     def _moment(self, entry: FileEntry, time: float | None) -> float:
         times = self.library.times(entry)
@@ -228,16 +338,24 @@ class Thumbnails:
         ):
             yield reader
 
-    def _get(
+    def _describe(
         self,
         entry: FileEntry,
         kind: str,
         detail: float,
         suffix: str,
-        make: Callable[[Path], None],
-    ) -> Path:
+        make: Callable[[], bytes],
+    ) -> Picture:
         parts = (entry.path, entry.size, tuple(entry.changed), kind, detail)
-        return self.cache.get(parts, suffix, make)
+        digest = blake2b(repr(parts).encode('utf-8', 'surrogatepass'))
+        name = f'{digest.hexdigest()[:32]}{suffix}'
+        return Picture(name, MADE_TYPES[suffix], make)
+
+
+def _to_jpeg(image: np.ndarray, quality: int) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, 'JPEG', quality=quality)
+    return file.getvalue()
 
 
 class Preview(NamedTuple):
@@ -257,19 +375,37 @@ def preview_start(moment: float) -> float:
     return max(0.0, moment - LEAD_SECONDS)
 
 
-def choose_preview(times: np.ndarray, moment: float) -> Preview:
+def find_preview_seconds(times: np.ndarray, pixels: int) -> float:
+    """How long a preview can be that takes no more than ``PREVIEW_PIXELS``.
+
+    All frames in between are decoded, also those that are not shown.
+
+    Args:
+        times: Shape (T,), seconds of all frames, ascending.
+        pixels: Of one frame, before it is made smaller.
+    """
+    lasts = float(times[-1] - times[0])
+    rate = (len(times) - 1) / lasts if lasts > 0 else PREVIEW_RATE
+    seconds = PREVIEW_PIXELS / max(1, pixels) / max(rate, PREVIEW_RATE)
+    return min(PREVIEW_SECONDS, max(MIN_PREVIEW_SECONDS, seconds))
+
+
+def choose_preview(
+    times: np.ndarray, moment: float, seconds: float = PREVIEW_SECONDS
+) -> Preview:
     """Choose frames around a moment.
 
     Args:
         times: Shape (T,), seconds of all frames, ascending.
         moment: Seconds.
+        seconds: How long it may be.
 
     Returns:
-        Frames of ``PREVIEW_SECONDS`` from a little before the moment on, at
+        Frames of ``seconds`` from a little before the moment on, at
         ``PREVIEW_RATE`` or as many as there are.
     """
     start = preview_start(moment)
-    wanted = start + np.arange(PREVIEW_SECONDS * PREVIEW_RATE) / PREVIEW_RATE
+    wanted = start + np.arange(seconds * PREVIEW_RATE) / PREVIEW_RATE
     last = times[-1] + (times[-1] - times[0]) / max(1, len(times) - 1)
     wanted = wanted[wanted < max(last, start + 1 / PREVIEW_RATE)]
     at = np.searchsorted(times, wanted + 1e-3) - 1
@@ -277,12 +413,13 @@ def choose_preview(times: np.ndarray, moment: float) -> Preview:
     return Preview(indices, len(indices) / (len(wanted) / PREVIEW_RATE))
 
 
-def write_preview(path: Path, frames: np.ndarray, rate: float) -> None:
+def encode_preview(frames: np.ndarray, rate: float) -> bytes:
     """Encode RGB frames (N, H, W, 3), uint8, as H.264 in MP4."""
     import av
 
     height, width = (side // 2 * 2 for side in frames.shape[1:3])
-    with av.open(str(path), 'w', format='mp4') as container:
+    file = io.BytesIO()
+    with av.open(file, 'w', format='mp4') as container:
         steps = Fraction(rate).limit_denominator(1000)
         stream = container.add_stream('libx264', rate=steps)
         stream.width, stream.height = max(2, width), max(2, height)
@@ -293,6 +430,7 @@ def write_preview(path: Path, frames: np.ndarray, rate: float) -> None:
             encoded = av.VideoFrame.from_ndarray(even, format='rgb24')
             container.mux(stream.encode(encoded))
         container.mux(stream.encode())
+    return file.getvalue()
 
 
 class DiskCache:
@@ -308,19 +446,43 @@ class DiskCache:
         self.max_bytes = max_bytes
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.bytes = sum(file.stat().st_size for file in folder.iterdir())
+        self.is_failing = False
 
-    def get(
-        self, parts: tuple, suffix: str, make: Callable[[Path], None]
-    ) -> Path:
-        """The file that depends on ``parts``, by ``make(path)`` if need be."""
-        digest = blake2b(repr(parts).encode('utf-8', 'surrogatepass'))
-        path = self.folder / f'{digest.hexdigest()[:32]}{suffix}'
-        if path.is_file():
-            path.touch()
-            return path
-        with atomic_path(path) as partial:
-            make(partial)
-        self.bytes += path.stat().st_size
+    def find(self, name: str) -> Path | None:
+        """The file of that name, if it is there."""
+        path = self.folder / name
+        try:
+            # The time of its content stays, which is what browsers know.
+            os.utime(path, ns=(time.time_ns(), path.stat().st_mtime_ns))
+        except OSError:
+            return None
+        return path
+
+    def get(self, name: str, make: Callable[[], bytes]) -> Path | bytes:
+        """The file of that name, with what ``make`` returns if need be.
+
+        Returns:
+            The content itself where it cannot be kept.
+        """
+        known = self.find(name)
+        if known is not None:
+            return known
+        content, path = make(), self.folder / name
+        try:
+            with atomic_path(path) as partial:
+                partial.write_bytes(content)
+        except OSError as error:
+            if not self.is_failing:
+                print_log(
+                    f'{self.folder} keeps no pictures any more, each is made '
+                    f'again when it is asked for: {error}',
+                    'current',
+                    logging.WARNING,
+                )
+            self.is_failing = True
+            return content
+        self.is_failing = False
+        self.bytes += len(content)
         if self.bytes > self.max_bytes:
             self._prune(keep=path)
         return path
@@ -328,7 +490,7 @@ class DiskCache:
     def _prune(self, keep: Path) -> None:
         """Remove files until well below the limit."""
         files = [(f.stat(), f) for f in self.folder.iterdir() if f != keep]
-        files.sort(key=lambda pair: pair[0].st_mtime_ns)
+        files.sort(key=lambda pair: pair[0].st_atime_ns)
         self.bytes = sum(s.st_size for s, _ in files) + keep.stat().st_size
         for about, file in files:
             if self.bytes <= SHARE_AFTER_PRUNING * self.max_bytes:

@@ -1,10 +1,10 @@
 """What the model answers, as pages for people and as JSON for programs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -21,19 +21,23 @@ from mmtvr.search.query import (
     to_features,
     without,
 )
-from mmtvr.search.stores.base import FileEntry
+from mmtvr.search.stores.base import FileEntry, IndexUnavailableError
 from mmtvr.serve.library import Library, display_name
 from mmtvr.serve.media import PLAYABLE, preview_start
 from mmtvr.serve.requests import (
     MAX_QUERY_LENGTH,
     MAX_RESULTS,
     BoundedExecutor,
-    NotIndexedError,
     PageError,
+    Result,
+    client_of,
     read_count,
     read_query,
     read_time,
 )
+
+if TYPE_CHECKING:
+    from mmtvr.datasets.transforms.text import TextReading
 
 TEMPLATES = Path(__file__).parent / 'templates'
 SHADES = 10
@@ -98,6 +102,22 @@ class Hit:
         }
 
 
+class Found(NamedTuple):
+    """What a text found.
+
+    Attributes:
+        text: The text.
+        hits: The best first.
+        reading: What of the text the model cannot read.
+        videos: How many there are in the index.
+    """
+
+    text: str
+    hits: list[Hit]
+    reading: 'TextReading'
+    videos: int
+
+
 class Answers:
     """Ask the model; from one thread at a time.
 
@@ -111,11 +131,49 @@ class Answers:
         self.searcher = searcher
         self.library = library
 
-    def search(self, text: str, count: int) -> list[Hit]:
-        """Videos of a text, the best first."""
-        if not self.library.store.count_videos():
-            return []
-        return self._to_hits(self.searcher.search(text, top_k=count))
+    def search(
+        self, queries: Sequence[tuple[str, int]]
+    ) -> list['Found | Exception']:
+        """Videos of texts, the best first, for all of them together.
+
+        Args:
+            queries: Texts, and how many videos of each.
+
+        Returns:
+            For each what was found, or why not.
+        """
+        try:
+            return self._search(queries)
+        except IndexUnavailableError as error:
+            return [error] * len(queries)
+        except Exception as error:
+            if len(queries) == 1:
+                return [error]
+            # One of them may be at fault.
+            return [self.search([query])[0] for query in queries]
+
+    def _search(self, queries: Sequence[tuple[str, int]]) -> list['Found']:
+        videos = self.library.store.count_files()
+        results: list[list[SearchResult]] = [[] for _ in queries]
+        if videos:
+            texts = [text for text, _ in queries]
+            most = max(count for _, count in queries)
+            results = [
+                found[:count]
+                for found, (_, count) in zip(
+                    self.searcher.search(texts, top_k=most),
+                    queries,
+                    strict=True,
+                )
+            ]
+        every = self._to_hits([each for found in results for each in found])
+        found = []
+        for (text, _), some in zip(queries, results, strict=True):
+            hits = [next(every) for _ in some]
+            reading = self.searcher.read_text(text)
+            shown = [hit for hit in hits if hit is not None]
+            found.append(Found(text, shown, reading, videos))
+        return found
 
     def similar(self, entry: FileEntry, count: int) -> list[Hit]:
         """Videos like one of the index, the most similar first."""
@@ -126,7 +184,8 @@ class Answers:
             max(CANDIDATES, count + 1),
         )
         others = without(found, entry.path, (entry.start, entry.end))
-        return self._to_hits(others[:count])
+        hits = self._to_hits(others[:count])
+        return [hit for hit in hits if hit is not None]
 
     def explain(
         self, entry: FileEntry, text: str
@@ -151,33 +210,50 @@ class Answers:
         entries = self.library.some(count)
         return [Hit(entry.key, display_name(entry)) for entry in entries]
 
-    def _to_hits(self, results: Sequence[SearchResult]) -> list[Hit]:
-        hits = []
-        for result in results:
-            key = FileEntry(
-                result.path, '', start=result.start, end=result.end
-            ).key
-            try:
-                entry = self.library.find(key)
-            except NotIndexedError:
-                # It has left the index since the search.
+    def _to_hits(
+        self, results: Sequence[SearchResult]
+    ) -> Iterator[Hit | None]:
+        """Their hits; None for what has left the index since the search."""
+        keys = [
+            FileEntry(r.path, '', start=r.start, end=r.end).key
+            for r in results
+        ]
+        entries = self.library.find_all(keys)
+        for key, result in zip(keys, results, strict=True):
+            if key not in entries:
+                yield None
                 continue
-            hits.append(
-                Hit(
-                    key,
-                    display_name(entry),
-                    result.score,
-                    result.rank,
-                    result.time,
-                    result.words,
-                    len(result.copies),
-                    result.is_gone,
-                )
+            yield Hit(
+                key,
+                display_name(entries[key]),
+                result.score,
+                result.rank,
+                result.time,
+                result.words,
+                len(result.copies),
+                result.is_gone,
             )
-        return hits
 
 
-class Pages:
+class _Asking:
+    """Let the model answer requests, one of each client in turn."""
+
+    def __init__(self, answers: Answers, executor: BoundedExecutor) -> None:
+        self.answers = answers
+        self.executor = executor
+
+    async def _run(
+        self, request: Request, work: Callable[[], Result]
+    ) -> Result:
+        return await self.executor.run(work, client=client_of(request))
+
+    async def _search(self, request: Request, text: str, count: int) -> Found:
+        return await self.executor.run_batched(
+            self.answers.search, (text, count), client_of(request)
+        )
+
+
+class Pages(_Asking):
     """Answer requests of people.
 
     Args:
@@ -189,8 +265,7 @@ class Pages:
     def __init__(
         self, answers: Answers, executor: BoundedExecutor, title: str
     ) -> None:
-        self.answers = answers
-        self.executor = executor
+        super().__init__(answers, executor)
         # Captions and file names are what others wrote.
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES),
@@ -212,6 +287,7 @@ class Pages:
             Route('/watch/{key}', self.watch),
             Route('/similar/{key}', self.similar),
             Route('/explain/{key}', self.explain),
+            Route('/unreadable', self.unreadable),
         ]
 
     def render(
@@ -224,22 +300,46 @@ class Pages:
     async def search(self, request: Request) -> HTMLResponse:
         """The search box, and what was found."""
         text, count = read_query(request), read_count(request)
-
-        def work() -> dict[str, Any]:
-            videos = self.answers.library.store.count_files()
-            if not text:
-                return dict(
-                    hits=self.answers.some(SOME), videos=videos, note=''
-                )
-            hits = self.answers.search(text, count)
-            note = self.answers.searcher.read_text(text).describe()
-            return dict(hits=hits, videos=videos, note=note)
-
-        facts = await self.executor.run(work)
+        client = client_of(request)
+        if not text:
+            facts = await self.executor.run(self._front, client=client)
+            return self.render('search', more=0, **facts)
+        found = await self.executor.run_batched(
+            self.answers.search, (text, count), client
+        )
         more = min(2 * count, MAX_RESULTS)
-        if len(facts['hits']) < count or count >= MAX_RESULTS or not text:
+        if len(found.hits) < count or count >= MAX_RESULTS:
             more = 0
-        return self.render('search', q=text, more=more, **facts)
+        return self.render(
+            'search',
+            q=text,
+            more=more,
+            hits=found.hits,
+            videos=found.videos,
+            note=found.reading.describe(),
+            unreadable=0,
+        )
+
+    def _front(self) -> dict[str, Any]:
+        library = self.answers.library
+        return dict(
+            hits=self.answers.some(SOME),
+            videos=library.store.count_files(),
+            unreadable=len(library.unreadable()),
+            note='',
+        )
+
+    async def unreadable(self, request: Request) -> HTMLResponse:
+        """The files that could not be read, and why."""
+
+        def work() -> list[tuple[str, str]]:
+            return [
+                (display_name(entry), without_path(entry.error, entry.path))
+                for entry in self.answers.library.unreadable()
+            ]
+
+        files = await self._run(request, work)
+        return self.render('unreadable', files=files)
 
     async def watch(self, request: Request) -> HTMLResponse:
         """One video, why it was found, and what is like it."""
@@ -261,7 +361,11 @@ class Pages:
                 hits=self.answers.similar(entry, SIMILAR),
             )
 
-        return self.render('watch', q=text, **await self.executor.run(work))
+        return self.render(
+            'watch',
+            q=text,
+            **await self._run(request, work),
+        )
 
     async def similar(self, request: Request) -> HTMLResponse:
         """What is like a video."""
@@ -273,7 +377,11 @@ class Pages:
             hits = self.answers.similar(entry, count)
             return dict(hit=Hit(key, display_name(entry)), hits=hits)
 
-        return self.render('similar', q=text, **await self.executor.run(work))
+        return self.render(
+            'similar',
+            q=text,
+            **await self._run(request, work),
+        )
 
     async def explain(self, request: Request) -> HTMLResponse:
         """The table of words and frames alone, to be put into a page."""
@@ -285,20 +393,20 @@ class Pages:
             hit = Hit(key, display_name(entry))
             return dict(hit=hit, why=found, times=times)
 
-        return self.render('explain', q=text, **await self.executor.run(work))
+        return self.render(
+            'explain',
+            q=text,
+            **await self._run(request, work),
+        )
 
 
-class Api:
+class Api(_Asking):
     """Answer requests of programs.
 
     Args:
         answers: What the model answers.
         executor: Where the model runs.
     """
-
-    def __init__(self, answers: Answers, executor: BoundedExecutor) -> None:
-        self.answers = answers
-        self.executor = executor
 
     @property
     def routes(self) -> list[Route]:
@@ -313,16 +421,14 @@ class Api:
     async def search(self, request: Request) -> JSONResponse:
         """``/api/search?q=TEXT&k=24``: videos of a text."""
         text, count = _required(request), read_count(request)
-
-        def work() -> dict[str, Any]:
-            hits = self.answers.search(text, count)
-            return dict(
+        found = await self._search(request, text, count)
+        return JSONResponse(
+            dict(
                 query=text,
-                **self.answers.searcher.read_text(text)._asdict(),
-                results=[hit.to_dict() for hit in hits],
+                **found.reading._asdict(),
+                results=[hit.to_dict() for hit in found.hits],
             )
-
-        return JSONResponse(await self.executor.run(work))
+        )
 
     async def similar(self, request: Request) -> JSONResponse:
         """``/api/similar/ID?k=24``: videos like a video."""
@@ -333,7 +439,7 @@ class Api:
             hits = self.answers.similar(entry, count)
             return dict(id=key, results=[hit.to_dict() for hit in hits])
 
-        return JSONResponse(await self.executor.run(work))
+        return JSONResponse(await self._run(request, work))
 
     async def explain(self, request: Request) -> JSONResponse:
         """``/api/explain/ID?q=TEXT``: why they have their score."""
@@ -345,11 +451,12 @@ class Api:
             name = display_name(entry)
             return VideoExplanation(text, name, times, found).to_dict()
 
-        return JSONResponse(await self.executor.run(work))
+        return JSONResponse(await self._run(request, work))
 
     async def health(self, request: Request) -> JSONResponse:
         """``/health``: whether the index can be read."""
-        count = await self.executor.run(self.answers.library.store.count_files)
+        store = self.answers.library.store
+        count = await self._run(request, store.count_files)
         return JSONResponse(dict(status='ok', videos=count))
 
 
@@ -358,6 +465,13 @@ def _required(request: Request) -> str:
     if not text:
         raise PageError('Say what to search for: ?q=TEXT')
     return text
+
+
+def without_path(reason: str, path: str) -> str:
+    """Why a file cannot be read, without saying where it is."""
+    return reason.replace(path, Path(path).name).replace(
+        str(Path(path).parent), ''
+    )
 
 
 def clock(seconds: float) -> str:

@@ -2,9 +2,10 @@
 
 import asyncio
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
 from starlette.requests import Request
 
@@ -45,6 +46,7 @@ class BusyError(PageError):
         )
 
 
+RETRY_SECONDS = 2
 MAX_QUERY_LENGTH = 1000
 DEFAULT_RESULTS, MAX_RESULTS = 24, 96
 
@@ -95,11 +97,59 @@ def read_time(request: Request) -> float | None:
     return max(0.0, seconds)
 
 
+def client_of(request: Request) -> str:
+    """Who asks: the address, as a proxy on this machine may name it."""
+    return request.client.host if request.client else ''
+
+
 Result = TypeVar('Result')
+# Questions that are answered together.
+MAX_BATCH = 16
+
+
+class _Job(NamedTuple):
+    work: Callable[..., Any]
+    arguments: tuple
+    answer: asyncio.Future
+    is_batched: bool
+
+
+class FairQueue:
+    """What waits, by the client that asked, one of each client in turn."""
+
+    def __init__(self) -> None:
+        self._of_clients: OrderedDict[str, deque[_Job]] = OrderedDict()
+
+    def count(self, client: str) -> int:
+        """How many jobs of a client wait."""
+        return len(self._of_clients.get(client, ()))
+
+    def put(self, client: str, job: _Job) -> None:
+        """Add a job behind those of the same client."""
+        self._of_clients.setdefault(client, deque()).append(job)
+
+    def take(self, work: Callable[..., Any] | None = None) -> _Job | None:
+        """The first job of the client whose turn it is.
+
+        Args:
+            work: Pass over clients whose first job is to do something else;
+                None for whatever it is.
+        """
+        for client, jobs in self._of_clients.items():
+            if work in (None, jobs[0].work):
+                job = jobs.popleft()
+                if jobs:
+                    self._of_clients.move_to_end(client)
+                else:
+                    del self._of_clients[client]
+                return job
+        return None
 
 
 class BoundedExecutor:
-    """A thread pool with a queue of bounded length.
+    """A thread pool with a fair queue of bounded length.
+
+    One client may take half of the queue at most.
 
     Args:
         name: For the names of the threads.
@@ -109,29 +159,116 @@ class BoundedExecutor:
 
     def __init__(self, name: str, max_workers: int, max_waiting: int) -> None:
         self._pool = ThreadPoolExecutor(max_workers, thread_name_prefix=name)
-        self._max_pending = max_workers + max_waiting
-        self._pending = 0
+        self._max_workers = max_workers
+        self._max_waiting = max_waiting
+        self._queue = FairQueue()
+        self._waiting = self._running = 0
 
-    async def run(self, work: Callable[..., Result], *args: Any) -> Result:
-        """Call ``work(*args)`` in a thread and return its result.
+    async def run(
+        self, work: Callable[..., Result], *arguments: Any, client: str = ''
+    ) -> Result:
+        """Call ``work(*arguments)`` in a thread and return its result.
+
+        Args:
+            work: What to do.
+            *arguments: For it.
+            client: Who asks, for the turns.
 
         Raises:
             BusyError: Too many wait already.
         """
-        if self._pending >= self._max_pending:
-            raise BusyError
-        job = self._pool.submit(work, *args)
-        self._pending += 1
-        # Not in a finally: a request that was broken off still runs.
-        loop = asyncio.get_running_loop()
-        job.add_done_callback(
-            lambda _: loop.is_closed() or loop.call_soon_threadsafe(self._end)
-        )
-        return await asyncio.wrap_future(job)
+        return await self._enqueue(work, arguments, client, False)
 
-    def _end(self) -> None:
-        self._pending -= 1
+    async def run_batched(
+        self,
+        work: Callable[[list], Sequence[Result | Exception]],
+        item: Any,
+        client: str = '',
+    ) -> Result:
+        """Call ``work([item, ...])`` with what else waits for the same.
+
+        Args:
+            work: Returns a result, or an exception to raise, for each item.
+            item: One of the items.
+            client: Who asks, for the turns.
+
+        Raises:
+            BusyError: Too many wait already.
+        """
+        return await self._enqueue(work, (item,), client, True)
+
+    async def _enqueue(
+        self,
+        work: Callable[..., Any],
+        arguments: tuple,
+        client: str,
+        is_batched: bool,
+    ) -> Any:
+        if self._running == self._max_workers and (
+            self._waiting >= self._max_waiting
+            or self._queue.count(client) >= max(1, self._max_waiting // 2)
+        ):
+            raise BusyError
+        answer = asyncio.get_running_loop().create_future()
+        self._queue.put(client, _Job(work, arguments, answer, is_batched))
+        self._waiting += 1
+        self._start()
+        return await answer
+
+    def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+
+        def finish(done: Future) -> None:
+            # In the thread that did it.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._finish, done)
+
+        while self._running < self._max_workers:
+            jobs = self._take_jobs()
+            if not jobs:
+                return
+            # A request that was broken off still runs, and counts.
+            self._running += 1
+            self._pool.submit(_work, jobs).add_done_callback(finish)
+
+    def _take_jobs(self) -> list[_Job]:
+        jobs: list[_Job] = []
+        while len(jobs) < MAX_BATCH:
+            job = self._queue.take(jobs[0].work if jobs else None)
+            if job is None:
+                break
+            self._waiting -= 1
+            if not job.answer.done():
+                jobs.append(job)
+            if jobs and not jobs[0].is_batched:
+                break
+        return jobs
+
+    def _finish(self, done: Future) -> None:
+        self._running -= 1
+        if not done.cancelled():
+            for job, result in done.result():
+                if job.answer.done():
+                    continue
+                if isinstance(result, Exception):
+                    job.answer.set_exception(result)
+                else:
+                    job.answer.set_result(result)
+            self._start()
 
     def close(self) -> None:
         """Let the threads go, without waiting for their work."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _work(jobs: Sequence[_Job]) -> list[tuple[_Job, Any]]:
+    """Jobs and their results, an exception where one failed."""
+    first = jobs[0]
+    try:
+        if first.is_batched:
+            results = first.work([job.arguments[0] for job in jobs])
+        else:
+            results = [first.work(*first.arguments)]
+    except Exception as error:
+        results = [error] * len(jobs)
+    return list(zip(jobs, results, strict=True))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mmtvr.cli import index as index_command
-from mmtvr.cli import search as search_command
+from mmtvr.cli.command import note_after_a_while
 from mmtvr.cli.search import describe, parse_args
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,8 +75,8 @@ def test_all_of_a_long_answer_arrives():
 def test_what_takes_long_is_announced_on_a_terminal(
     seconds, monkeypatch, capsys
 ):
-    monkeypatch.setattr('mmtvr.cli.search.SECONDS_UNTIL_NOTE', 0.1)
+    monkeypatch.setattr('mmtvr.cli.command.SECONDS_UNTIL_NOTE', 0.1)
     monkeypatch.setattr('sys.stderr.isatty', lambda: True, raising=False)
-    with search_command._note_after_a_while('opening ...'):
+    with note_after_a_while('opening ...'):
         time.sleep(seconds)
     assert capsys.readouterr().err == ('opening ...\n' if seconds else '')

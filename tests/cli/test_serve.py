@@ -18,8 +18,8 @@ def served(monkeypatch, tmp_path):
     store = SimpleNamespace(url='shapes', count_files=lambda: 6)
 
     class Server:
-        def __init__(self, config):
-            given.config = config
+        def __init__(self, app, limits):
+            given.limits = limits
 
         def run(self, sockets):
             given.address = sockets[0].getsockname()
@@ -38,7 +38,7 @@ def served(monkeypatch, tmp_path):
         lambda index: SimpleNamespace(require_info=dict),
     )
     monkeypatch.setattr('mmtvr.serve.app.create_app', create_app)
-    monkeypatch.setattr('uvicorn.Server', Server)
+    monkeypatch.setattr('mmtvr.serve.connections.PageServer', Server)
 
     def run(*arguments, index='shapes'):
         arguments = ['serve', index, '--cache', str(tmp_path), *arguments]
@@ -56,7 +56,7 @@ def test_it_listens_at_this_machine_alone(served, capsys):
     out, err = capsys.readouterr()
     assert f'6 videos of shapes at http://127.0.0.1:{port}/' in out
     assert not err
-    assert given.config.server_header is False
+    assert given.limits.per_address == 128
 
 
 def test_programs_are_told_the_address(served, capsys):
@@ -70,7 +70,7 @@ def test_the_page_does_not_tell_how_to_log_in(served, capsys):
     given = served(
         *('--port', '0'), index=address.format('ann:secret@', '?token=secret')
     )
-    assert given.options['title'] == address.format('', '')
+    assert given.options['title'] == 'shapes'
     assert 'secret' not in ''.join(capsys.readouterr())
 
 
@@ -102,6 +102,25 @@ def test_addresses_that_are_none_are_told(host, port):
 def test_an_index_that_is_not_there_is_told(capsys, tmp_path):
     assert main(['serve', str(tmp_path / 'none'), '--port', '0']) == 1
     assert 'there is no index' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('option', ['--checkpoint', '--config'])
+def test_typing_errors_cost_no_imports(served, monkeypatch, capsys, option):
+    def fail(*_):
+        raise AssertionError('what is heavy comes after the checks')
+
+    monkeypatch.setattr('mmtvr.apis.open_searcher', fail)
+    monkeypatch.setattr('mmtvr.apis.TextVideoSearcher', fail)
+    assert served('--port', '0', option, 'nowhere').status == 1
+    assert 'nowhere' in capsys.readouterr().err
+
+
+def test_the_page_is_named_by_the_index_or_as_asked(served):
+    assert served('--port', '0').options['title'] == 'shapes'
+    place = '/home/ann/secret/holidays/'
+    assert served('--port', '0', index=place).options['title'] == 'holidays'
+    named = served('--port', '0', '--title', 'Our clips')
+    assert named.options['title'] == 'Our clips'
 
 
 @pytest.mark.parametrize('package', ['jinja2', 'starlette', 'uvicorn'])

@@ -23,6 +23,8 @@ def draw(content):
 class ContentEncoder:
     """Stands for a model; lists what it tries to encode."""
 
+    batch_size = 1
+
     def __init__(self):
         self.encoded = []
 

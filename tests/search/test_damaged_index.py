@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.faults.damage_index import DAMAGES, damages
+from mmtvr.apis import open_searcher
 from mmtvr.cli.main import main
 from mmtvr.doctor.index import check_index
 from mmtvr.errors import SetupError
@@ -17,6 +18,7 @@ from mmtvr.search.stores.base import (
     IndexUnavailableError,
     StoredVideos,
 )
+from mmtvr.search.stores.lance import LanceStore
 
 # As the fixtures of this folder have it.
 WIDTH = 16
@@ -170,3 +172,33 @@ def test_damages_differ(index):
     rng = random.Random(0)
     made = [change(bytes(range(200)), rng) for change in DAMAGES.values()]
     assert len({str(each) for each in made}) == len(DAMAGES)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        *(dict(folder=1), dict(folder=None), dict(model=None), dict(name=[])),
+        *(dict(checkpoint='x'), dict(checkpoint=3), dict(config='')),
+        *(dict(config='{{{'), dict(config='model=3'), dict(config='a=1')),
+        dict(config='test_dataloader=[1]'),
+        dict(config='test_dataloader=dict(dataset=dict(pipeline=[dict()]))'),
+        dict(config='default_scope=3'),
+    ],
+    ids=str,
+)
+def test_malformed_facts_give_one_message(tmp_path, change):
+    facts = dict(
+        format=1,
+        name='shapes',
+        model='0',
+        pipeline='0',
+        checkpoint=None,
+        config='',
+        width=8,
+        parts=1,
+        precision='float16',
+    )
+    store = LanceStore(str(tmp_path / 'index'))
+    store.create(facts | change)
+    with pytest.raises(SetupError, match=r'index|config'):
+        open_searcher(tmp_path / 'index')

@@ -1,18 +1,22 @@
 """An index that follows its files."""
 
+import io
 import os
+import time
 from datetime import timedelta
 
 import numpy as np
 import pytest
+from tqdm import tqdm
 
 from mmtvr.errors import SetupError
-from mmtvr.search.indexing import needs_new_index, remove_files
+from mmtvr.search.indexing import Indexer, needs_new_index, remove_files
 from mmtvr.search.query import search_by_vectors, without
 from mmtvr.search.stores import lance as lance_folder
 from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import FileEntry
-from mmtvr.search.video_files import find_named
+from mmtvr.search.video_files import find_named, find_videos
+from tests.search.conftest import ContentEncoder
 
 
 def paths(store):
@@ -273,3 +277,62 @@ def test_a_moved_folder_takes_its_entries_along(
     assert all(path.startswith(str(moved)) for path in paths(store))
     (row,) = search_by_vectors(place, query)
     assert not any(result.is_gone for result in row)
+
+
+def test_several_lookups_at_once_find_what_each_finds(
+    videos, index_folder, place
+):
+    *_, store = index_folder([videos], place)
+    entries = list(store.list_files())
+    keys = [entry.key for entry in entries]
+    found = store.find_entries([*keys, '0' * 32, keys[0]])
+    assert found == {entry.key: entry for entry in entries}
+    assert store.find_entries([]) == {}
+    drawn = np.random.default_rng(0).standard_normal((3, 16), np.float32)
+    queries = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    together = store.nearest_each(queries, 2)
+    for query, some in zip(queries, together, strict=True):
+        expected = store.nearest(query, 2)
+        assert [content for content, _ in some] == [c for c, _ in expected]
+        np.testing.assert_allclose(
+            [cosine for _, cosine in some],
+            [cosine for _, cosine in expected],
+            atol=1e-4,
+        )
+
+
+def test_the_time_that_is_left_does_not_jump_with_batches(
+    tmp_path, about, monkeypatch
+):
+    folder = tmp_path / 'videos'
+    folder.mkdir()
+    for number in range(24):
+        (folder / f'{number}.mp4').write_bytes(b'%d' % number)
+    left, lasted = [], []
+
+    class Bar(tqdm):
+        def __init__(self, *args, **options):
+            options |= dict(disable=False)
+            super().__init__(*args, file=io.StringIO(), **options)
+
+        def display(self, *args, **options):
+            state = self.format_dict
+            lasted.append(state['elapsed'])
+            if state['n']:
+                rate = state['rate'] or state['n'] / state['elapsed']
+                left.append((state['total'] - state['n']) / rate)
+
+    class InBatches(ContentEncoder):
+        batch_size = 8
+
+        def encode_videos(self, videos, *args):
+            each = super().encode_videos(videos, *args)
+            for number, video in enumerate(each):
+                if number % 8 == 0:
+                    time.sleep(0.3)
+                yield video
+
+    monkeypatch.setattr('mmtvr.search.indexing.tqdm', Bar)
+    indexer = Indexer(open_store(tmp_path / 'index'), InBatches(), about)
+    indexer.run(find_videos([folder]))
+    assert max(left) < 3 * max(lasted)

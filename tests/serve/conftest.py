@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 from starlette.testclient import TestClient
 
 from mmtvr.apis.searcher import TextVideoSearcher, remove_from_index
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
 from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.app import create_app
+from mmtvr.serve.connections import Limits, PageServer
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / 'configs/ablation'
@@ -115,10 +115,10 @@ def empty_client(videos, tmp_path_factory):
 
 
 @contextmanager
-def serve(app):
+def serve(app, **limits):
     """Serve an application at a free port."""
     listening = socket.create_server(('127.0.0.1', 0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level='warning'))
+    server = PageServer(app, Limits(**limits))
     thread = threading.Thread(
         target=server.run, kwargs=dict(sockets=[listening])
     )

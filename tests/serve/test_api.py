@@ -6,7 +6,10 @@ import pytest
 from starlette.testclient import TestClient
 
 from mmtvr.apis.searcher import TextVideoSearcher
+from mmtvr.errors import SetupError
 from mmtvr.serve.app import create_app
+from mmtvr.serve.library import Library
+from mmtvr.serve.pages import Answers
 from mmtvr.serve.requests import BoundedExecutor, BusyError
 
 QUERY = 'a red circle rising'
@@ -92,13 +95,102 @@ def test_only_so_many_wait():
 
 
 def test_busy_is_told_with_when_to_come_back(client, monkeypatch):
-    async def refuse(*_):
+    async def refuse(*_, **__):
         raise BusyError
 
-    monkeypatch.setattr(BoundedExecutor, 'run', refuse)
-    page = client.get('/?q=dog')
-    assert page.status_code == 503
-    assert page.headers['retry-after'] == '2'
+    for method in ('run', 'run_batched'):
+        monkeypatch.setattr(BoundedExecutor, method, refuse)
+    page = client.get('/?q=a+dog')
+    assert 'value="a dog"' in page.text
+    assert 'data-retry="2"' in page.text
+    assert 'href="/?q=a+dog">Try again' in page.text
+    for address in ('/?q=dog', '/api/search?q=dog', '/health', '/video/1'):
+        answer = client.get(address)
+        assert answer.status_code == 503
+        assert answer.headers['retry-after'] == '2'
+
+
+def test_clients_take_turns_and_questions_go_together():
+    executor = BoundedExecutor('test', 1, 20)
+    go, batches = threading.Event(), []
+
+    def work(items):
+        batches.append(items)
+        assert go.wait(10)
+        return [ValueError(item) if item == 'bad' else item for item in items]
+
+    async def ask():
+        first = asyncio.ensure_future(executor.run_batched(work, 'first'))
+        await asyncio.sleep(0.05)
+        many = [
+            asyncio.ensure_future(executor.run_batched(work, n, 'many'))
+            for n in range(10)
+        ]
+        await asyncio.sleep(0)
+        # A flood takes half of the places; others come in, and soon.
+        with pytest.raises(BusyError):
+            await executor.run_batched(work, 'more', 'many')
+        other = asyncio.ensure_future(
+            executor.run(lambda: 'other', client='b')
+        )
+        bad = asyncio.ensure_future(executor.run_batched(work, 'bad', 'c'))
+        await asyncio.sleep(0)
+        go.set()
+        assert await asyncio.gather(first, *many) == ['first', *range(10)]
+        assert await other == 'other'
+        with pytest.raises(ValueError, match='bad'):
+            await bad
+
+    asyncio.run(ask())
+    executor.close()
+    assert batches[0] == ['first']
+    assert batches[1][:2] == [0, 'bad']
+
+
+def test_a_batch_answers_as_each_alone(app, client, searcher, monkeypatch):
+    texts = [QUERY, 'a blue star', 'no', 'a green square falling']
+    alone = [
+        client.get('/api/search', params=dict(q=text, k=4)).json()
+        for text in texts
+    ]
+    answers = Answers(searcher, Library(searcher.store))
+    calls = []
+    for name in ('find_entries', 'nearest_each', 'read_videos', 'find_files'):
+        method = getattr(searcher.store, name)
+
+        def count(*args, method=method, name=name):
+            calls.append(name)
+            return method(*args)
+
+        monkeypatch.setattr(searcher.store, name, count)
+    together = answers.search([(text, 4) for text in texts])
+    # However many texts and results there are.
+    assert sorted(calls) == [
+        *('find_entries', 'find_files', 'nearest_each', 'read_videos')
+    ]
+    for found, expected in zip(together, alone, strict=True):
+        hits = [hit.to_dict() for hit in found.hits]
+        assert [h['id'] for h in hits] == [
+            hit['id'] for hit in expected['results']
+        ]
+        assert [h['score'] for h in hits] == pytest.approx(
+            [hit['score'] for hit in expected['results']], abs=1e-5
+        )
+
+
+def test_one_bad_question_spoils_no_other(searcher, monkeypatch):
+    search = searcher.search
+
+    def fail(texts, **options):
+        if 'bad' in texts:
+            raise SetupError('bad')
+        return search(texts, **options)
+
+    monkeypatch.setattr(searcher, 'search', fail)
+    answers = Answers(searcher, Library(searcher.store))
+    good, bad = answers.search([('good', 2), ('bad', 2)])
+    assert len(good.hits) == 2
+    assert isinstance(bad, SetupError)
 
 
 def test_an_index_that_is_not_there_is_one_message_until_it_is_back(

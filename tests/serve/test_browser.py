@@ -5,6 +5,7 @@ import time
 import pytest
 
 from mmtvr.serve.app import create_app
+from mmtvr.serve.requests import BoundedExecutor, BusyError
 
 pytest.importorskip('selenium')
 
@@ -131,8 +132,9 @@ def test_the_table_opens_over_the_page_and_closes(browser, address):
     browser.get(f'{address}/?q={QUERY}')
     link = find(browser, '[data-why]')
     link.send_keys(Keys.ENTER)
-    table = find(browser, 'dialog[open] .heat')
-    assert len(table.find_elements(By.CSS_SELECTOR, 'tbody .best')) == 7
+    table = find(browser, 'dialog[open] .fits')
+    # All of the text, and three words.
+    assert len(table.find_elements(By.CSS_SELECTOR, 'tbody .best')) == 4
     strip = table.find_element(By.CSS_SELECTOR, '.strip img')
     wait(browser, lambda _: int(strip.get_property('naturalWidth')) > 0)
     cells = table.find_elements(By.CSS_SELECTOR, 'tbody tr:first-child td')
@@ -172,7 +174,7 @@ def test_without_scripts_pages_of_their_own_do_the_same(browser, address):
         )
 
 
-@pytest.mark.parametrize('width', [390, 1280])
+@pytest.mark.parametrize('width', [320, 390, 1280])
 def test_nothing_is_wider_than_the_window(browser, address, width, key_of):
     size = dict(width=width, height=800, deviceScaleFactor=1, mobile=False)
     browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', size)
@@ -185,6 +187,53 @@ def test_nothing_is_wider_than_the_window(browser, address, width, key_of):
             assert wide <= width, path
     finally:
         browser.execute_cdp_cmd('Emulation.clearDeviceMetricsOverride', {})
+
+
+def test_numbers_stay_open_for_who_opened_them(browser, address):
+    browser.get(f'{address}/?q={QUERY}')
+    find(browser, '[data-why]').click()
+    numbers = find(browser, 'dialog[open] .experts')
+    table = numbers.find_element(By.CSS_SELECTOR, '.heat')
+    assert not table.is_displayed()
+    numbers.find_element(By.TAG_NAME, 'summary').click()
+    wait(browser, lambda _: table.is_displayed())
+    assert len(table.find_elements(By.CSS_SELECTOR, 'tbody .best')) == 7
+    browser.get(f'{address}/?q={QUERY}')
+    browser.get(find(browser, '.name a').get_attribute('href'))
+    assert find(browser, '.experts .heat').is_displayed()
+    find(browser, 'summary').click()
+    wait(browser, lambda b: not find(b, '.experts .heat').is_displayed())
+
+
+def test_pictures_show_when_they_are_there(browser, address):
+    browser.get(f'{address}/?q={QUERY}')
+    picture = find(browser, '.play img')
+    wait(browser, lambda _: 'shown' in picture.get_attribute('class'))
+    browser.execute_script(
+        'arguments[0].classList.remove("shown");'
+        'arguments[0].src = "/poster/0"',
+        picture,
+    )
+    # Hidden, without the frame that browsers draw, until the last try.
+    wait(browser, lambda _: picture.get_attribute('data-tries'))
+    assert picture.value_of_css_property('opacity') == '0'
+
+
+def test_a_busy_page_comes_back_by_itself(browser, address, monkeypatch):
+    asked = []
+
+    async def run(self, *args, **options):
+        asked.append(args)
+        if len(asked) == 1:
+            raise BusyError
+        return await real(self, *args, **options)
+
+    real = BoundedExecutor.run_batched
+    monkeypatch.setattr(BoundedExecutor, 'run_batched', run)
+    browser.get(f'{address}/?q={QUERY}')
+    assert find(browser, '#q').get_property('value') == QUERY
+    wait(browser, lambda b: b.find_elements(By.CSS_SELECTOR, '.card'))
+    assert len(asked) == 2
 
 
 def test_two_videos_do_not_play_at_once(browser, address):

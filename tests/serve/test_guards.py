@@ -54,6 +54,38 @@ def test_other_names_are_refused(client, host, status):
     assert 'content-security-policy' in answer.headers
 
 
+@pytest.mark.parametrize(
+    ('site', 'mode', 'dest', 'pages', 'parts'),
+    [
+        ('same-origin', 'cors', 'empty', 200, 200),
+        ('none', 'navigate', 'document', 200, 200),
+        ('cross-site', 'no-cors', 'video', 403, 403),
+        ('cross-site', 'no-cors', 'image', 403, 403),
+        ('cross-site', 'cors', 'empty', 403, 403),
+        ('same-site', 'no-cors', 'image', 403, 403),
+        # A link to a search may be sent.
+        ('cross-site', 'navigate', 'document', 200, 403),
+        ('cross-site', 'navigate', 'iframe', 403, 403),
+    ],
+)
+def test_pages_of_other_sites_start_no_work(
+    client, key_of, site, mode, dest, pages, parts
+):
+    headers = {
+        'sec-fetch-site': site,
+        'sec-fetch-mode': mode,
+        'sec-fetch-dest': dest,
+    }
+    key = key_of('plain.mp4')
+    for address in ('/', '/?q=dog', f'/watch/{key}'):
+        assert client.get(address, headers=headers).status_code == pages
+    for kind in ('video', 'poster', 'strip', 'preview', 'api/similar'):
+        answer = client.get(f'/{kind}/{key}', headers=headers)
+        assert answer.status_code == parts
+    answer = client.get('/api/search?q=dog', headers=headers)
+    assert answer.status_code == parts
+
+
 def luminance(colour):
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [

@@ -1,17 +1,30 @@
+import errno
 import io
 import os
 import shutil
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
+import numpy as np
 import psutil
 import pytest
 from PIL import Image
+from starlette.testclient import TestClient
 
 from mmtvr.search.stores.base import FileEntry
+from mmtvr.serve.app import create_app
 from mmtvr.serve.library import Library, display_name
-from mmtvr.serve.media import DiskCache, choose_preview
+from mmtvr.serve.media import (
+    PREVIEW_SECONDS,
+    DiskCache,
+    choose_preview,
+    find_preview_seconds,
+)
 from mmtvr.serve.requests import ChangedFileError
+from mmtvr.video import UnreadableVideoError
 
 
 def test_a_video_is_sent_as_it_is(client, key_of, videos):
@@ -199,8 +212,6 @@ def test_previews_play_in_browsers(client, key_of):
 
 def test_a_preview_begins_a_second_before_the_moment():
     times = [step / 30 for step in range(3000)]
-    import numpy as np
-
     chosen = choose_preview(np.array(times), 50.0)
     assert chosen.rate == pytest.approx(15)
     assert chosen.indices[0] == 49 * 30
@@ -217,11 +228,11 @@ def test_the_cache_keeps_within_its_bytes(tmp_path):
     made = []
 
     def get(number):
-        def make(path):
+        def make():
             made.append(number)
-            path.write_bytes(b'x' * 300)
+            return b'x' * 300
 
-        return cache.get((number,), '.bin', make)
+        return cache.get(f'{number}.bin', make)
 
     for number in (0, 1, 2):
         os.utime(get(number), (number, number))
@@ -238,10 +249,114 @@ def test_the_cache_keeps_within_its_bytes(tmp_path):
 def test_what_could_not_be_made_leaves_nothing(tmp_path):
     cache = DiskCache(tmp_path / 'cache')
 
-    def fail(path):
-        path.write_bytes(b'half')
+    def fail():
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        cache.get(('a',), '.bin', fail)
+        cache.get('a.bin', fail)
     assert not list(cache.folder.iterdir())
+
+
+def test_a_full_disk_sends_what_was_made(client, key_of, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr('mmtvr.serve.media.atomic_path', full)
+    monkeypatch.setattr(DiskCache, 'find', lambda *_: None)
+    key = key_of('old.avi')
+    poster = client.get(f'/poster/{key}?t=0.5')
+    assert Image.open(io.BytesIO(poster.content)).size[0] > 50
+    assert Image.open(io.BytesIO(client.get(f'/strip/{key}').content))
+    preview = client.get(f'/preview/{key}?t=1')
+    assert preview.headers['content-type'] == 'video/mp4'
+    with av.open(io.BytesIO(preview.content)) as container:
+        assert len(list(container.decode(video=0))) > 5
+
+
+@pytest.mark.parametrize('kind', ['video', 'poster', 'preview', 'strip'])
+def test_what_a_browser_has_is_not_sent_again(client, key_of, kind):
+    address = f'/{kind}/{key_of("plain.mp4")}'
+    whole = client.get(address)
+    tag, since = whole.headers['etag'], whole.headers['last-modified']
+    time.sleep(0.01)
+    for known in (
+        {'if-none-match': tag},
+        {'if-none-match': f'"other", W/{tag}'},
+        {'if-none-match': '*'},
+        {'if-modified-since': since},
+        {'if-none-match': tag, 'range': 'bytes=0-5'},
+    ):
+        answer = client.get(address, headers=known)
+        assert answer.status_code == 304, known
+        assert answer.headers['etag'] == tag
+        assert not answer.content
+    for other in (
+        {'if-none-match': '"other"'},
+        {'if-none-match': '"other"', 'if-modified-since': since},
+        {'if-modified-since': 'Mon, 01 Jan 2001 00:00:00 GMT'},
+        {'if-modified-since': 'yesterday'},
+    ):
+        answer = client.get(address, headers=other)
+        assert answer.status_code == 200, other
+        assert answer.content == whole.content
+
+
+@pytest.mark.parametrize(
+    'asked',
+    [
+        *('x', 'bytes', 'bytes=', 'bytes=-', 'bytes=a-b', 'bytes=5-2'),
+        *('bytes=0-5,x', 'lines=0-5', 'bytes=--5', 'bytes=1-2-3'),
+        f'bytes={"9" * 5000}-',
+        'bytes=\N{ARABIC-INDIC DIGIT FIVE}-'.encode(),
+    ],
+)
+@pytest.mark.parametrize('kind', ['video', 'poster'])
+def test_ranges_that_are_none_are_ignored(client, key_of, kind, asked):
+    address = f'/{kind}/{key_of("plain.mp4")}'
+    answer = client.get(address, headers=dict(range=asked))
+    assert answer.status_code == 200
+    assert answer.content == client.get(address).content
+
+
+def test_a_file_waits_for_no_preview(videos, searcher, key_of, tmp_path):
+    go, running = threading.Event(), threading.Semaphore(0)
+
+    def wait(*_, **__):
+        running.release()
+        go.wait(20)
+        raise UnreadableVideoError('x: slow')
+
+    app = create_app(searcher, 'shapes', tmp_path)
+    media = next(
+        route.endpoint.__self__
+        for route in app.app.routes
+        if route.path == '/preview/{key}'
+    )
+    media.thumbnails.open_reader = wait
+    key = key_of('plain.mp4')
+    with (
+        TestClient(app, 'http://localhost') as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        asked = [
+            pool.submit(client.get, f'/preview/{key}?t={n / 4}')
+            for n in range(4)
+        ]
+        assert running.acquire(timeout=10)
+        answer = client.get(f'/video/{key}')
+        assert answer.status_code == 200
+        assert not any(each.done() for each in asked)
+        go.set()
+        assert {each.result().status_code for each in asked} == {422}
+
+
+def test_the_cost_of_a_preview_is_bounded_by_its_pixels():
+    times = np.arange(3000) / 30
+    small, large = 640 * 360, 3840 * 2160
+    assert find_preview_seconds(times, small) == PREVIEW_SECONDS
+    seconds = find_preview_seconds(times, large)
+    assert 3 < seconds < 5
+    shown = choose_preview(times, 50.0, seconds)
+    first, last = times[shown.indices[[0, -1]]]
+    assert 30 * (last - first) * large < 1.1e9
+    assert find_preview_seconds(np.zeros(1), 10**12) == 1.5

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
+from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.pages import clock
 
 QUERY = 'a red circle rising'
@@ -99,13 +100,13 @@ def test_an_empty_index_is_explained(empty_client):
         page = empty_client.get(address)
         assert page.status_code == 200
         assert 'The index is empty' in page.text
-        command = 'mmtvr index CONFIG FOLDER --into &#39;an empty one&#39;'
+        command = 'mmtvr index CONFIG FOLDER --into INDEX'
         assert f'<pre>{command}</pre>' in page.text
     assert empty_client.get('/api/search?q=dog').json()['results'] == []
 
 
 def test_no_result_is_explained(client, searcher, monkeypatch):
-    monkeypatch.setattr(searcher, 'search', lambda *_, **__: [])
+    monkeypatch.setattr(searcher, 'search', lambda *_, **__: [[]])
     page = client.get('/', params=dict(q=QUERY)).text
     assert f'Nothing found for “<bdi>{QUERY}</bdi>”' in page
 
@@ -188,6 +189,10 @@ def test_errors_are_told_on_a_page(client, address, status, message):
     assert page.status_code == status
     assert message in page.text
     assert '<form role="search"' in page.text
+    # What was typed is still there to be changed.
+    typed = re.search(r'[?]q=([^&]*)', address)
+    if typed:
+        assert f'value="{typed[1]}"' in page.text
 
 
 def test_an_unexpected_error_tells_nothing_of_the_inside(
@@ -203,6 +208,54 @@ def test_an_unexpected_error_tells_nothing_of_the_inside(
     assert 'Please try again' in page.text
     assert 'secret' not in page.text
     assert page.headers['x-content-type-options'] == 'nosniff'
+
+
+def test_files_that_could_not_be_read_are_listed(
+    client, searcher, monkeypatch
+):
+    path = '/secret/folder/<b>.mp4'
+    broken = FileEntry(path, '', error=f'{path}: no moov atom')
+    entries = [*searcher.store.list_files(), broken]
+    monkeypatch.setattr(searcher.store, 'list_files', lambda: entries)
+    front = client.get('/').text
+    assert '<a href="/unreadable">1 file could not be read</a>' in front
+    page = client.get('/unreadable').text
+    assert '<bdi>&lt;b&gt;.mp4</bdi>' in page
+    assert 'no moov atom' in page
+    assert 'secret' not in page
+
+
+def test_laboratory_words_stand_behind_a_switch(client, key_of):
+    key = key_of('plain.mp4')
+    for address in (
+        '/',
+        f'/watch/{key}',
+        f'/explain/{key}',
+        f'/similar/{key}',
+    ):
+        page = client.get(address, params=dict(q=QUERY)).text
+        plain = re.sub(
+            r'<details class="experts">.*?</details>', '', page, flags=re.S
+        )
+        for word in ('cosine', 'TPM-CL', 'masked', '[start]', 'vector'):
+            assert word.lower() not in plain.lower(), (address, word)
+    assert 'TPM-CL' in client.get(f'/watch/{key}?q=dog').text
+
+
+def test_the_table_for_everybody_agrees_with_the_model(
+    client, key_of, searcher, videos
+):
+    page = client.get(f'/explain/{key_of("plain.mp4")}', params=dict(q=QUERY))
+    found = searcher.explain(QUERY, videos / 'plain.mp4')
+    best = found.explanation.sentence.argmax()
+    assert f'fits best at <strong>{found.times[best]:.1f} s<' in page.text
+    table = page.text.split('<table class="fits"')[1].split('</table>')[0]
+    rows = table.split('<th scope="row">')[1:]
+    assert [
+        re.search(r'[a-z ]{3,}', r.replace('bdi', ''))[0] for r in rows
+    ] == [*('all of it', 'red', 'circle', 'rising')]
+    cells = re.findall('<td class="s[^"]*"', rows[0])
+    assert [' best' in cell for cell in cells].index(True) == best
 
 
 def test_times_are_shown_as_players_do():

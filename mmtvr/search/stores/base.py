@@ -215,6 +215,11 @@ class VideoStore(ABC):
     def find_entry(self, key: str) -> FileEntry | None:
         """The entry with a key, or None."""
 
+    def find_entries(self, keys: Sequence[str]) -> dict[str, FileEntry]:
+        """The entries with some keys, by key; unknown ones are left out."""
+        found = {key: self.find_entry(key) for key in keys}
+        return {key: each for key, each in found.items() if each is not None}
+
     @abstractmethod
     def nearest(
         self, query: np.ndarray, count: int
@@ -229,6 +234,12 @@ class VideoStore(ABC):
             At most ``count`` contents and the cosine of their best part, the
             best first.
         """
+
+    def nearest_each(
+        self, queries: np.ndarray, count: int
+    ) -> list[list[tuple[str, float]]]:
+        """:meth:`nearest` of several queries, shape (Q, D)."""
+        return [self.nearest(query, count) for query in queries]
 
     @abstractmethod
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:

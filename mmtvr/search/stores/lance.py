@@ -323,12 +323,33 @@ class LanceStore(VideoStore):
         return FileEntry.from_json(rows[0]) if rows else None
 
     @_guard_reading
+    def find_entries(self, keys: Sequence[str]) -> dict[str, FileEntry]:
+        """See :class:`VideoStore`."""
+        rows = [
+            row for c in _any_of('key', keys) for row in self._read_json(c)
+        ]
+        entries = map(FileEntry.from_json, rows)
+        return {entry.key: entry for entry in entries}
+
+    @_guard_reading
     def nearest(
         self, query: np.ndarray, count: int
     ) -> list[tuple[str, float]]:
         """See :class:`VideoStore`."""
         parts = self.read_info()['parts']
         return find_neighbours(self._table('videos'), query, count, parts)
+
+    @_guard_reading
+    def nearest_each(
+        self, queries: np.ndarray, count: int
+    ) -> list[list[tuple[str, float]]]:
+        """See :class:`VideoStore`."""
+        if len(queries) == 1:
+            return [self.nearest(queries[0], count)]
+        parts = self.read_info()['parts']
+        return find_neighbours_each(
+            self._table('videos'), queries, count, parts
+        )
 
     @_guard_reading
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -534,21 +555,38 @@ def find_neighbours(
     Returns:
         See :meth:`VideoStore.nearest`.
     """
-    rows = _search(table, query, count * parts)
+    rows = _search(table, query.astype(np.float32), count * parts)
     rows = rows.nprobes(probes).refine_factor(refining)
     return _best_parts(rows.to_arrow(), count)
+
+
+def find_neighbours_each(
+    table: Any, queries: np.ndarray, count: int, parts: int
+) -> list[list[tuple[str, float]]]:
+    """:func:`find_neighbours` of at least two queries in one pass."""
+    rows = _search(table, list(queries.astype(np.float32)), count * parts)
+    rows = rows.nprobes(PROBES).refine_factor(REFINING)
+    found = rows.to_arrow()
+    of_query = found['query_index'].to_numpy()
+    return [
+        _best_parts(found.filter(of_query == number), count)
+        for number in range(len(queries))
+    ]
 
 
 def scan_neighbours(
     table: Any, query: np.ndarray, count: int, parts: int
 ) -> list[tuple[str, float]]:
     """:func:`find_neighbours` by comparing all vectors: without error."""
-    rows = _search(table, query, count * parts).bypass_vector_index()
+    rows = _search(table, query.astype(np.float32), count * parts)
+    rows = rows.bypass_vector_index()
     return _best_parts(rows.to_arrow(), count)
 
 
-def _search(table: Any, query: np.ndarray, limit: int) -> Any:
-    rows = table.search(query.astype(np.float32), 'vector')
+def _search(
+    table: Any, query: np.ndarray | list[np.ndarray], limit: int
+) -> Any:
+    rows = table.search(query, 'vector')
     rows = rows.distance_type('dot').limit(limit)
     return rows.select(['content', '_distance'])
 

@@ -47,16 +47,67 @@ function playFrom(video, seconds) {
   video.focus();
 }
 
+// A picture shows when it is there; one that the busy server refused, or that
+// got lost, is asked for again.
+const PICTURE_TRIES = 4;
+function show(event) {
+  const image = event.target;
+  if (!image.matches?.('.play img')) return;
+  const tries = Number(image.dataset.tries ?? 1);
+  if (event.type === 'error' && tries < PICTURE_TRIES) {
+    image.dataset.tries = tries + 1;
+    setTimeout(() => { image.src = image.getAttribute('src'); }, 1000 * 2 ** tries);
+  } else image.classList.add('shown');
+}
+document.addEventListener('load', show, true);
+document.addEventListener('error', show, true);
+for (const image of document.querySelectorAll('.play img')) {
+  if (image.complete) show({ target: image, type: image.naturalWidth ? 'load' : 'error' });
+}
+
+// The server is busy: come back when it said, not for ever.
+const PAGE_TRIES = 5;
+const again = document.querySelector('[data-retry]');
+const tried = `tries ${location.href}`;
+if (!again) sessionStorage.removeItem(tried);
+else {
+  const tries = Number(sessionStorage.getItem(tried) ?? 0);
+  if (tries < PAGE_TRIES) {
+    const seconds = Number(again.dataset.retry) * (1 + tries + Math.random());
+    again.textContent = 'This page tries again by itself in a moment.';
+    sessionStorage.setItem(tried, tries + 1);
+    setTimeout(() => location.reload(), 1000 * seconds);
+  } else sessionStorage.removeItem(tried);
+}
+
+async function ask(address, tries = 3) {
+  const answer = await fetch(address);
+  if (answer.status !== 503 || tries === 1) return answer;
+  await new Promise((go) => setTimeout(go, 1000 * Number(answer.headers.get('retry-after') ?? 2)));
+  return ask(address, tries - 1);
+}
+
+// Who once opens the numbers sees them from then on.
+function openNumbers(part) {
+  if (localStorage.getItem('experts') !== 'yes') return;
+  for (const numbers of part.querySelectorAll('.experts')) numbers.open = true;
+}
+document.addEventListener('toggle', (event) => {
+  if (event.target.matches?.('.experts')) localStorage.setItem('experts', event.target.open ? 'yes' : 'no');
+}, true);
+openNumbers(document);
+
 async function showWhy(link) {
   const dialog = document.getElementById('why');
   const body = dialog.querySelector('.body');
   body.textContent = 'Looking at words and frames …';
   dialog.showModal();
   try {
-    const answer = await fetch(link.dataset.why);
+    const answer = await ask(link.dataset.why);
     if (!answer.ok) throw new Error(answer.statusText);
     // Made and escaped by the server.
     body.innerHTML = await answer.text();
+    openNumbers(body);
     // On a phone the best frame may be beside the screen.
     body.querySelector('.best')?.scrollIntoView({ block: 'nearest', inline: 'center' });
   } catch {
