@@ -368,6 +368,7 @@ print(bool((a == b).all()))
 """
 
 
+@pytest.mark.slow
 def test_a_hub_takes_and_gives_it(shapes_folder, hub, tmp_path):
     """The hub is a stand-in on this machine."""
     printed = run_elsewhere(

@@ -142,6 +142,7 @@ def test_loss_and_gradients_equal_those_from_videos(config, features):
     }
 
 
+@pytest.mark.slow
 def test_training_changes_all_but_the_towers(config, features, tmp_path):
     options = dict(frozen_features=str(features))
     options['train_cfg.max_epochs'] = 1
@@ -162,6 +163,7 @@ def test_training_changes_all_but_the_towers(config, features, tmp_path):
     assert whole.state_dict().keys() == after.keys()
 
 
+@pytest.mark.slow
 def test_processes_give_the_file_of_one(config, tmp_path, monkeypatch):
     small_parts(monkeypatch)
     one, two = tmp_path / 'one.safetensors', tmp_path / 'two.safetensors'
@@ -176,6 +178,7 @@ def test_processes_give_the_file_of_one(config, tmp_path, monkeypatch):
     assert prepare(config, two).run()
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on(config, tmp_path, monkeypatch):
     small_parts(monkeypatch)
     whole, path = tmp_path / 'whole.safetensors', tmp_path / 'cut.safetensors'

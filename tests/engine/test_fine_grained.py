@@ -95,6 +95,7 @@ def test_loop_reports_what_the_scores_give(runner_of, captions):
     assert 'retrieval/R1' in metrics
 
 
+@pytest.mark.slow
 def test_processes_report_the_numbers_of_one(
     runner_of, captions, in_processes
 ):

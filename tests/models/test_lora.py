@@ -107,6 +107,7 @@ def test_merged_checkpoint_has_the_same_similarities(
     assert all(ADAPTER in k or 'projection' in k for k in towers)
 
 
+@pytest.mark.slow
 def test_training_resumes_bit_for_bit(trained, tiny_config, tmp_path):
     shutil.copytree(trained[0], tmp_path / 'resumed')
     (tmp_path / 'resumed' / 'last_checkpoint').write_text('epoch_1.pth')
