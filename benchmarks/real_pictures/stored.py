@@ -43,10 +43,13 @@ def read_folds(
         captions = dict.fromkeys(
             caption for record in records for caption in record.captions
         )
-        for row, record in enumerate(records):
-            videos[record.file] = features.get('video', row)
-        for row, caption in enumerate(captions):
-            texts[caption] = features.get('text', row)
+        for table, names, into in (
+            ('video', [record.file for record in records], videos),
+            ('text', list(captions), texts),
+        ):
+            found = features.get(table, range(len(names)))
+            for row, name in enumerate(names):
+                into[name] = {key: each[row] for key, each in found.items()}
     return videos, texts
 
 
@@ -76,7 +79,7 @@ def make_inputs(
             name: torch.stack(
                 [_cut(each[key], key, longest) for each in words]
             )
-            for name, key in TEXT_INPUTS.items()
+            for key, name in TEXT_INPUTS.items()
             if key in words[0]
         }
     else:

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 
+from benchmarks.real_pictures.stored import make_inputs, read_folds
 from mmtvr.cli import extract as command
 from mmtvr.config import load_config
 from mmtvr.config.preflight import build_runner
+from mmtvr.datasets.annotations import read_annotations
 from mmtvr.datasets.frozen_features import FeatureFile, refuse_difference
 from mmtvr.datasets.samplers import SeededIndex
 from mmtvr.engine import extraction
@@ -432,3 +435,26 @@ def test_features_and_lora_exclude_each_other(config, features):
     options['model.lora.text_encoder.r'] = 2
     with pytest.raises(SetupError, match='lora'):
         load_config(str(config), options)
+
+
+def test_comparison_of_variants_reads_the_same_features(config, features):
+    cfg = load_config(str(config), dict(frozen_features=str(features)))
+    node = cfg.test_dataloader.dataset
+    dataset = DATASETS.build(node)
+    file = features / 'test.safetensors'
+    annotation = Path(node.dataset.data_root, node.dataset.ann_file)
+    records = read_annotations(annotation)
+    inputs = make_inputs(records, *read_folds((annotation,), (file,)))
+    read = FeatureFile(file).get('video', range(len(records)))
+    assert torch.equal(inputs['frame_tokens'], read['tokens'].float())
+    model = MODELS.build(cfg.model).eval()
+    text = model.extract_text(inputs)
+    video = model.extract_video(inputs)
+    sim = model.similarity(text, video)
+    assert sim.shape == (len(records),) * 2
+    batch = model.data_preprocessor(pseudo_collate([dataset[0]]), False)
+    first, own = model(**batch, mode='tensor')
+    torch.testing.assert_close(own.tokens, video.tokens[:1])
+    torch.testing.assert_close(
+        first.pooled[0], text.pooled[0], check_dtype=False
+    )
