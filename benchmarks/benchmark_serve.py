@@ -34,7 +34,7 @@ from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
 from mmtvr.search.stores.base import FileEntry
 
 ROOT = Path(__file__).parents[1]
-CONFIG = ROOT / 'configs/ablation/tpmcl_moving_shapes_cosine-importance.py'
+CONFIG = 'configs/ablation/tpmcl_moving_shapes_cosine-importance.py'
 COLOURS = ('red', 'green', 'blue', 'yellow', 'white')
 SHAPES = ('circle', 'square', 'star', 'triangle')
 MOVES = ('rising', 'falling', 'going left', 'going right')
@@ -171,13 +171,13 @@ def make_index(package: Path, videos: Path, index: Path) -> None:
     """Index videos with the package of a checkout, which may not read ours."""
     subprocess.run(
         [
-            *(sys.executable, '-m', 'mmtvr', 'index', str(CONFIG)),
+            *(sys.executable, '-m', 'mmtvr', 'index', str(package / CONFIG)),
             *(str(videos), '--checkpoint', 'none', '--into', str(index)),
         ],
         cwd=package,
         env={**os.environ, 'PYTHONPATH': str(package)},
         check=True,
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
     )
 
 
