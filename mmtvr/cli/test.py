@@ -1,14 +1,14 @@
 """``mmtvr test`` and ``tools/test.py``: test a checkpoint."""
 
 import argparse
-import os
 from collections.abc import Sequence
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 
-from mmtvr.checkpoints import TRUST_HELP, find_checkpoint, guard_loading
+from mmtvr.checkpoints import find_checkpoint, guard_loading
 from mmtvr.cli.command import gc_disabled, run_command
+from mmtvr.cli.train import parse_run
 from mmtvr.config import load_config
 from mmtvr.config.preflight import (
     build_runner,
@@ -16,7 +16,6 @@ from mmtvr.config.preflight import (
     check_runner,
     check_weights,
 )
-from mmtvr.distributed import LAUNCHERS
 from mmtvr.distributed.launch import prepare_launch
 from mmtvr.errors import SetupError
 
@@ -50,23 +49,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'tools/data/fine_grained.py wrote, or without a path those that the '
         'dataset makes',
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override settings: test_dataloader.batch_size=8',
-    )
-    parser.add_argument(
-        '--trust-checkpoint', action='store_true', help=TRUST_HELP
-    )
-    parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
-    # Old launchers pass it; torchrun sets LOCAL_RANK instead.
-    parser.add_argument('--local-rank', '--local_rank', type=int)
-    args = parser.parse_args(argv)
-    if args.local_rank is not None:
-        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    return args
+    return parse_run(parser, argv, 'test_dataloader.batch_size=8')
 
 
 def add_dump(cfg: Config, out_file: str) -> None:

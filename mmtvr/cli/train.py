@@ -60,12 +60,25 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--no-validate', action='store_true', help='skip all validation'
     )
     parser.add_argument('--seed', type=int, help='random seed')
+    return parse_run(parser, argv, 'train_cfg.max_epochs=3')
+
+
+def parse_run(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None, example: str
+) -> argparse.Namespace:
+    """Add what training and testing share, and read the command line.
+
+    Args:
+        parser: Has the arguments of one of them.
+        argv: The command line; that of the process if None.
+        example: A setting for the help of ``--cfg-options``.
+    """
     parser.add_argument(
         '--cfg-options',
         nargs='+',
         action=DictAction,
         metavar='KEY=VALUE',
-        help='override settings: train_cfg.max_epochs=3',
+        help=f'override settings: {example}',
     )
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help=TRUST_HELP
