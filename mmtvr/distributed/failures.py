@@ -104,12 +104,17 @@ def diagnose(
     """
     running = [each for each in reports if not each.ended]
     failed = [r for r in running if r.silent > (silence or timeout * r.limit)]
+    stands_still = running and all(
+        r.idle + r.silent > timeout * r.limit for r in running
+    )
+    if stands_still and not failed:
+        # A rank that was lost while it waited stood still before it fell
+        # silent.
+        failed = [r for r in running if r.silent > timeout * r.limit / 2]
     if failed:
         seconds = max(r.silent for r in failed)
         what = f'gave no sign of life for {seconds:.0f} s'
-    elif running and all(
-        r.idle + r.silent > timeout * r.limit for r in running
-    ):
+    elif stands_still:
         suspects = [r for r in running if not r.waiting] or running
         behind = min(r.step for r in suspects)
         failed = [r for r in suspects if r.step == behind]

@@ -80,3 +80,10 @@ def test_the_message_says_what_each_was_doing_last():
     assert lines[0].endswith('pid 101) gave no sign of life for 12 s')
     assert lines[1] == '  rank 1 was loading batch 8, at b.py:2 get'
     assert lines[2] == '  rank 0 was in step 7, at a.py:1'
+
+
+def test_a_rank_that_was_lost_while_it_waited_is_silent_not_slow():
+    views = report(0, idle=10.1), report(1, idle=0.4, silent=9.7, waiting=True)
+    diagnosis = diagnose(views, TIMEOUT)
+    assert diagnosis.failed_ranks == [1]
+    assert 'gave no sign of life for 10 s' in diagnosis.message
