@@ -449,7 +449,10 @@ class TextVideoRetriever(BaseModel):
         compare = self.head
         if getattr(self.contrastive_loss, 'reads_parts', False):
             compare = self._compare_parts
-        sim = gather_rows(compare(text, gather_features(video)))
+        videos = gather_features(video)
+        if self.training and hasattr(self.head, 'observe'):
+            self.head.observe(videos)
+        sim = gather_rows(compare(text, videos))
         losses = dict(
             loss_contrastive=self.contrastive_loss(sim, match, scale)
         )

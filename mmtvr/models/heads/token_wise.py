@@ -62,6 +62,45 @@ class TokenWeights(nn.Module):
         return features._replace(weight=weight)
 
 
+class Background(nn.Module):
+    """The last videos of training, as tokens, to compare captions with.
+
+    Args:
+        videos: How many are kept.
+        tokens: Tokens of each; longer ones are cut.
+        embed_dims: Width D of the tokens.
+    """
+
+    def __init__(self, videos: int, tokens: int, embed_dims: int) -> None:
+        super().__init__()
+        shape = videos, tokens
+        self.register_buffer('tokens', torch.zeros(*shape, embed_dims))
+        self.register_buffer('mask', torch.zeros(shape, dtype=torch.bool))
+
+    def add(self, video: TokenFeatures) -> None:
+        """Put V videos in front of those that are kept, without gradient."""
+        kept, size = self.mask.shape
+        new, shown = video.tokens.detach()[:kept, :size], video.mask
+        shown = shown[:kept, :size]
+        count, length = shown.shape
+        self.tokens.copy_(self.tokens.roll(count, 0))
+        self.mask.copy_(self.mask.roll(count, 0))
+        self.tokens[:count] = 0.0
+        self.mask[:count] = False
+        self.tokens[:count, :length] = new.to(self.tokens)
+        self.mask[:count, :length] = shown
+
+    def videos(self) -> TokenFeatures | None:
+        """Those that are kept, or None before there are any."""
+        rows = self.mask.any(1)
+        if not rows.any():
+            return None
+        tokens, mask = self.tokens[rows], self.mask[rows]
+        shares = mask / mask.sum(1, keepdim=True)
+        pooled = (tokens * shares[..., None]).sum(1)
+        return TokenFeatures(tokens, mask, pooled)
+
+
 PARTS = dict(
     sentence=('sentence', 'frames, sentence'),
     word=('words', 'frames, best word'),
@@ -91,6 +130,15 @@ class DMAEHead(nn.Module):
         visual_attention: Weight of the second frame; 0 switches it off.
             Defaults to 0.5, as released.
         hidden_layers: Hidden layers of the learned weights.
+        evidence: Power p of the length of a caption by which what it finds
+            beyond the background counts when matches are ranked, see
+            :meth:`weigh`; 0 to rank by the similarity as it is trained. No
+            order of videos for a caption depends on it; that of captions for
+            a video does.
+        background: Number of videos, the last of the training, whose mean
+            similarity is the background of a caption. They are part of the
+            checkpoint.
+        background_tokens: Tokens of each of them at most.
         block_bytes: Memory in bytes that the word-by-frame cosines of one
             block of texts may take.
         kernel: ``'torch'``, or ``'triton'`` for the fused kernel on GPUs,
@@ -119,6 +167,9 @@ class DMAEHead(nn.Module):
         weighting: str = 'mean',
         visual_attention: float = 0.5,
         hidden_layers: int = 0,
+        evidence: float = 0.0,
+        background: int = 0,
+        background_tokens: int = 16,
         block_bytes: int = BLOCK_BYTES,
         kernel: str = 'torch',
     ) -> None:
@@ -137,6 +188,12 @@ class DMAEHead(nn.Module):
         self.visual_attention = visual_attention
         self.block_bytes = block_bytes
         self.kernel = kernel
+        self.evidence = evidence
+        self.background = None
+        if background:
+            self.background = Background(
+                background, background_tokens, embed_dims
+            )
         self.frame_weights = self.word_weights = nn.Identity()
         if learned:
             self.frame_weights = TokenWeights(embed_dims, hidden_layers)
@@ -155,8 +212,42 @@ class DMAEHead(nn.Module):
 
         Returns:
             Shape (B, V), rows are texts, in [-1, 1 + visual_attention / 2],
-            float32 or wider.
+            float32 or wider. In evaluation with ``evidence``, as
+            :meth:`weigh` gives them.
         """
+        sim = self._compare(text, video)
+        if self.training or not self.evidence:
+            return sim
+        background, factor = self.weigh(text)
+        return factor[:, None] * (sim - background[:, None])
+
+    def observe(self, video: TokenFeatures) -> None:
+        """See the V videos of a training step, of all processes."""
+        if self.background is not None:
+            self.background.add(video)
+
+    def weigh(self, text: TokenFeatures) -> tuple[Tensor, Tensor]:
+        r"""Background b and factor of B captions, (B,) each.
+
+        A mean over words does not say how much a caption describes: a video
+        that shows all of it scores like one that shows the half that is
+        left. With n tokens a similarity s counts as
+
+        .. math:: n^p (s - b), \qquad b = \tfrac1K \sum_k s(\text{video}_k)
+
+        over the K videos of the background, 0 without any.
+        """
+        length = text.mask.sum(1).clamp_min(1).to(wide_dtype(text.tokens))
+        known = None
+        if self.background is not None:
+            known = self.background.videos()
+        if known is None:
+            background = torch.zeros_like(length)
+        else:
+            background = self._compare(text, known).mean(1)
+        return background, length**self.evidence
+
+    def _compare(self, text: TokenFeatures, video: TokenFeatures) -> Tensor:
         with autocast_off(text.tokens):
             video = self.frame_weights(video)
             neighbours = nearest_frames(video, self.visual_attention)
@@ -190,7 +281,12 @@ class DMAEHead(nn.Module):
                     both, _ = token_directions(tokens, video, neighbours)
                     parts[f'{there}, second frame'] = share * (both - first)
                 parts[and_back] = share * back
-        return parts
+        if self.training or not self.evidence:
+            return parts
+        background, factor = self.weigh(text)
+        first = next(iter(parts.values()))
+        parts['background'] = -background[:, None].expand_as(first)
+        return {name: factor[:, None] * part for name, part in parts.items()}
 
     def _at_level(self, level: str, text: TokenFeatures) -> TokenFeatures:
         if level == 'word':
@@ -213,6 +309,9 @@ class TokenWiseHead(DMAEHead):
             ``'sentence'``.
         weighting: ``'mean'`` for TI, ``'learned'`` for WTI.
         hidden_layers: Hidden layers of the learned weights; DRL has 1.
+        evidence: See :class:`DMAEHead`.
+        background: See :class:`DMAEHead`.
+        background_tokens: See :class:`DMAEHead`.
         block_bytes: See :class:`DMAEHead`.
         kernel: See :class:`DMAEHead`.
     """
@@ -223,6 +322,9 @@ class TokenWiseHead(DMAEHead):
         level: str = 'word',
         weighting: str = 'mean',
         hidden_layers: int = 0,
+        evidence: float = 0.0,
+        background: int = 0,
+        background_tokens: int = 16,
         block_bytes: int = BLOCK_BYTES,
         kernel: str = 'torch',
     ) -> None:
@@ -232,6 +334,9 @@ class TokenWiseHead(DMAEHead):
             weighting=weighting,
             visual_attention=0.0,
             hidden_layers=hidden_layers,
+            evidence=evidence,
+            background=background,
+            background_tokens=background_tokens,
             block_bytes=block_bytes,
             kernel=kernel,
         )
