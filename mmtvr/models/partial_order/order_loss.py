@@ -15,6 +15,7 @@ from mmtvr.structures import TokenFeatures
 
 #: Pairs that a head compares at a time, each with all of its block.
 BLOCK = 8
+NEGATIVES = ('hardest', 'same side')
 
 
 def partial_order(
@@ -60,6 +61,20 @@ def partial_order(
 def hardest_negative(sim: Tensor, match: Tensor) -> Tensor:
     """Highest similarity of each row with a wrong column, (N,), or -inf."""
     return sim.masked_fill(match, -torch.inf).amax(1)
+
+
+def wrong_partners(sim: Tensor, match: Tensor, logit_scale: Tensor) -> Tensor:
+    r"""Soft maximum of the wrong similarities of each row, (N,).
+
+    .. math:: n_i = \frac{1}{s} \log \sum_{j\ \text{wrong}} e^{s\,x_{ij}},
+
+    with which softplus(s (n - p)) of :func:`partial_order` is the cross
+    entropy of p among the wrong ones. Very low, if there is none.
+    """
+    logits = (logit_scale * sim).to(wide_dtype(sim))
+    # Not -inf: a row without any would have a gradient of NaN.
+    logits = logits.masked_fill(match, torch.finfo(logits.dtype).min / 2)
+    return logits.logsumexp(1) / logit_scale
 
 
 def compare_pairs(
@@ -122,7 +137,12 @@ class PartialOrderLoss(nn.Module):
             captions whole.
         video_masker: Masker of frames; None to leave videos whole.
         full_weight: Weight of full > partial.
-        negative_weight: Weight of partial > hardest negative.
+        negative_weight: Weight of partial > negative.
+        negatives: What a partial version has to beat. ``'hardest'``: the
+            hardest video for the full caption. ``'same side'``: what it is
+            compared with where matches are ranked, a partial caption with
+            all captions of other videos at its own video, a partial video
+            with all other videos at its caption, by a soft maximum.
         share: Share of the captions that have a partial version, drawn at
             each step, in (0, 1].
         importance_weight: Weight of the error of maskers that learn.
@@ -143,6 +163,7 @@ class PartialOrderLoss(nn.Module):
         video_masker: dict | nn.Module | None = None,
         full_weight: float = 1.0,
         negative_weight: float = 1.0,
+        negatives: str = 'hardest',
         share: float = 1.0,
         importance_weight: float = 1.0,
         loss_weight: float = 0.3,
@@ -155,6 +176,11 @@ class PartialOrderLoss(nn.Module):
             )
         if not 0 < share <= 1:
             raise ValueError(f'share must lie in (0, 1], got {share}')
+        if negatives not in NEGATIVES:
+            raise ValueError(
+                f'negatives must be one of {NEGATIVES}, got {negatives!r}'
+            )
+        self.negatives = negatives
         self.text_masker = _build(text_masker)
         self.video_masker = _build(video_masker)
         self.full_weight = full_weight
@@ -302,6 +328,11 @@ class PartialOrderLoss(nn.Module):
         full = sim[places, columns]
         negative = hardest_negative(sim[places], match[places])
         for found in matches:
+            if self.negatives == 'same side':
+                scores, wrong = sim[places], match[places]
+                if found.side == 'text':
+                    scores, wrong = sim.T[columns], match.T[columns]
+                negative = wrong_partners(scores, wrong, logit_scale)
             partial = gather_rows(found.sim)
             valid = gather_rows(found.removed.any(1))
             terms[f'loss_partial_{found.side}'] = self(

@@ -11,6 +11,7 @@ from mmtvr.models.partial_order import partial_order
 from mmtvr.models.partial_order.order_loss import (
     compare_pairs,
     hardest_negative,
+    wrong_partners,
 )
 from mmtvr.ops import features_of_frames
 from mmtvr.registry import MODELS
@@ -76,6 +77,23 @@ def test_settings_are_checked():
         PartialOrderLoss()
     with pytest.raises(ValueError, match='share'):
         PartialOrderLoss(RandomMasker(), share=0.0)
+    with pytest.raises(ValueError, match=r"negatives.*'all'"):
+        PartialOrderLoss(RandomMasker(), negatives='all')
+
+
+def test_rows_without_a_wrong_partner_cost_nothing():
+    sim = torch.tensor([[0.5, 0.1], [0.2, 0.4]], requires_grad=True)
+    match = torch.tensor([[True, True], [False, True]])
+    scale = torch.tensor(100.0, requires_grad=True)
+    negative = wrong_partners(sim, match, scale)
+    assert negative[1].item() == pytest.approx(0.2)
+    valid = torch.ones(2).bool()
+    value = partial_order(sim[:, 0], sim[:, 1], negative, valid, scale)
+    value.backward()
+    # Of the first row only full > partial counts.
+    assert sim.grad[0].sum().item() == pytest.approx(0.0, abs=1e-6)
+    assert torch.isfinite(sim.grad).all()
+    assert torch.isfinite(scale.grad)
 
 
 def model_of(clip, **changes):
@@ -126,8 +144,9 @@ def terms_of(losses):
     return {k: v for k, v in losses.items() if 'loss' in k}
 
 
-def test_model_gives_the_values_of_a_slow_loop(tiny_clip):
-    model = model_of(str(tiny_clip)).eval()
+@pytest.mark.parametrize('negatives', ['hardest', 'same side'])
+def test_model_gives_the_values_of_a_slow_loop(tiny_clip, negatives):
+    model = model_of(str(tiny_clip), loss=dict(negatives=negatives)).eval()
     inputs = inputs_of(list(range(PAIRS)))
     losses = model(inputs, mode='loss')
     text, video = model(inputs, mode='tensor')
@@ -139,12 +158,15 @@ def test_model_gives_the_values_of_a_slow_loop(tiny_clip):
     lost = loss.video_masker(video, text, video.mask)
     costs, of_frames, errors = [], [], []
     for i, row in enumerate(gone):
-        others = [
-            sim[i, j]
+        wrong = [
+            j
             for j in range(PAIRS)
             if inputs['video_ids'][j] != inputs['video_ids'][i]
         ]
-        hardest = max(others)
+        of_text = of_video = max(sim[i, j].item() for j in wrong)
+        if negatives == 'same side':
+            of_text = (10 * sim[wrong, i]).logsumexp(0).item() / 10
+            of_video = (10 * sim[i, wrong]).logsumexp(0).item() / 10
         keep = inputs['token_mask'][i] & ~row
         short = inputs['tokens'][i, keep][None]
         shorter = model.extract_text(
@@ -155,16 +177,16 @@ def test_model_gives_the_values_of_a_slow_loop(tiny_clip):
             features_of_frames(kept, torch.ones(kept.shape[:2]).bool())
         )
         own = video.select(slice(i, i + 1)), text.select(slice(i, i + 1))
-        for value, found in (
-            (model.similarity(shorter, own[0]).item(), costs),
-            (model.similarity(own[1], cut).item(), of_frames),
+        for value, negative, found in (
+            (model.similarity(shorter, own[0]).item(), of_text, costs),
+            (model.similarity(own[1], cut).item(), of_video, of_frames),
         ):
             if found is costs and not row.any():
                 continue
             full = sim[i, i].item()
             found.append(
                 softplus(10 * (value - full))
-                + softplus(10 * (hardest.item() - value))
+                + softplus(10 * (negative - value))
             )
             if found is costs:
                 importance = loss.text_masker.weigh(own[1], own[0])[0, row]
