@@ -7,10 +7,11 @@ the instructions as the long one. Animated Fluent Emoji (npm
 names and tags in many languages from npm ``emojibase-data`` (MIT).
 """
 
+import json
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -19,15 +20,22 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from mmtvr.datasets.annotations import VideoCaptions
+from mmtvr.datasets.fine_grained import FineGrainedWriter
 from mmtvr.datasets.input_files import (
     expect,
     read_json,
     take_name,
     take_texts,
 )
+from mmtvr.datasets.keywords import WORD
 from mmtvr.errors import SetupError, import_extra
+from mmtvr.files import write_atomically
 
 NUM_FOLDS = 5
+
+
+#: What a short caption of an exercise lacks without its last or first part.
+FIELDS = ('equipment', 'name')
 
 
 class Fold(NamedTuple):
@@ -477,3 +485,64 @@ def split_emoji(
         for number, fold in enumerate(split_groups(groups))
         for split, rows in fold._asdict().items()
     }
+
+
+def make_picture_captions(videos: list[VideoCaptions]) -> dict[str, Any]:
+    """Make a set of fine-grained captions of a split.
+
+    Partial captions leave out a thing that the fields of the collection
+    name, so they stay true: the equipment (``curl with dumbbell``) or the
+    name in front of it; all tags of an emoji (``fox: animal, face``), or its
+    label; the second half of the sentences of a long caption. Twins
+    (``word``) are captions of two videos of the split that differ in one of
+    at least two words, which names another thing for most, not for all.
+
+    Args:
+        videos: Of one split; the first caption of each counts.
+
+    Returns:
+        What JSON holds, see :mod:`mmtvr.evaluation.fine_grained`.
+    """
+    writer = FineGrainedWriter([video.file for video in videos])
+    captions = [video.captions[0] for video in videos]
+    for number, caption in enumerate(captions):
+        for kind, partial in _leave_out(caption):
+            writer.add('partial', kind, caption, partial, number)
+    words = [WORD.findall(caption.lower()) for caption in captions]
+    for number, one in enumerate(words):
+        for other in range(number + 1, len(words)):
+            pairs = list(zip(one, words[other], strict=False))
+            same_length = len(one) == len(words[other]) > 1
+            if same_length and len({p for p in pairs if p[0] != p[1]}) == 1:
+                writer.add(
+                    'twins',
+                    'word',
+                    captions[number],
+                    captions[other],
+                    number,
+                    twin_video=other,
+                )
+    return writer.content
+
+
+def _leave_out(caption: str) -> Iterator[tuple[str, str]]:
+    sentences = re.split(r'(?<=[.!?])\s+', caption)
+    if len(sentences) > 1:
+        yield 'sentences', ' '.join(sentences[: len(sentences) // 2])
+        return
+    for mark, kinds in ((': ', ('tags', 'label')), (' with ', FIELDS)):
+        first, found, rest = caption.partition(mark)
+        if found:
+            yield kinds[0], first
+            yield kinds[1], rest
+            return
+
+
+def write_picture_captions(
+    splits: Mapping[str, list[VideoCaptions]], folder: Path
+) -> None:
+    """Write ``SPLIT_fine-grained.json`` of each split that is evaluated."""
+    for name, videos in splits.items():
+        if not name.endswith('train'):
+            text = json.dumps(make_picture_captions(videos), indent=1)
+            write_atomically(folder / f'{name}_fine-grained.json', text)

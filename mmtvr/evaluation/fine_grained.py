@@ -18,7 +18,7 @@ Captions and videos are given by their positions in the two lists.
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -91,10 +91,13 @@ class FineGrainedReport:
     Attributes:
         rows: All measures of all kinds.
         left_out: Records whose video has no column of scores.
+        by_video: For each measure, the mean in percent over the records of
+            a video (for twins, of the first of the two), by its number.
     """
 
     rows: list[FineGrainedRow]
     left_out: int = 0
+    by_video: dict[str, dict[int, float]] = field(default_factory=dict)
 
     def value(self, measure: str, kind: str = ALL) -> float:
         """Percent of one measure; NaN if no record asks for it."""
@@ -104,8 +107,10 @@ class FineGrainedReport:
         return float('nan')
 
     def as_dict(self) -> dict:
-        """Plain numbers, lists and dicts, for JSON."""
-        return asdict(self)
+        """Plain numbers, lists and dicts, for JSON; without ``by_video``."""
+        content = asdict(self)
+        del content['by_video']
+        return content
 
 
 def read_fine_grained(path: str | Path) -> FineGrainedSet:
@@ -232,7 +237,13 @@ def evaluate_fine_grained(
     for record in twins:
         _evaluate_twins(record, scores, column, found)
     return FineGrainedReport(
-        found.rows(), left_out - len(partial) - len(twins)
+        found.rows(),
+        left_out - len(partial) - len(twins),
+        {
+            measure: found.by_video(measure)
+            for measure, kind in found.values
+            if kind == ALL
+        },
     )
 
 
@@ -255,6 +266,15 @@ class _Collected:
         for measure, value in values.items():
             for kind in (ALL, record['kind']):
                 self.values[measure, kind].append((video, value))
+
+    def by_video(self, measure: str) -> dict[int, float]:
+        values: dict[int, list[float]] = defaultdict(list)
+        for video, value in self.values[measure, ALL]:
+            values[video].append(100 * value)
+        return {
+            video: sum(each) / len(each)
+            for video, each in sorted(values.items())
+        }
 
     def rows(self) -> list[FineGrainedRow]:
         rows = []

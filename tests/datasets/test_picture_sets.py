@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mmtvr.datasets.annotations import VideoCaptions
 from mmtvr.datasets.picture_sets import (
     MAX_HASH_DISTANCE,
     base_code,
     group_rows,
     hash_images,
+    make_picture_captions,
     name_stem,
     near_duplicates,
     read_captions,
@@ -24,6 +26,7 @@ from mmtvr.datasets.picture_sets import (
     write_clip,
 )
 from mmtvr.errors import SetupError
+from mmtvr.evaluation.fine_grained import check_fine_grained
 
 pytest.importorskip('imagehash', reason="needs the extra 'demo'")
 MOVING = ('1f926', '1f926-1f3fe', '1f926-200d-2642-fe0f', '1f600', '1f601')
@@ -232,3 +235,41 @@ def test_each_described_emoji_is_tested_once(folders):
 def test_a_folder_without_pictures_says_where_they_come_from(tmp_path):
     with pytest.raises(SetupError, match='npm pack'):
         read_emoji(tmp_path)
+
+
+def test_partial_captions_lack_a_field_and_twins_differ_in_a_word():
+    captions = dict(
+        a='Hammer Curl with dumbbell',
+        b='Hammer Curl with barbell',
+        c='Arm Circles',
+        d='fox: animal, face',
+        e='Lie down. Raise a leg. Hold it.',
+        f='Crunches',
+        g='Butt-Ups',
+    )
+    made = make_picture_captions(
+        [
+            VideoCaptions(f'{name}.mp4', (text,))
+            for name, text in captions.items()
+        ]
+    )
+    texts = made['texts']
+    partial = [
+        (r['kind'], texts[r['text']], texts[r['partial']], r['video'])
+        for r in made['partial']
+    ]
+    assert partial[:2] == [
+        ('equipment', captions['a'], 'Hammer Curl', 0),
+        ('name', captions['a'], 'dumbbell', 0),
+    ]
+    assert partial[4:] == [
+        ('tags', captions['d'], 'fox', 3),
+        ('label', captions['d'], 'animal, face', 3),
+        ('sentences', captions['e'], 'Lie down.', 4),
+    ]
+    # One word alone is no twin of another.
+    (twin,) = made['twins']
+    both = texts[twin['text']], texts[twin['twin']]
+    assert both == (captions['a'], captions['b'])
+    assert (twin['video'], twin['twin_video']) == (0, 1)
+    check_fine_grained(made, 'made')

@@ -12,6 +12,7 @@ from mmtvr.datasets.picture_sets import (
     read_emoji,
     select_moving,
     split_emoji,
+    write_picture_captions,
 )
 
 
@@ -41,6 +42,7 @@ def main() -> None:
     for language in options.languages:
         splits = split_emoji(chosen, captions[language])
         prepare('emoji', splits, options.output / language)
+        write_picture_captions(splits, options.output / language)
 
 
 if __name__ == '__main__':

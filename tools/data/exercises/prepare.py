@@ -13,6 +13,7 @@ from mmtvr.datasets.picture_sets import (
     read_exercises,
     split_exercises,
     write_clip,
+    write_picture_captions,
 )
 
 
@@ -37,6 +38,7 @@ def main() -> None:
     for name, long in (('short', False), ('long', True)):
         splits = split_exercises(exercises, hashes, long)
         prepare('exercises', splits, options.output / name)
+        write_picture_captions(splits, options.output / name)
 
 
 if __name__ == '__main__':
