@@ -1,5 +1,5 @@
 _base_ = [
-    './_base_/datasets/moving_shapes_long.py',
+    './_base_/datasets/moving_shapes_long_pairs.py',
     './_base_/models/partial-order_moving-shapes.py',
     './_base_/schedules/moving_shapes_10e.py',
     './_base_/default_runtime.py',

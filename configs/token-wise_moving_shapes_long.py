@@ -1,6 +1,6 @@
 _base_ = [
-    './_base_/datasets/moving_shapes_long.py',
-    './_base_/models/token-wise_moving-shapes.py',
+    './_base_/datasets/moving_shapes_long_pairs.py',
+    './_base_/models/token-wise_moving-shapes_residual.py',
     './_base_/schedules/moving_shapes_10e.py',
     './_base_/default_runtime.py',
 ]
