@@ -21,6 +21,8 @@ A plan is a JSON file:
   test split, ``folds`` (numbers; options may contain ``{fold}``);
 * ``variants``: by name ``config`` (may contain ``{dataset}``), ``options``,
   and ``trials``, a list of options; all variants have as many trials;
+  ``weights`` names another variant, whose weights it evaluates on the test
+  split: it differs in the ranking alone, and is not trained;
 * ``tuning``: ``seed`` and ``metric``;
 * ``comparisons``: pairs of variants, the method first.
 """
@@ -98,6 +100,12 @@ class Plan:
                 f'{path}: all variants must have as many trials, the same '
                 f'tuning effort, but they have {counts}'
             )
+        for name, variant in content['variants'].items():
+            if variant.get('weights', name) not in counts:
+                raise ValueError(
+                    f'{path}: {name!r} takes the weights of '
+                    f'{variant["weights"]!r}, which is no variant'
+                )
         for pair in content.get('comparisons', []):
             unknown = set(pair) - set(counts)
             if unknown or len(pair) != 2:
@@ -114,6 +122,11 @@ class Plan:
     def trials(self) -> int:
         first = next(iter(self.content['variants'].values()))
         return len(first.get('trials', [{}]))
+
+    def weights(self, run: Run) -> Run:
+        """The run whose weights a run evaluates, its own for most."""
+        variant = self.content['variants'][run.variant]
+        return run._replace(variant=variant.get('weights', run.variant))
 
     def config(self, run: Run) -> str:
         config = self.content['variants'][run.variant]['config']
@@ -242,19 +255,23 @@ def train(plan: Plan, run: Run, out: Path, threads: int) -> dict[str, Any]:
         threads,
     )
     found = read_scalars(folder)
-    found |= measure_deletion(plan, run, folder, options, 'val', threads)
+    checkpoint = last_checkpoint(folder)
+    found |= measure_deletion(
+        plan, run, checkpoint, options, folder / 'deletion_val', threads
+    )
     return describe(plan, run, 'val', found, time.monotonic() - start)
 
 
 def test(plan: Plan, run: Run, out: Path, threads: int) -> dict[str, Any]:
     """Evaluate the weights of a run on the test split."""
     folder, start = folder_of(out, run), time.monotonic()
+    checkpoint = last_checkpoint(folder_of(out, plan.weights(run)))
     options = plan.options(run, 'test')
     run_script(
         [
             'tools/test.py',
             plan.config(run),
-            str(last_checkpoint(folder)),
+            str(checkpoint),
             *('--work-dir', str(folder / 'test')),
         ],
         options,
@@ -265,34 +282,38 @@ def test(plan: Plan, run: Run, out: Path, threads: int) -> dict[str, Any]:
     logs = (folder / 'test').glob('*/*.json')
     path = max(path for path in logs if path.stem == path.parent.name)
     found = json.loads(path.read_text(encoding='utf-8'))
-    found |= measure_deletion(plan, run, folder, options, 'test', threads)
+    found |= measure_deletion(
+        plan, run, checkpoint, options, folder / 'deletion_test', threads
+    )
     return describe(plan, run, 'test', found, time.monotonic() - start)
 
 
 def measure_deletion(
     plan: Plan,
     run: Run,
-    folder: Path,
+    checkpoint: Path,
     options: Mapping[str, Any],
-    split: str,
+    result: Path,
     threads: int,
 ) -> dict[str, float]:
     """Deletion gaps of a run, if the plan asks for any."""
     if not any(name.startswith(DELETION) for name in plan.metrics):
         return {}
-    result = folder / f'deletion_{split}.json'
+    split = result.name.removeprefix('deletion_')
     run_script(
         [
             *('-m', 'benchmarks.ablation.deletion_gap'),
             plan.config(run),
-            str(last_checkpoint(folder)),
-            *('--loader', f'{split}_dataloader', '--out', str(result)),
+            str(checkpoint),
+            *('--loader', f'{split}_dataloader'),
+            *('--out', str(result.with_suffix('.json'))),
         ],
         options,
-        folder / f'deletion_{split}.txt',
+        result.with_suffix('.txt'),
         threads,
     )
-    gaps = json.loads(result.read_text(encoding='utf-8'))
+    text = result.with_suffix('.json').read_text(encoding='utf-8')
+    gaps = json.loads(text)
     return {f'{DELETION}{method}': gap for method, gap in gaps.items()}
 
 
@@ -594,6 +615,8 @@ def main() -> int:
         return 1
     if args.stage == 'test':
         print(f'the comparisons are those of commit {commit}')
+    if args.stage != 'test':
+        runs = [run for run in runs if plan.weights(run) == run]
     if args.stage != 'report':
         split = 'test' if args.stage == 'test' else 'val'
         failures = run_all(args, plan, runs, split)

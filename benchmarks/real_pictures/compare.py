@@ -40,12 +40,20 @@ from benchmarks.real_pictures.report import (
 from benchmarks.real_pictures.stored import (
     Features,
     make_inputs,
+    make_texts,
+    make_videos,
     pack_captions,
     read_folds,
     select,
 )
 from mmtvr.config import load_config
 from mmtvr.datasets.annotations import VideoCaptions, read_annotations
+from mmtvr.evaluation.fine_grained import (
+    FineGrainedReport,
+    FineGrainedSet,
+    evaluate_fine_grained,
+    read_fine_grained,
+)
 from mmtvr.evaluation.ranking import ranks, text_to_video, video_to_text
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +94,14 @@ SETS = {
 }
 BASELINE = 'tfidf'
 INFO_NCE = {'model.contrastive_loss.type': 'mmtvr.InfoNCELoss'}
-PLAIN = {**INFO_NCE, 'model.head.visual_attention': 0.0}
+NO_ATTENTION = {'model.head.visual_attention': 0.0}
+PLAIN = {**INFO_NCE, **NO_ATTENTION}
+# The background is used by the variants of EVIDENCE alone.
+WORDS = {
+    'model.head.levels': ('word',),
+    'model.head.background': 64,
+    'model.head.background_tokens': 24,
+}
 
 
 class Variant(NamedTuple):
@@ -112,16 +127,14 @@ VARIANTS = {
         {**PLAIN, 'model.head.levels': ('sentence',)},
     ),
     'word': Variant(
-        'word level alone (TI of DRL)',
-        'dmae',
-        {**PLAIN, 'model.head.levels': ('word',)},
+        'word level alone (TI of DRL)', 'dmae', {**PLAIN, **WORDS}
     ),
     'wti': Variant(
         'word level, learned weights (WTI)',
         'dmae',
         {
             **PLAIN,
-            'model.head.levels': ('word',),
+            **WORDS,
             'model.head.weighting': 'learned',
             'model.head.hidden_layers': 1,
         },
@@ -129,7 +142,37 @@ VARIANTS = {
     'dmae': Variant('DMAE with InfoNCE', 'dmae', INFO_NCE),
     'negnce': Variant('DMAE with NegNCE', 'dmae'),
     'tpmcl': Variant('+ TPM-CL', 'tpmcl'),
+    'word-negnce': Variant(
+        'word level, NegNCE', 'dmae', {**WORDS, **NO_ATTENTION}
+    ),
+    'word-attention': Variant(
+        'word level, visual attention', 'dmae', {**INFO_NCE, **WORDS}
+    ),
+    'word-tpmcl': Variant(
+        'word level, TPM-CL as released', 'tpmcl', {**PLAIN, **WORDS}
+    ),
+    'word-order': Variant(
+        'word level, partial order',
+        'dmae',
+        {
+            **PLAIN,
+            **WORDS,
+            'model.partial_loss': dict(
+                type='mmtvr.PartialOrderLoss',
+                text_masker=dict(type='mmtvr.SpanMasker', share=0.4),
+                negatives='same side',
+                full_weight=3.0,
+                share=0.5,
+                loss_weight=0.3,
+            ),
+        },
+    ),
 }
+#: The same weights, ranked by evidence beyond the background.
+EVIDENCE = {
+    key: f'{key}-evidence' for key in ('word', 'word-order', 'word-tpmcl')
+}
+EVIDENCE_POWER = 0.25
 #: The text tower learns too, at a rate of its own.
 TUNED = {
     'model.text_encoder.frozen': False,
@@ -147,11 +190,21 @@ VARIANTS |= {
 NAMES = {
     BASELINE: 'TF-IDF + EfficientNet',
     **{key: variant.name for key, variant in VARIANTS.items()},
+    **{
+        ranked: f'{VARIANTS[key].name}, evidence'
+        for key, ranked in EVIDENCE.items()
+    },
 }
+#: Of the sets that the prepare scripts write beside the annotation files.
+FINE_GRAINED = (
+    *('order', 'full_over_partial', 'partial_over_other'),
+    *('group_score', 'text_choice', 'video_choice'),
+)
 COLUMNS = (
     *('set', 'variant', 'fold', 'seed', 'trial'),
     *('R1', 'R5', 'R10', 'v2t_R1', 'v2t_R5', 'v2t_R10', 'MRR', 'seconds'),
     *('ranks', 'v2t_ranks'),
+    *(*FINE_GRAINED, *(f'{name}_items' for name in FINE_GRAINED)),
 )
 
 
@@ -217,6 +270,11 @@ class Folders(NamedTuple):
             ),
         )
 
+    def fine_grained(self, data: str, fold: int, split: str) -> FineGrainedSet:
+        """Partial captions and twins of a split."""
+        name = f'{SETS[data].captions}/fold{fold}_{split}_fine-grained.json'
+        return read_fine_grained(self.root(data) / name)
+
     def videos(
         self, data: str, fold: int, split: str, captions: str | None = None
     ) -> list[VideoCaptions]:
@@ -268,15 +326,24 @@ def build_model(config: Mapping[str, Any], seed: int) -> nn.Module:
     return MODELS.build({**config, **towers})
 
 
-def train(task: Task, folders: Folders, split: str) -> dict[str, np.ndarray]:
-    """Train one model and score a split.
+class Scores(NamedTuple):
+    """What a model gives to the captions of a split.
+
+    Attributes:
+        tables: Scores (B, V) of each folder of captions, texts as rows.
+        fine_grained: Its evaluation on fine-grained captions.
+    """
+
+    tables: dict[str, np.ndarray]
+    fine_grained: FineGrainedReport
+
+
+def train(task: Task, folders: Folders, split: str) -> dict[str, Scores]:
+    """Train one model and score a split, by variant.
 
     Model, loss, rates and batches are those of the recipe. The loop is
     written out: a runner of mmengine takes longer to print its config than
     such a training takes.
-
-    Returns:
-        Scores (B, V) of each folder of captions, texts as rows.
     """
     options = VARIANTS[task.variant].options | TRIALS[task.trial]
     options |= data_options(task.data, task.fold, folders)
@@ -287,7 +354,10 @@ def train(task: Task, folders: Folders, split: str) -> dict[str, np.ndarray]:
     if not cfg.model.text_encoder.frozen:
         captions = cfg.test_pipeline
     inputs = make_inputs(
-        folders.videos(task.data, task.fold, 'train'), stored[0], captions
+        folders.videos(task.data, task.fold, 'train'),
+        stored[0],
+        captions,
+        cfg.test_pipeline if has_partial_captions(cfg) else None,
     )
     fit(model, cfg, inputs)
     own = SETS[task.data].captions
@@ -297,17 +367,49 @@ def train(task: Task, folders: Folders, split: str) -> dict[str, np.ndarray]:
             language: folders.videos(task.data, task.fold, split, language)
             for language in SETS[task.data].languages
         }
-    found = {}
-    for language, videos in tests.items():
-        texts = captions
-        if language != own and cfg.model.text_encoder.frozen:
-            texts = encode_captions(
-                tuple(video.captions[0] for video in videos),
-                json.dumps(cfg.model.text_encoder.to_dict()),
-                json.dumps(cfg.test_pipeline),
-            )
-        found[language] = score(model, make_inputs(videos, stored[0], texts))
+
+    def score_captions(
+        texts: Sequence[str], videos: Sequence[VideoCaptions]
+    ) -> np.ndarray:
+        encoded: Any = cfg.test_pipeline
+        if cfg.model.text_encoder.frozen:
+            encoded = stored[1]
+            if not set(texts) <= set(encoded):
+                encoded = encode_captions(
+                    tuple(texts),
+                    json.dumps(cfg.model.text_encoder.to_dict()),
+                    json.dumps(cfg.test_pipeline),
+                )
+        return score(
+            model,
+            make_texts(texts, encoded),
+            make_videos(videos, stored[0]),
+        )
+
+    def score_all() -> Scores:
+        captions = folders.fine_grained(task.data, task.fold, split)
+        table = score_captions(captions.texts, tests[own])
+        return Scores(
+            {
+                language: score_captions(
+                    [video.captions[0] for video in videos], videos
+                )
+                for language, videos in tests.items()
+            },
+            evaluate_fine_grained(captions, torch.from_numpy(table)),
+        )
+
+    found = {task.variant: score_all()}
+    if task.variant in EVIDENCE:
+        model.head.evidence = EVIDENCE_POWER
+        found[EVIDENCE[task.variant]] = score_all()
     return found
+
+
+def has_partial_captions(cfg: Config) -> bool:
+    """Whether a loss takes words from captions, which are encoded again."""
+    partial_loss = cfg.model.get('partial_loss') or {}
+    return partial_loss.get('text_masker') is not None
 
 
 @cache
@@ -353,8 +455,13 @@ def fit(model: nn.Module, cfg: Config, inputs: Mapping[str, Tensor]) -> None:
         order = torch.randperm(size)
         for rows in order.split(batch_size)[: size // batch_size]:
             batch = select(inputs, rows)
-            losses = model.losses(
-                model.extract_text(batch), model.extract_video(batch), ids, ids
+            batch |= dict(video_of_text=ids, video_ids=ids)
+            frames = model.extract_frames(batch)
+            losses = model.training_losses(
+                batch,
+                model.extract_text(batch),
+                frames,
+                model.mix_frames(frames),
             )
             loss, _ = model.parse_losses(losses)
             wrapper.update_params(loss)
@@ -370,27 +477,43 @@ def rate(step: int, steps: int) -> float:
 
 
 @torch.no_grad()
-def score(model: nn.Module, inputs: Mapping[str, Tensor]) -> np.ndarray:
+def score(
+    model: nn.Module,
+    texts: Mapping[str, Tensor],
+    videos: Mapping[str, Tensor],
+) -> np.ndarray:
     """Compare all captions with all videos."""
     model.eval()
-    batch = select(inputs, torch.arange(len(inputs['token_mask'])))
-    text, video = model.extract_text(batch), model.extract_video(batch)
+    texts = select(texts, torch.arange(len(texts['token_mask'])))
+    text, video = model.extract_text(texts), model.extract_video(videos)
     return model.similarity(text, video).numpy()
 
 
 def train_baseline(
     task: Task, folders: Folders, split: str
-) -> dict[str, np.ndarray]:
+) -> dict[str, Scores]:
     """The same of TF-IDF and pooled image features."""
     stored, _ = folders.stored(task.data)
+    fine_grained = folders.fine_grained(task.data, task.fold, split)
     pairs = []
     for part in ('train', split):
         videos = folders.videos(task.data, task.fold, part)
         images = [stored[v.file]['pooled'].float().mean(0) for v in videos]
         captions = [video.captions[0] for video in videos]
         pairs.append(Pairs(captions, torch.stack(images)))
-    scores = score_baseline(*pairs, BASELINE_TRIALS[task.trial], task.seed)
-    return {SETS[task.data].captions: scores.numpy()}
+    both = [*pairs[1].captions, *fine_grained.texts]
+    scores = score_baseline(
+        pairs[0],
+        pairs[1]._replace(captions=both),
+        BASELINE_TRIALS[task.trial],
+        task.seed,
+    )
+    table, other = scores.split([len(videos), len(fine_grained.texts)])
+    scored = Scores(
+        {SETS[task.data].captions: table.numpy()},
+        evaluate_fine_grained(fine_grained, other),
+    )
+    return {BASELINE: scored}
 
 
 def make_row(
@@ -413,6 +536,17 @@ def make_row(
         row[f'{prefix}ranks'] = ' '.join(f'{rank:g}' for rank in found)
     row['MRR'] = round(50 * float((1 / there).mean() + (1 / back).mean()), 3)
     return row
+
+
+def describe(report: FineGrainedReport) -> dict[str, object]:
+    """Means, and values of the videos, of the fine-grained measures."""
+    found: dict[str, object] = {}
+    for name in FINE_GRAINED:
+        values = list(report.by_video.get(name, {}).values())
+        if values:
+            found[name] = round(report.value(name), 2)
+            found[f'{name}_items'] = ' '.join(f'{v:g}' for v in values)
+    return found
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -454,10 +588,16 @@ def run_tasks(
         function = train_baseline if task.variant == BASELINE else train
         found = function(task, folders, split)
         seconds = time.monotonic() - start
-        rows = [
-            make_row(task, captions, scores, seconds)
-            for captions, scores in found.items()
-        ]
+        rows = []
+        for variant, scored in found.items():
+            of_variant = [
+                make_row(
+                    task._replace(variant=variant), captions, scores, seconds
+                )
+                for captions, scores in scored.tables.items()
+            ]
+            of_variant[0] |= describe(scored.fine_grained)
+            rows += of_variant
         append_rows(path, rows)
         print(
             f'{number}/{len(tasks)}  {task.data}, {task.variant}, fold '
@@ -526,7 +666,9 @@ def list_tasks(
             variant,
             fold,
             seed,
-            chosen[SETS[name].tuned_on or name, variant.partition('-')[0]],
+            chosen[
+                SETS[name].tuned_on or name, variant.removesuffix('-tuned')
+            ],
         )
         for seed in seeds
         for fold in FOLDS
@@ -583,8 +725,10 @@ def main() -> None:
     parser.add_argument(
         '--variants',
         nargs='+',
-        choices=NAMES,
-        default=[key for key in NAMES if not key.endswith('-tuned')],
+        choices=[BASELINE, *VARIANTS],
+        default=[
+            key for key in (BASELINE, *VARIANTS) if not key.endswith('-tuned')
+        ],
     )
     parser.add_argument(
         '--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4]

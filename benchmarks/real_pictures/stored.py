@@ -57,33 +57,65 @@ def make_inputs(
     records: Sequence[VideoCaptions],
     videos: Features,
     texts: Features | Sequence[Mapping],
+    pipeline: Sequence[Mapping] | None = None,
 ) -> dict[str, Tensor]:
     """Inputs of ``TextVideoRetriever``, a caption for each of N videos.
 
     Args:
         records: The N videos; their first captions count.
         videos: Features by name of the video.
+        texts: See :func:`make_texts`.
+        pipeline: Makes word pieces too, for losses that encode captions
+            again.
+    """
+    captions = [record.captions[0] for record in records]
+    inputs = make_texts(captions, texts)
+    if pipeline is not None and 'tokens' not in inputs:
+        length = inputs['token_mask'].shape[1]
+        tokens = pack_captions(captions, pipeline)['tokens']
+        inputs['tokens'] = tokens[:, :length]
+    return inputs | make_videos(records, videos)
+
+
+def make_videos(
+    records: Sequence[VideoCaptions], videos: Features
+) -> dict[str, Tensor]:
+    """The part of the inputs that is about videos."""
+    found = [videos[record.file] for record in records]
+    return _as_float(
+        {
+            name: torch.stack([each[key] for each in found])
+            for name, key in VIDEO_INPUTS.items()
+        }
+    )
+
+
+def make_texts(
+    captions: Sequence[str], texts: Features | Sequence[Mapping]
+) -> dict[str, Tensor]:
+    """The part of the inputs that is about captions.
+
+    Args:
+        captions: N captions.
         texts: Features by caption; or a pipeline that makes word pieces of
             captions, for a text tower that is trained or another language.
     """
-    found = [videos[record.file] for record in records]
-    inputs = {
-        name: torch.stack([each[key] for each in found])
-        for name, key in VIDEO_INPUTS.items()
-    }
-    captions = [record.captions[0] for record in records]
-    if isinstance(texts, dict):
-        words = [texts[caption] for caption in captions]
-        longest = max(int(each['mask'].sum()) for each in words)
-        inputs |= {
+    if not isinstance(texts, dict):
+        return _as_float(pack_captions(captions, texts))
+    words = [texts[caption] for caption in captions]
+    longest = max(int(each['mask'].sum()) for each in words)
+    return _as_float(
+        {
             name: torch.stack(
                 [_cut(each[key], key, longest) for each in words]
             )
             for key, name in TEXT_INPUTS.items()
             if key in words[0]
         }
-    else:
-        inputs |= pack_captions(captions, texts)
+    )
+
+
+def _as_float(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {
         name: each.float() if each.is_floating_point() else each
         for name, each in inputs.items()

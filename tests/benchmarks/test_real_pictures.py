@@ -22,6 +22,22 @@ from benchmarks.real_pictures.report import (
     write_tables,
 )
 from mmtvr.config import check_config
+from mmtvr.evaluation.fine_grained import (
+    FineGrainedSet,
+    evaluate_fine_grained,
+)
+
+
+def evaluate_partial():
+    """Of two videos, whose captions stand in front of shorter ones."""
+    records = [
+        dict(kind='tags', text=row, partial=row + 2, video=row)
+        for row in (0, 1)
+    ]
+    captions = FineGrainedSet(list('abcd'), ['x', 'y'], records, [])
+    # That of the second video scores as high in part as whole.
+    scores = torch.tensor([[3.0, 0.0], [0.0, 2.0], [2.0, 0.0], [0.0, 2.0]])
+    return evaluate_fine_grained(captions, scores)
 
 
 def make_run(variant='a', fold=0, seed=0, ranks='1 2', trial=0, mrr=50.0):
@@ -141,7 +157,9 @@ def test_runs_that_are_done_are_not_repeated(tmp_path, monkeypatch):
         trained.append(task)
         if len(trained) == 2:
             raise RuntimeError('broken')
-        return {'short': np.eye(3), 'de': np.eye(3)}
+        tables = {'short': np.eye(3), 'de': np.eye(3)}
+        scored = compare.Scores(tables, evaluate_partial())
+        return {'word': scored, 'word-evidence': scored}
 
     monkeypatch.setattr(compare, 'train', train)
     tasks = [compare.Task('exercises', 'word', fold, 0, 0) for fold in (0, 1)]
@@ -152,7 +170,14 @@ def test_runs_that_are_done_are_not_repeated(tmp_path, monkeypatch):
     assert [task.fold for task in trained] == [0, 1, 1]
     with path.open(newline='') as file:
         rows = list(csv.DictReader(file))
-    assert [row['set'] for row in rows] == 2 * ['exercises', 'exercises-de']
+    assert [row['set'] for row in rows] == 4 * ['exercises', 'exercises-de']
+    assert [row['variant'] for row in rows[::2]] == 2 * [
+        'word',
+        'word-evidence',
+    ]
+    assert float(rows[0]['order']) == 75.0
+    assert rows[0]['order_items'] == '100 50'
+    assert not rows[1]['order']
     assert rows[0]['ranks'] == '1 1 1'
     assert float(rows[0]['R1']) == float(rows[0]['MRR']) == 100.0
 
