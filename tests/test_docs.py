@@ -7,8 +7,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = (
-    *('differences.md', 'golden_tests.md', 'evaluation.md', 'cache.md'),
-    *('serve.md', 'encoders.md'),
+    *('explanation/differences.md', 'explanation/golden_tests.md'),
+    *('explanation/evaluation.md', 'how-to/cache.md'),
+    *('how-to/serve.md', 'how-to/encoders.md'),
 )
 CODE = re.compile(r'`([^`]+)`')
 BLOCK = re.compile(r'```.*?```', re.DOTALL)

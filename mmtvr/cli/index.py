@@ -53,7 +53,7 @@ have another content are encoded, renamed ones are recognised, and those that
 are gone leave the index. It may be stopped at any time, and goes on where it
 was. Files that cannot be read are listed and stop nothing; they are tried
 again when they change, or with --retry. What counts as a video, and all else:
-docs/search.md.
+docs/how-to/search.md.
 """
 
 
