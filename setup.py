@@ -149,6 +149,7 @@ setup(
     packages=find_packages(include=['mmtvr', 'mmtvr.*']),
     package_data={
         'mmtvr': [
+            'py.typed',
             'assets/**/*',
             'serve/static/*',
             'serve/templates/*',
