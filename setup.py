@@ -98,7 +98,14 @@ EXTRAS_REQUIRE = {
     ],
     # What .ci/run reports on the environment.
     'audit': ['pip-audit>=2.7'],
-    'docs': ['mkdocs>=1.6'],
+    # The site, whose reference is made from what is installed. Two of these
+    # have no current version for Python 3.10.
+    'docs': [
+        'mmtvr[all]',
+        'mkdocs>=1.6,<2',
+        'mkdocs-material>=9.7; python_version >= "3.11"',
+        'mkdocstrings[python]>=1.0; python_version >= "3.11"',
+    ],
 }
 
 
