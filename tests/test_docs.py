@@ -121,8 +121,8 @@ def read_by_its_parser(words):
     """
     if words[0] == 'torchrun':
         # Behind the options of the launcher.
-        start = words.index('-m') if '-m' in words else len(words)
-        words = ['python', *words[start:]]
+        starts = (word == '-m' or word.endswith('.py') for word in words)
+        words = ['python', *words[list(starts).index(True) :]]
     if words[:3] == ['python', '-m', 'mmtvr']:
         words = ['mmtvr', *words[3:]]
     if words[0] == 'mmtvr':

@@ -7,6 +7,7 @@ import mmaction
 import pytest
 from mmengine.config import Config
 
+from mmtvr import __version__
 from mmtvr.config import check_config
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +35,11 @@ def test_each_user_finds_their_page_in_one_click():
     for page in (*pages, 'tutorials/mmaction2'):
         assert f'(docs/{page}.md)' in README
         assert f'({page}.md)' in first_page
+
+
+def test_the_version_to_cite_is_that_of_the_package():
+    citation = (ROOT / 'CITATION.cff').read_text()
+    assert f'\nversion: {__version__}\n' in citation
 
 
 def test_the_lines_on_a_trained_model_run(tmp_path, monkeypatch):

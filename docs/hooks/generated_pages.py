@@ -26,7 +26,12 @@ from mmtvr import apis, registry
 from mmtvr.cli.main import COMMANDS
 from mmtvr.cli.prepare import prepare_benchmark, prepare_table
 from mmtvr.config import walk
-from mmtvr.config.check import our_components, read_by_runner, runner_keys
+from mmtvr.config.check import (
+    find_faults,
+    our_components,
+    read_by_runner,
+    runner_keys,
+)
 from mmtvr.config.reading import read_recipes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -232,7 +237,11 @@ def describe_group(group: str) -> str:
 
 
 def show_example(component: Component) -> list[str]:
-    """How a config names a component."""
+    """How a config names a component.
+
+    Raises:
+        LookupError: The component would not take the example.
+    """
     if component.kind == 'VIDEO_READERS':
         reader = component.name.removesuffix('Reader').lower()
         example = dict(
@@ -242,11 +251,10 @@ def show_example(component: Component) -> list[str]:
     if component.name in examples():
         place, recipe, node = examples()[component.name]
         return [f'`{place}` of `{recipe}`:', '', *as_code(node)]
-    return [
-        'In a config, with its defaults:',
-        '',
-        *as_code(defaults(component)),
-    ]
+    node = defaults(component)
+    if faults := list(find_faults(node, registry.SCOPE)):
+        raise LookupError(f'example of {component.name}: {faults}')
+    return ['In a config, with its defaults:', '', *as_code(node)]
 
 
 @cache
@@ -425,7 +433,11 @@ def escape(text: str) -> str:
 
 
 def describe_keys() -> str:
-    """What a run reads of a config."""
+    """What a run reads of a config.
+
+    Raises:
+        LookupError: A key is not described, here or by mmengine.
+    """
     cfg = Config.fromfile(CONFIGS / 'tpmcl_msrvtt.py')
     lines = [
         '# Config keys',
@@ -439,9 +451,12 @@ def describe_keys() -> str:
         *('', '| key | what it is | in `tpmcl_msrvtt` |', '|---|---|---|'),
     ]
     facts = runner_docs() | OWN_KEYS
-    for key in sorted(runner_keys() - {'cfg'}):
+    keys = runner_keys() - {'cfg'}
+    if unknown := keys - facts.keys():
+        raise LookupError(f'no description in OWN_KEYS of {unknown}')
+    for key in sorted(keys):
         value = show_value(cfg[key]) if key in cfg else ''
-        lines.append(f'| `{key}` | {facts.get(key, "")} | {value} |')
+        lines.append(f'| `{key}` | {facts[key]} | {value} |')
     lines += [
         *('', '## Keys that stand for several', ''),
         '| key | what it sets |',
