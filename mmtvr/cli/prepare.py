@@ -9,14 +9,17 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from mmtvr.datasets.annotations import clean_captions, write_annotation
+from mmtvr.datasets.annotations import (
+    best_strict_recall,
+    clean_captions,
+    count_shared_captions,
+    write_annotation,
+)
 from mmtvr.datasets.preparation import (
     PARAGRAPHS,
     READERS,
     Splits,
-    best_strict_recall,
     compare_counts,
-    count_shared_captions,
     read_pairs,
 )
 from mmtvr.errors import SetupError

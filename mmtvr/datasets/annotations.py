@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
@@ -343,3 +344,34 @@ def _find_repeated(captions: Sequence[str]) -> Iterator[str]:
         if caption in seen:
             yield caption
         seen.add(caption)
+
+
+def count_shared_captions(videos: Sequence[VideoCaptions]) -> int:
+    """Count captions, each occurrence, that another video has too."""
+    return sum(
+        sum(counts.values())
+        for counts in _videos_of_captions(videos).values()
+        if len(counts) > 1
+    )
+
+
+def best_strict_recall(videos: Sequence[VideoCaptions]) -> float:
+    """Text-to-video R@1 in percent that no system can exceed without luck.
+
+    Equal texts get equal rankings, so of the videos that share a caption only
+    one can be ranked first, best the one that has the caption most often.
+    """
+    groups = _videos_of_captions(videos).values()
+    reachable = sum(max(counts.values()) for counts in groups)
+    total = sum(len(video.captions) for video in videos)
+    return 100.0 * reachable / total
+
+
+def _videos_of_captions(
+    videos: Sequence[VideoCaptions],
+) -> dict[str, Counter[int]]:
+    groups: dict[str, Counter[int]] = defaultdict(Counter)
+    for number, video in enumerate(videos):
+        for caption in video.captions:
+            groups[caption][number] += 1
+    return groups

@@ -7,7 +7,7 @@ the file and the place where one is missing or not of its layout.
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -466,34 +466,3 @@ def _compare(count: int, known: int | None) -> str:
     if known is None:
         return f'{count:,}'
     return f'{count:,} ok' if count == known else f'{count:,} not {known:,}'
-
-
-def count_shared_captions(videos: Sequence[VideoCaptions]) -> int:
-    """Count captions, each occurrence, that another video has too."""
-    return sum(
-        sum(counts.values())
-        for counts in _videos_of_captions(videos).values()
-        if len(counts) > 1
-    )
-
-
-def best_strict_recall(videos: Sequence[VideoCaptions]) -> float:
-    """Text-to-video R@1 in percent that no system can exceed without luck.
-
-    Equal texts get equal rankings, so of the videos that share a caption only
-    one can be ranked first, best the one that has the caption most often.
-    """
-    groups = _videos_of_captions(videos).values()
-    reachable = sum(max(counts.values()) for counts in groups)
-    total = sum(len(video.captions) for video in videos)
-    return 100.0 * reachable / total
-
-
-def _videos_of_captions(
-    videos: Sequence[VideoCaptions],
-) -> dict[str, Counter[int]]:
-    groups: dict[str, Counter[int]] = defaultdict(Counter)
-    for number, video in enumerate(videos):
-        for caption in video.captions:
-            groups[caption][number] += 1
-    return groups

@@ -7,15 +7,15 @@ import pytest
 from mmtvr.cli.prepare import prepare_benchmark
 from mmtvr.datasets.annotations import (
     VideoCaptions,
+    best_strict_recall,
     clean_captions,
+    count_shared_captions,
     write_annotation,
 )
 from mmtvr.datasets.preparation import (
     KNOWN_COUNTS,
     LSMDC_FILES,
     READERS,
-    best_strict_recall,
-    count_shared_captions,
     read_didemo,
     read_lsmdc,
     read_msrvtt,
