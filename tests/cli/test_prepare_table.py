@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mmtvr.cli.main import main
-from mmtvr.config import load_config
+from mmtvr.config import find_config, is_work_folder, load_config
 from mmtvr.errors import SetupError
 
 
@@ -122,6 +122,32 @@ def test_data_of_the_command_line_is_read_by_all_stages(tmp_path, monkeypatch):
     assert load_config('dmae_msvd', data='käfer').work_dir.endswith('msvd')
     with pytest.raises(SetupError, match='no folder of data nowhere'):
         load_config('dmae_own', data='nowhere')
+
+
+def test_a_recipe_of_own_data_is_a_few_lines(tmp_path):
+    lines = [
+        f'_base_ = {find_config("tpmcl_own")!r}',
+        "model = dict(encoder='mmtvr://moving-shapes-clip')",
+        *(
+            f"{stage}_dataloader = dict(dataset=dict(data_root='mine'))"
+            for stage in ('train', 'val', 'test')
+        ),
+    ]
+    (tmp_path / 'mine.py').write_text('\n'.join(lines))
+    cfg = load_config(str(tmp_path / 'mine.py'))
+    assert cfg.model.partial_loss.embed_dims == 96
+    assert cfg.val_dataloader.dataset.data_root == 'mine'
+    report = cfg.test_evaluator[1]
+    assert report == dict(type='mmtvr.RetrievalReport')
+
+
+def test_a_work_folder_stands_for_its_config(tmp_path):
+    assert not is_work_folder(str(tmp_path))
+    (tmp_path / 'a.py').write_text('')
+    assert find_config(str(tmp_path)) == str(tmp_path / 'a.py')
+    (tmp_path / 'b.py').write_text('')
+    with pytest.raises(SetupError, match=r'holds 2 configs \(a.py, b.py\)'):
+        find_config(str(tmp_path))
 
 
 @pytest.mark.slow
