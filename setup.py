@@ -71,7 +71,9 @@ EXTRAS_REQUIRE = {
     'onnx': ['onnx>=1.20', 'onnxruntime>=1.23', 'onnxscript>=0.6'],
     # A retriever as a model of mteb, which needs Python 3.11.
     'mteb': ['mteb>=2.26; python_version >= "3.11"'],
-    'all': ['mmtvr[keywords,search,serve]'],
+    # `mmtvr prepare table` of subtitles beside videos.
+    'subtitles': ['pysubs2>=1.8'],
+    'all': ['mmtvr[keywords,search,serve,subtitles]'],
     'tests': [
         'mmtvr[all,demo,lora,onnx,mteb]',
         'pytest>=8',
