@@ -38,6 +38,8 @@ INSTALL_REQUIRES = [
     'platformdirs>=4',
     'psutil>=5.9',
     'rich>=13',
+    # `mmtvr completion`.
+    'shtab>=1.13',
     'tqdm>=4.66',
     # Checks cached frames faster than they are copied.
     'xxhash>=3.0',
@@ -46,7 +48,12 @@ EXTRAS_REQUIRE = {
     # `mmtvr index` and `mmtvr search`: the index of videos in a folder.
     'search': ['lancedb>=0.30'],
     # `mmtvr serve`. Older starlettes read ranges in quadratic time.
-    'serve': ['mmtvr[search]', 'starlette>=1.0', 'uvicorn>=0.30', 'jinja2>=3.1'],
+    'serve': [
+        'mmtvr[search]',
+        'starlette>=1.0',
+        'uvicorn>=0.30',
+        'jinja2>=3.1',
+    ],
     # Recipes with key words: TagKeyWords, DropUnimportantWords.
     'keywords': ['HanTa>=1.1'],
     'spacy': ['spacy>=3.8'],

@@ -114,6 +114,16 @@ def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
     return error
 
 
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps a text of several lines as it is, and wraps that of one."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if '\n' in text.strip():
+            return super()._fill_text(text, width, indent)
+        plain = argparse.HelpFormatter
+        return plain._fill_text(self, text, width, indent)
+
+
 def parse_with_files(
     parser: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> argparse.Namespace:

@@ -32,11 +32,21 @@ LEGEND = (
     'R@1: what any system can reach from text to video without luck.'
 )
 
-
 EPILOG = """
 examples:
   mmtvr prepare table pairs.csv data/video_retrieval/mine
   mmtvr prepare msrvtt DIR_WITH_ORIGINAL_FILES
+"""
+
+TABLE_EXAMPLES = """
+examples:
+  mmtvr prepare table pairs.csv data/video_retrieval/mine
+  mmtvr prepare table pairs.jsonl data/video_retrieval/mine --split train
+"""
+BENCHMARK_EXAMPLES = """
+examples:
+  mmtvr prepare {0} DIR_WITH_ORIGINAL_FILES
+  mmtvr prepare {0} DIR --output data/video_retrieval/{0}
 """
 
 
@@ -73,6 +83,8 @@ def prepare_benchmark(
     parser = argparse.ArgumentParser(
         f'mmtvr prepare {dataset}',
         description=f'Prepare {dataset} from its original annotation files.',
+        epilog=BENCHMARK_EXAMPLES.format(dataset),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         'annotations', type=Path, help='folder with the original files'
@@ -107,6 +119,8 @@ def prepare_table(arguments: Sequence[str] | None = None) -> int:
         'mmtvr prepare table',
         description='Prepare your own videos from a CSV or JSONL table of '
         '(file, caption).',
+        epilog=TABLE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         'table',

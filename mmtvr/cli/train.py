@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP, guard_loading
-from mmtvr.cli.command import gc_disabled, run_command
+from mmtvr.cli.command import HelpFormatter, gc_disabled, run_command
 from mmtvr.config import load_config
 from mmtvr.config.preflight import (
     build_runner,
@@ -21,13 +21,28 @@ from mmtvr.distributed.launch import prepare_launch
 from mmtvr.engine.loops import unwrap_model
 from mmtvr.errors import SetupError
 
+EXAMPLES = """
+examples:
+  mmtvr train tpmcl_moving_shapes
+  mmtvr train my_config.py --work-dir work_dirs/first --seed 1
+  mmtvr train my_config.py --work-dir work_dirs/first --resume
+  mmtvr train tpmcl_msrvtt --cfg-options train_cfg.max_epochs=3 \\
+      train_dataloader.batch_size=32
+
+`mmtvr recipes` lists recipes; a file of your own may begin with
+_base_ = 'mmtvr::tpmcl_msrvtt.py'. On several GPUs:
+  torchrun --nproc-per-node 8 -m mmtvr train CONFIG --launcher pytorch
+"""
 AMP_DTYPES = {'fp16': 'float16', 'bf16': 'bfloat16'}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; that of the process if None."""
     parser = argparse.ArgumentParser(
-        'mmtvr train', description='Train a model'
+        'mmtvr train',
+        description='Train a model.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument('config', help='config file')
     parser.add_argument(
