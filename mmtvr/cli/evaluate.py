@@ -72,7 +72,11 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, help='folder for report.txt, .json and .png'
     )
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    for fact in args.about:
+        if '=' not in fact:
+            parser.error(f'--about takes NAME=VALUE, got {fact!r}')
+    return args
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
