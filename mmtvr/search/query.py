@@ -161,8 +161,8 @@ def search_texts(
         encoder: The model that filled it.
         texts: The queries.
         top_k: How many results for each.
-        candidates: How many neighbours of the pooled vectors the head
-            compares exactly.
+        candidates: How many videos, those most like the sentence and the
+            words, the head compares exactly.
 
     Returns:
         For each text its results, the best first.
@@ -182,13 +182,12 @@ def _search_some(
     candidates: int,
 ) -> list[list[SearchResult]]:
     """Ask the store three times, however many texts there are."""
-    features, words = encoder.encode_texts(texts)
-    text = features.to('cpu')
+    encoded = encoder.encode_texts(texts)
+    text, words = encoded.features.to('cpu'), encoded.words
     vectors = text.pooled.float().numpy()
-    near = [
-        [content for content, _ in found]
-        for found in store.nearest_each(vectors, max(candidates, top_k))
-    ]
+    near = store.find_candidates(
+        encoder.query_vectors(encoded), max(candidates, top_k)
+    )
     different = list(dict.fromkeys(each for found in near for each in found))
     videos = _read_sound(store, different)
     rows = {content: row for row, content in enumerate(videos.contents)}

@@ -46,6 +46,9 @@ INT8_MAX = 127
 #: By how much rounding may change lengths and cosines of features.
 TOLERANCE = 0.02
 SCALE = np.dtype('<f2')
+# Of each vector of a text; what the merged ranking keeps of the exact one is
+# in docs/search.md.
+NEIGHBOURS = 200
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,19 @@ class StoredVideos(NamedTuple):
             [self.tokens[row] for row in rows],
             [self.times[row] for row in rows],
         )
+
+
+class QueryVectors(NamedTuple):
+    """What the first stage of a search compares with parts of videos.
+
+    Attributes:
+        vectors: Shape (Q, D), float32, unit vectors: the sentence of a text
+            and its words, or the parts of a video.
+        weights: Shape (Q,), float32, how much each counts; positive.
+    """
+
+    vectors: np.ndarray
+    weights: np.ndarray
 
 
 def find_fault(videos: StoredVideos) -> str | None:
@@ -240,6 +256,32 @@ class VideoStore(ABC):
     ) -> list[list[tuple[str, float]]]:
         """:meth:`nearest` of several queries, shape (Q, D)."""
         return [self.nearest(query, count) for query in queries]
+
+    def find_candidates(
+        self, queries: Sequence[QueryVectors], count: int
+    ) -> list[list[str]]:
+        """Contents that are most like all vectors of a query together.
+
+        The similarity is the weighted sum, over the vectors, of the cosine of
+        their best part (MaxSim, arXiv:2004.12832). Here it is put together of
+        the nearest contents of each vector, see :func:`merge_neighbours`; an
+        engine that can compute it does.
+
+        Args:
+            queries: At least one; each has at least one vector.
+            count: How many contents.
+
+        Returns:
+            For each query at most ``count`` contents, the best first.
+        """
+        vectors = np.concatenate([query.vectors for query in queries])
+        found = iter(self.nearest_each(vectors, max(count, NEIGHBOURS)))
+        return [
+            merge_neighbours(
+                [next(found) for _ in query.weights], query.weights, count
+            )
+            for query in queries
+        ]
 
     @abstractmethod
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -348,6 +390,41 @@ def require_at_least(least: int, **numbers: int) -> None:
     for name, number in numbers.items():
         if number < least:
             raise SetupError(f'{name} must be at least {least}, got {number}')
+
+
+def merge_neighbours(
+    found: Sequence[Sequence[tuple[str, float]]],
+    weights: Sequence[float] | np.ndarray,
+    count: int,
+) -> list[str]:
+    """Rank contents by the neighbours of all vectors of one query.
+
+    The weighted sum of their cosines. A content that is no neighbour of a
+    vector is at most as near as the last one, whose cosine stands for it, as
+    in XTR (arXiv:2304.01982).
+
+    Args:
+        found: For each vector its neighbours and their cosines, the best
+            first; with fewer neighbours than asked for, the whole index.
+        weights: How much each vector counts.
+        count: How many contents.
+
+    Returns:
+        At most ``count`` contents, the best first.
+
+    Example:
+        >>> near = [('a', 0.9), ('b', 0.5)], [('b', 0.8), ('c', 0.7)]
+        >>> merge_neighbours(near, [0.5, 0.5], count=2)
+        ['a', 'b']
+    """
+    scores: dict[str, float] = {}
+    for neighbours, weight in zip(found, weights, strict=True):
+        if neighbours:
+            last = neighbours[-1][1]
+            for content, cosine in neighbours:
+                gain = float(weight) * (cosine - last)
+                scores[content] = scores.get(content, 0.0) + gain
+    return sorted(scores, key=scores.__getitem__, reverse=True)[:count]
 
 
 def part_vectors(
