@@ -43,6 +43,8 @@ examples:
     mmtvr index work_dirs/dmae_mine ~/Videos --into ~/videos_index
   several folders, read by four processes, frames kept in 8 bits:
     mmtvr index CONFIG DIR1 DIR2 --into INDEX --workers 4 --precision int8
+  long videos in windows of half a minute, for finer moments:
+    mmtvr index CONFIG DIR --into INDEX --window 30
   encoding spread over two processes or GPUs:
     torchrun --nproc_per_node 2 -m mmtvr index CONFIG DIR --into INDEX
   without a model:
@@ -134,6 +136,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'parts of it in time (default: 4, or 1 for a head that compares '
         'pooled vectors)',
     )
+    new.add_argument(
+        '--window',
+        type=float,
+        metavar='SECONDS',
+        help='videos that are longer are encoded as a whole and in windows of '
+        'this length (default: 60; 0: as a whole only)',
+    )
+    new.add_argument(
+        '--overlap',
+        type=float,
+        metavar='SECONDS',
+        help='what a window has in common with the next one (default: a third '
+        'of the window)',
+    )
     tasks = parser.add_mutually_exclusive_group()
     tasks.add_argument(
         '--remove',
@@ -211,7 +227,10 @@ def run(args: argparse.Namespace) -> None:
         what, *rest = report
         print(
             f'{report[what]} videos {what}'
-            + ''.join(f', with {report[each]} {each}' for each in rest)
+            + ''.join(
+                f', with {report[each]} {each.replace("_", " ")}'
+                for each in rest
+            )
         )
 
 
@@ -254,6 +273,8 @@ def _index(args: argparse.Namespace) -> None:
         videos_folder=args.videos_folder,
         precision=args.precision,
         parts=args.parts,
+        window=args.window,
+        overlap=args.overlap,
         workers=args.workers,
         progress=not args.json,
         retry=args.retry,
@@ -299,6 +320,15 @@ def describe(report: 'IndexReport', index: str) -> str:
         f'{report.reused} known by their content, {report.unchanged} '
         f'unchanged, {report.removed} removed; {report.seconds:.1f} s'
     ]
+    if report.windows:
+        lines.append(f'{report.windows} windows of long videos encoded')
+    if report.unreadable_windows:
+        count = len(report.unreadable_windows)
+        lines.append(f'{count} long videos were not read everywhere:')
+        lines += [
+            f'  {path!r}: {why}'
+            for path, why in report.unreadable_windows.items()
+        ]
     if report.unreadable:
         skipped = ''
         if report.skipped:

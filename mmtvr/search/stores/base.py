@@ -40,6 +40,10 @@ class DamagedIndexError(IndexUnavailableError):
 
 
 KEY_BYTES = 16
+#: Digits of the name of a video; those behind them number a window of it.
+CONTENT_DIGITS = 2 * KEY_BYTES
+WINDOW_DIGITS = 4
+MAX_WINDOWS = 16**WINDOW_DIGITS
 #: How token features are kept; the first is the default.
 PRECISIONS = ('float16', 'int8')
 INT8_MAX = 127
@@ -68,6 +72,8 @@ class FileEntry:
         error: Why it could not be read; None for a video in the index.
         broken: Hash of the bytes, and the span, of a file that was opened
             and could not be decoded; it is not tried again while it is so.
+        windows: How many windows of a long video have features of their own,
+            under :func:`window_content`; 0 for a video without.
     """
 
     path: str
@@ -79,6 +85,14 @@ class FileEntry:
     end: float | None = None
     error: str | None = None
     broken: str = ''
+    windows: int = 0
+
+    @property
+    def contents(self) -> list[str]:
+        """What names its features: of the whole, then of its windows."""
+        numbers = range(self.windows)
+        windows = [window_content(self.content, each) for each in numbers]
+        return [self.content, *windows]
 
     @property
     def key(self) -> str:
@@ -89,7 +103,11 @@ class FileEntry:
 
     def to_json(self) -> str:
         """ASCII, also for paths that are no valid text."""
-        return json.dumps(asdict(self))
+        fields = asdict(self)
+        if not self.windows:
+            # As versions without windows wrote it, which they still read.
+            del fields['windows']
+        return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str) -> 'FileEntry':
@@ -114,8 +132,28 @@ class FileEntry:
         return any(self.changed) and not os.path.lexists(self.path)
 
 
+def window_content(content: str, number: int) -> str:
+    """Name the features of a window of a video, hexadecimal.
+
+    Example:
+        >>> window_content('0123456789abcdef' * 2, 10)
+        '0123456789abcdef0123456789abcdef000a'
+    """
+    return f'{content}{number:0{WINDOW_DIGITS}x}'
+
+
+def window_number(content: str) -> int:
+    """Number of a window, from what :func:`window_content` made."""
+    return int(content[CONTENT_DIGITS:], 16)
+
+
+def whole_content(content: str) -> str:
+    """Name of the video that a window, or the whole, is of."""
+    return content[:CONTENT_DIGITS]
+
+
 class StoredVideos(NamedTuple):
-    """Features of N videos, by content.
+    """Features of N videos, or windows of videos, by content.
 
     Attributes:
         contents: N hashes.
@@ -344,7 +382,8 @@ class VideoStore(ABC):
             file: What the file system says of it now.
 
         Returns:
-            Its features, or those of no video.
+            Its features, of the whole and behind it those of its windows; or
+            those of no video.
         """
         entry = self.find_entry(file.key)
         if entry is None or (entry.size, entry.changed) != (
@@ -352,7 +391,7 @@ class VideoStore(ABC):
             file.changed,
         ):
             return self.read_videos([])
-        return self.read_videos([entry.content])
+        return self.read_videos(entry.contents)
 
 
 def check_info(info: Any, url: str) -> dict[str, Any]:
