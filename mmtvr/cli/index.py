@@ -45,6 +45,7 @@ examples:
     mmtvr index --into INDEX --remove DIR_OR_FILE
     mmtvr index --into INDEX --export features.npz
     mmtvr index --into NEW_INDEX --import features.npz
+    mmtvr index --into http://HOST:19530/clips --switch-to clips_2
   features with those of captions, which tools/evaluate.py reads:
     mmtvr index --into INDEX --export features.npz --captions test.json
 
@@ -140,6 +141,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='NPZ',
         help='fill a new index with features that any encoder made',
     )
+    tasks.add_argument(
+        '--switch-to',
+        metavar='NAME',
+        help='make the address INDEX, in Milvus or PostgreSQL, a name of the '
+        'index NAME of the same server, as after a rebuild with a new model',
+    )
     parser.add_argument(
         '--captions',
         metavar='JSON',
@@ -150,13 +157,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--json', action='store_true', help='print the report as JSON'
     )
     args = parse_with_files(parser, argv)
-    without_model = args.remove or args.export or args.import_
+    without_model = (
+        args.remove or args.export or args.import_ or args.switch_to
+    )
     if not without_model and not (args.config and args.videos):
-        parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
+        parser.error(
+            'give CONFIG and VIDEOS, or --remove, --export, --import, '
+            '--switch-to'
+        )
     if args.captions and not args.export:
         parser.error('--captions goes with --export')
     if without_model and args.config:
-        parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
+        parser.error(
+            '--remove, --export, --import and --switch-to take no CONFIG, '
+            'VIDEOS'
+        )
     return args
 
 
@@ -182,6 +197,13 @@ def run(args: argparse.Namespace) -> None:
             args.into, args.import_, precision=args.precision, parts=parts
         )
         report = dict(imported=count)
+    elif args.switch_to:
+        apis.switch_index(args.into, args.switch_to)
+        if args.json:
+            print(json.dumps(dict(switched_to=args.switch_to)))
+        else:
+            print(f'who opens this address now opens {args.switch_to}')
+        return
     else:
         _index(args)
         return

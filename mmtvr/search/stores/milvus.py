@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -100,6 +101,8 @@ class MilvusStore(VideoStore):
             IndexUnavailableError: Another index is in its place, or none.
         """
         before = self._info
+        if before is None:
+            self._follow_alias()
         if before is None and self._is_made():
             # Somebody may have released them from memory meanwhile.
             self._load()
@@ -292,19 +295,54 @@ class MilvusStore(VideoStore):
     def _client(self) -> 'MilvusClient':
         return MilvusClient(self._address.uri, **self._address.options)
 
+    def switch_to(self, name: str) -> None:
+        """See :class:`VideoStore`.
+
+        The facts alone have an alias, of the engine, so that one change of
+        it is the whole switch.
+        """
+        other = copy(self)
+        other._address = self._address._replace(name=name)
+        other.url = f'{self._address.uri}/{name}'
+        other._name, other._info = name, None
+        other.require_info()
+        collection, alias = other._collection('about'), self._about
+        if not self._has(alias):
+            self._client.create_alias(collection, alias)
+        elif self._find_collection(alias) != alias:
+            self._client.alter_alias(collection, alias)
+        else:
+            self.refuse_switch(name)
+
+    @property
+    def _about(self) -> str:
+        """Collection of the facts, or an alias of that of another index."""
+        return f'{self._address.name}_about'
+
+    def _find_collection(self, alias: str) -> str:
+        return self._client.describe_collection(alias)['collection_name']
+
+    def _follow_alias(self) -> None:
+        """From now on, stay with the index that the address names now."""
+        if self._has(self._about):
+            collection = self._find_collection(self._about)
+            self._name = collection.removesuffix('_about')
+
+    def _has(self, collection: str) -> bool:
+        uri = self._address.uri
+        # To ask a file that is not there would make it.
+        is_there = '://' in uri or os.path.exists(uri)
+        return is_there and self._client.has_collection(collection)
+
     def _is_made(self) -> bool:
         """Whether all was made: the facts come last.
 
         A collection whose vectors have no index cannot be loaded; a process
         may have been killed before it was made.
         """
-        uri, name = self._address.uri, self._collection('about')
-        # To ask a file that is not there would make it.
-        is_there = '://' in uri or os.path.exists(uri)
-        return (
-            is_there
-            and self._client.has_collection(name)
-            and bool(self._client.list_indexes(name, field_name='vector'))
+        name = self._collection('about')
+        return self._has(name) and bool(
+            self._client.list_indexes(name, field_name='vector')
         )
 
     def _collection(self, kind: str) -> str:

@@ -19,6 +19,7 @@ from mmtvr.search.stores.milvus import (
     make_collection,
     parse_address,
 )
+from tests.search.conftest import check_switch
 
 pymilvus = pytest.importorskip('pymilvus')
 
@@ -89,6 +90,12 @@ def test_what_the_server_refuses_is_a_message(server, about):
     store = open_store(f'{server}/refused')
     with pytest.raises(SetupError, match=f'Milvus at {server}: '):
         store.count_videos()
+
+
+def test_an_address_is_switched_to_another_index(
+    server, videos, index_folder, about
+):
+    check_switch(server, videos, index_folder, about)
 
 
 class NotingClient:

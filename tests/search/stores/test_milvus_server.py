@@ -11,7 +11,7 @@ from mmtvr.errors import SetupError
 from mmtvr.search import indexing
 from mmtvr.search.query import search_by_vectors
 from mmtvr.search.stores import open_store
-from tests.search.conftest import draw
+from tests.search.conftest import check_switch, draw
 
 pytestmark = pytest.mark.slow
 pytest.importorskip('pymilvus')
@@ -84,6 +84,12 @@ def test_a_killed_server_has_what_it_acknowledged(
     for content, pooled in zip(videos.contents, videos.pooled, strict=True):
         np.testing.assert_allclose(pooled, draw(content).pooled, atol=1e-3)
     assert store.nearest(videos.pooled[7], 1)[0][0] == videos.contents[7]
+
+
+def test_a_new_model_takes_over_while_the_old_one_answers(
+    milvus_server, videos, index_folder, about
+):
+    check_switch(milvus_server.url, videos, index_folder, about)
 
 
 def open_until(place, seconds=120):
