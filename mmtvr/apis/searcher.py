@@ -610,3 +610,25 @@ def remove_from_index(
         remove_files(store, found)
         store.compact()
     return len(found)
+
+
+def switch_index(address: PathLike, name: str) -> None:
+    """Make an address the name of another index, in Milvus or PostgreSQL.
+
+    An index is rebuilt with a new model beside the old one and the address
+    that people search is switched to it. A searcher or page that is open
+    answers from the old index, with the old model, until it is started
+    again; one that is started afterwards opens the new index with its model.
+
+    Args:
+        address: Of no index, or switched to one before.
+        name: NAME of an index of the same server and database.
+
+    Raises:
+        SetupError: There is no such index, the address is an index itself,
+            or it is a folder or an object store.
+
+    Example:
+        >>> switch_index('http://HOST/clips', 'clips_2')  # doctest: +SKIP
+    """
+    open_store(address).switch_to(name)

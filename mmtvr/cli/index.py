@@ -51,6 +51,7 @@ examples:
     mmtvr index --into INDEX --remove DIR_OR_FILE
     mmtvr index --into INDEX --export features.npz
     mmtvr index --into NEW_INDEX --import features.npz
+    mmtvr index --into http://HOST:19530/clips --switch-to clips_2
   features with those of captions, which tools/evaluate.py reads:
     mmtvr index --into INDEX --export features.npz --captions test.json
 
@@ -167,6 +168,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='NPZ',
         help='fill a new index with features that any encoder made',
     )
+    tasks.add_argument(
+        '--switch-to',
+        metavar='NAME',
+        help='make the address INDEX, in Milvus or PostgreSQL, a name of the '
+        'index NAME of the same server, as after a rebuild with a new model',
+    )
     parser.add_argument(
         '--captions',
         metavar='JSON',
@@ -181,18 +188,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         args.videos, args.config = [args.config, *args.videos], None
     if args.encoder and args.checkpoint:
         parser.error('--encoder takes no --checkpoint: it is as pretrained')
-    without_model = args.remove or args.export or args.import_
+    without_model = (
+        args.remove or args.export or args.import_ or args.switch_to
+    )
     if not without_model and not (
         (args.config or args.encoder) and args.videos
     ):
         parser.error(
             'give CONFIG (or --encoder NAME) and VIDEOS, or --remove, '
-            '--export, --import'
+            '--export, --import, --switch-to'
         )
     if args.captions and not args.export:
         parser.error('--captions goes with --export')
     if without_model and (args.config or args.encoder):
-        parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
+        parser.error(
+            '--remove, --export, --import and --switch-to take no CONFIG, '
+            'VIDEOS'
+        )
     return args
 
 
@@ -218,6 +230,13 @@ def run(args: argparse.Namespace) -> None:
             args.into, args.import_, precision=args.precision, parts=parts
         )
         report = dict(imported=count)
+    elif args.switch_to:
+        apis.switch_index(args.into, args.switch_to)
+        if args.json:
+            print(json.dumps(dict(switched_to=args.switch_to)))
+        else:
+            print(f'who opens this address now opens {args.switch_to}')
+        return
     else:
         _index(args)
         return

@@ -352,6 +352,24 @@ class VideoStore(ABC):
         A content that two processes added at once is there once afterwards.
         """
 
+    def switch_to(self, name: str) -> None:
+        """Make the address of this store another name of an index.
+
+        What has the address open stays with the index that it opened; who
+        opens it from now on opens the other. Nothing is copied or removed.
+
+        Args:
+            name: NAME of an index of the same server and database.
+
+        Raises:
+            SetupError: There is no such index, the address is an index
+                itself, or the engine has no second names.
+        """
+        raise SetupError(
+            f'{self.url} cannot be switched to {name!r}: only an address in '
+            'Milvus or PostgreSQL can name another index'
+        )
+
     def find_damage(self) -> tuple[list[str], str]:
         """Examine everything that the index keeps about itself.
 
@@ -374,6 +392,13 @@ class VideoStore(ABC):
                 '`mmtvr index CONFIG VIDEOS --into INDEX`'
             )
         return info
+
+    def refuse_switch(self, name: str) -> None:
+        """Raise the error of an address that is an index itself."""
+        raise SetupError(
+            f'{self.url} is an index itself and cannot name {name!r}: choose '
+            'an address where there is none'
+        )
 
     def read_file(self, file: FileEntry) -> StoredVideos:
         """Features of a file if it is as it was when it was indexed.
@@ -521,6 +546,7 @@ def unpack_tokens(packed: bytes, width: int, precision: str) -> np.ndarray:
 
 LITE = 'milvus:'
 CLUSTERS = ('http', 'https')
+POSTGRES = ('postgresql', 'postgres')
 OBJECT_STORES = ('s3', 'gs', 'az')
 
 
