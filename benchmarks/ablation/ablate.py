@@ -123,10 +123,13 @@ class Plan:
         first = next(iter(self.content['variants'].values()))
         return len(first.get('trials', [{}]))
 
-    def weights(self, run: Run) -> Run:
-        """The run whose weights a run evaluates, its own for most."""
-        variant = self.content['variants'][run.variant]
-        return run._replace(variant=variant.get('weights', run.variant))
+    def source(self, variant: str) -> str:
+        """The variant whose weights a variant evaluates, itself for most."""
+        return self.content['variants'][variant].get('weights', variant)
+
+    @property
+    def trained(self) -> list[str]:
+        return [v for v in self.content['variants'] if self.source(v) == v]
 
     def config(self, run: Run) -> str:
         config = self.content['variants'][run.variant]['config']
@@ -157,7 +160,8 @@ class Plan:
             for dataset, about in self.content['datasets'].items():
                 for fold in about.get('folds', [0]):
                     for variant in self.content['variants']:
-                        trial = selected.get(f'{dataset}/{variant}', 0)
+                        source = f'{dataset}/{self.source(variant)}'
+                        trial = selected.get(source, 0)
                         yield Run(dataset, variant, trial, seed, fold)
 
     def tuning_runs(self) -> Iterator[Run]:
@@ -166,7 +170,7 @@ class Plan:
         for dataset, about in self.content['datasets'].items():
             fold = about.get('folds', [0])[0]
             for trial in range(self.trials):
-                for variant in self.content['variants']:
+                for variant in self.trained:
                     yield Run(dataset, variant, trial, seed, fold)
 
     def commit(self) -> str:
@@ -265,7 +269,8 @@ def train(plan: Plan, run: Run, out: Path, threads: int) -> dict[str, Any]:
 def test(plan: Plan, run: Run, out: Path, threads: int) -> dict[str, Any]:
     """Evaluate the weights of a run on the test split."""
     folder, start = folder_of(out, run), time.monotonic()
-    checkpoint = last_checkpoint(folder_of(out, plan.weights(run)))
+    weights = run._replace(variant=plan.source(run.variant))
+    checkpoint = last_checkpoint(folder_of(out, weights))
     options = plan.options(run, 'test')
     run_script(
         [
@@ -597,9 +602,9 @@ def main() -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     results = read_results(args.out / 'runs.csv')
     selected = select_trials(plan, results)
-    untuned = plan.trials > 1 and len(selected) < len(
-        plan.content['variants']
-    ) * len(plan.content['datasets'])
+    untuned = plan.trials > 1 and len(selected) < len(plan.trained) * len(
+        plan.content['datasets']
+    )
     runs = list(
         plan.tuning_runs() if args.stage == 'tune' else plan.runs(selected)
     )
@@ -616,7 +621,7 @@ def main() -> int:
     if args.stage == 'test':
         print(f'the comparisons are those of commit {commit}')
     if args.stage != 'test':
-        runs = [run for run in runs if plan.weights(run) == run]
+        runs = [run for run in runs if run.variant in plan.trained]
     if args.stage != 'report':
         split = 'test' if args.stage == 'test' else 'val'
         failures = run_all(args, plan, runs, split)

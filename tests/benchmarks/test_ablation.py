@@ -105,6 +105,45 @@ def test_the_best_trial_by_validation_is_run(write_plan, tmp_path):
     }
 
 
+def test_a_ranking_of_the_weights_of_another_variant_is_not_trained(
+    write_plan, tmp_path, monkeypatch
+):
+    both = dict(config='{dataset}.py', trials=[{}, {'lr': 2}])
+    ranked = both | dict(weights='base', options={'power': 1})
+    compared = [['ranked', 'base']]
+    plan = write_plan(
+        variants=dict(base=both, ranked=ranked), comparisons=compared
+    )
+    assert {run.variant for run in plan.tuning_runs()} == {'base'}
+    run = next(
+        r for r in plan.runs({'shapes/base': 1}) if r.variant == 'ranked'
+    )
+    assert run.trial == 1
+    base = ablate.folder_of(tmp_path, run._replace(variant='base'))
+    base.mkdir(parents=True)
+    (base / 'last_checkpoint').write_text('epoch_1.pth')
+    called = []
+
+    def run_script(script, options, log, threads):
+        called.append((script, options))
+        folder = ablate.folder_of(tmp_path, run) / 'test/today'
+        folder.mkdir(parents=True)
+        (folder / 'today.json').write_text(
+            json.dumps(dict.fromkeys(METRICS, 1))
+        )
+
+    monkeypatch.setattr(ablate, 'run_script', run_script)
+    found = ablate.test(plan, run, tmp_path, 1)
+    assert found['variant'] == 'ranked'
+    ((script, options),) = called
+    assert script[2] == 'epoch_1.pth'
+    assert options['power'] == 1
+    with pytest.raises(ValueError, match="'nothing', which is no variant"):
+        write_plan(
+            variants=dict(base=both, ranked=both | dict(weights='nothing'))
+        )
+
+
 def test_differences_are_paired_by_seed(write_plan, tmp_path):
     plan, path = write_plan(), tmp_path / 'runs.csv'
     for seed, ours, base in ((1, 32.0, 20.0), (0, 21.0, 10.0), (2, 9.0, None)):
