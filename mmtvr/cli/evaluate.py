@@ -4,10 +4,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmtvr.apis.evaluation import FORMATS, evaluate, evaluate_fine_grained
+from mmtvr.apis.evaluation import (
+    FORMATS,
+    evaluate,
+    evaluate_fine_grained,
+    evaluate_moments,
+)
 from mmtvr.cli.command import HelpFormatter, run_command
 from mmtvr.errors import SetupError
 from mmtvr.evaluation.fine_grained import to_text as fine_grained_to_text
+from mmtvr.evaluation.moments import to_text as moments_to_text
 from mmtvr.evaluation.protocols import PROTOCOLS
 from mmtvr.evaluation.ranking import TIE_POLICIES
 from mmtvr.evaluation.report import to_text
@@ -63,6 +69,13 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         'writes one',
     )
     parser.add_argument(
+        '--moments',
+        type=Path,
+        metavar='FILE.jsonl',
+        help='evaluate predicted moments instead: the right ones, and the '
+        "predictions in place of the scores, in QVHighlights' format",
+    )
+    parser.add_argument(
         '--about',
         nargs='+',
         default=[],
@@ -85,11 +98,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     facts = [fact.partition('=') for fact in options.pop('about')]
     about = {name: value for name, _, value in facts}
     captions = options.pop('fine_grained')
+    truth = options.pop('moments')
+    if truth is not None:
+        return run_command(lambda: _print_moments(truth, captions, options))
     if captions is not None:
         return run_command(lambda: _print_fine_grained(captions, options))
     return run_command(
         lambda: print(to_text(evaluate(**options, about=about)))
     )
+
+
+def _print_moments(truth: Path, captions: Path | None, options: dict) -> None:
+    file, out = options.pop('file'), options.pop('out')
+    options.pop('ties')
+    given = [name for name, value in options.items() if value]
+    if captions is not None or given:
+        raise SetupError(
+            f'--{given[0] if given else "fine-grained"} has no use with '
+            '--moments, which only takes the predictions and --out'
+        )
+    print(moments_to_text(evaluate_moments(file, truth, out=out)))
 
 
 def _print_fine_grained(captions: Path, options: dict) -> None:

@@ -16,10 +16,12 @@ from rich.text import Text
 
 from mmtvr.cli.command import HelpFormatter, run_command
 from mmtvr.config import load_config, walk
-from mmtvr.datasets.preparation import (
+from mmtvr.datasets.annotations import (
     best_strict_recall,
-    compare_counts,
     count_shared_captions,
+)
+from mmtvr.datasets.preparation import (
+    compare_counts,
 )
 from mmtvr.datasets.verification import (
     KINDS,
