@@ -1,5 +1,6 @@
 """Evaluate scores or embeddings that any system made."""
 
+import json
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,13 @@ from mmtvr.evaluation.fine_grained import (
     evaluate_fine_grained as score_fine_grained,
 )
 from mmtvr.evaluation.metrics import write_report
+from mmtvr.evaluation.moments import (
+    MomentReport,
+    read_predictions,
+    read_queries,
+)
+from mmtvr.evaluation.moments import evaluate_moments as compare_moments
+from mmtvr.evaluation.moments import to_text as moments_to_text
 from mmtvr.evaluation.protocols import describe_protocol
 from mmtvr.evaluation.ranking import TiePolicy
 from mmtvr.evaluation.report import Report, ReportRow, Table, build_report
@@ -32,7 +40,7 @@ from mmtvr.evaluation.run_files import (
     read_qrels,
     read_run,
 )
-from mmtvr.files import load_arrays
+from mmtvr.files import load_arrays, write_atomically
 
 FORMATS = (
     'a .npy with scores (texts, videos); or a .npz with scores, or with text '
@@ -224,6 +232,33 @@ def evaluate_fine_grained(
         raise SetupError(f'{path}: {error}') from error
     if out is not None:
         write_fine_grained_report(Path(out), report)
+    return report
+
+
+def evaluate_moments(
+    file: PathLike, truth: PathLike, *, out: PathLike | None = None
+) -> MomentReport:
+    """Evaluate predicted moments of any system, in QVHighlights' files.
+
+    Args:
+        file: Predictions, lines of JSON with ``qid`` and
+            ``pred_relevant_windows``, ``[[start, end, score], ...]``.
+        truth: Queries, lines of JSON with ``qid``, ``query``, ``vid``,
+            ``duration`` and ``relevant_windows``, ``[[start, end], ...]``.
+        out: Folder for ``moments.json`` and ``moments.txt``.
+
+    Returns:
+        The report; :func:`mmtvr.evaluation.moments.to_text` prints it.
+
+    Raises:
+        SetupError: A file is missing or of another format; names the line.
+    """
+    report = compare_moments(read_queries(truth), read_predictions(file))
+    if out is not None:
+        content = json.dumps(report.as_dict(), indent=2) + '\n'
+        write_atomically(Path(out) / 'moments.json', content)
+        text = moments_to_text(report) + '\n'
+        write_atomically(Path(out) / 'moments.txt', text)
     return report
 
 

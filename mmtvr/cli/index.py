@@ -43,12 +43,15 @@ examples:
     mmtvr index work_dirs/dmae_mine ~/Videos --into ~/videos_index
   several folders, read by four processes, frames kept in 8 bits:
     mmtvr index CONFIG DIR1 DIR2 --into INDEX --workers 4 --precision int8
+  long videos in windows of half a minute, for finer moments:
+    mmtvr index CONFIG DIR --into INDEX --window 30
   encoding spread over two processes or GPUs:
     torchrun --nproc_per_node 2 -m mmtvr index CONFIG DIR --into INDEX
   without a model:
     mmtvr index --into INDEX --remove DIR_OR_FILE
     mmtvr index --into INDEX --export features.npz
     mmtvr index --into NEW_INDEX --import features.npz
+    mmtvr index --into http://HOST:19530/clips --switch-to clips_2
   features with those of captions, which tools/evaluate.py reads:
     mmtvr index --into INDEX --export features.npz --captions test.json
 
@@ -57,7 +60,7 @@ have another content are encoded, renamed ones are recognised, and those that
 are gone leave the index. It may be stopped at any time, and goes on where it
 was. Files that cannot be read are listed and stop nothing; they are tried
 again when they change, or with --retry. What counts as a video, and all else:
-docs/search.md.
+docs/how-to/search.md.
 """
 
 
@@ -134,6 +137,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'parts of it in time (default: 4, or 1 for a head that compares '
         'pooled vectors)',
     )
+    new.add_argument(
+        '--window',
+        type=float,
+        metavar='SECONDS',
+        help='videos that are longer are encoded as a whole and in windows of '
+        'this length (default: 60; 0: as a whole only)',
+    )
+    new.add_argument(
+        '--overlap',
+        type=float,
+        metavar='SECONDS',
+        help='what a window has in common with the next one (default: a third '
+        'of the window)',
+    )
     tasks = parser.add_mutually_exclusive_group()
     tasks.add_argument(
         '--remove',
@@ -151,6 +168,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='NPZ',
         help='fill a new index with features that any encoder made',
     )
+    tasks.add_argument(
+        '--switch-to',
+        metavar='NAME',
+        help='make the address INDEX, in Milvus or PostgreSQL, a name of the '
+        'index NAME of the same server, as after a rebuild with a new model',
+    )
     parser.add_argument(
         '--captions',
         metavar='JSON',
@@ -165,18 +188,23 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         args.videos, args.config = [args.config, *args.videos], None
     if args.encoder and args.checkpoint:
         parser.error('--encoder takes no --checkpoint: it is as pretrained')
-    without_model = args.remove or args.export or args.import_
+    without_model = (
+        args.remove or args.export or args.import_ or args.switch_to
+    )
     if not without_model and not (
         (args.config or args.encoder) and args.videos
     ):
         parser.error(
             'give CONFIG (or --encoder NAME) and VIDEOS, or --remove, '
-            '--export, --import'
+            '--export, --import, --switch-to'
         )
     if args.captions and not args.export:
         parser.error('--captions goes with --export')
     if without_model and (args.config or args.encoder):
-        parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
+        parser.error(
+            '--remove, --export, --import and --switch-to take no CONFIG, '
+            'VIDEOS'
+        )
     return args
 
 
@@ -202,6 +230,13 @@ def run(args: argparse.Namespace) -> None:
             args.into, args.import_, precision=args.precision, parts=parts
         )
         report = dict(imported=count)
+    elif args.switch_to:
+        apis.switch_index(args.into, args.switch_to)
+        if args.json:
+            print(json.dumps(dict(switched_to=args.switch_to)))
+        else:
+            print(f'who opens this address now opens {args.switch_to}')
+        return
     else:
         _index(args)
         return
@@ -211,7 +246,10 @@ def run(args: argparse.Namespace) -> None:
         what, *rest = report
         print(
             f'{report[what]} videos {what}'
-            + ''.join(f', with {report[each]} {each}' for each in rest)
+            + ''.join(
+                f', with {report[each]} {each.replace("_", " ")}'
+                for each in rest
+            )
         )
 
 
@@ -254,6 +292,8 @@ def _index(args: argparse.Namespace) -> None:
         videos_folder=args.videos_folder,
         precision=args.precision,
         parts=args.parts,
+        window=args.window,
+        overlap=args.overlap,
         workers=args.workers,
         progress=not args.json,
         retry=args.retry,
@@ -299,6 +339,15 @@ def describe(report: 'IndexReport', index: str) -> str:
         f'{report.reused} known by their content, {report.unchanged} '
         f'unchanged, {report.removed} removed; {report.seconds:.1f} s'
     ]
+    if report.windows:
+        lines.append(f'{report.windows} windows of long videos encoded')
+    if report.unreadable_windows:
+        count = len(report.unreadable_windows)
+        lines.append(f'{count} long videos were not read everywhere:')
+        lines += [
+            f'  {path!r}: {why}'
+            for path, why in report.unreadable_windows.items()
+        ]
     if report.unreadable:
         skipped = ''
         if report.skipped:

@@ -35,11 +35,16 @@ LEGEND = (
     'from text to video without luck.'
 )
 
-
 EPILOG = """
 examples:
   mmtvr prepare table pairs.csv --videos DIR
   mmtvr prepare msrvtt DIR_WITH_ORIGINAL_FILES
+"""
+
+BENCHMARK_EXAMPLES = """
+examples:
+  mmtvr prepare {0} DIR_WITH_ORIGINAL_FILES
+  mmtvr prepare {0} DIR --output data/video_retrieval/{0}
 """
 
 
@@ -78,6 +83,8 @@ def prepare_benchmark(
     parser = argparse.ArgumentParser(
         f'mmtvr prepare {dataset}',
         description=f'Prepare {dataset} from its original annotation files.',
+        epilog=BENCHMARK_EXAMPLES.format(dataset),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         'annotations', type=Path, help='folder with the original files'

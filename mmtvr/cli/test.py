@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 
 from mmtvr.checkpoints import find_checkpoint, guard_loading
-from mmtvr.cli.command import gc_disabled, run_command
+from mmtvr.cli.command import HelpFormatter, gc_disabled, run_command
 from mmtvr.cli.train import parse_run
 from mmtvr.config import is_work_folder, load_config
 from mmtvr.config.preflight import (
@@ -20,11 +20,23 @@ from mmtvr.config.preflight import (
 from mmtvr.distributed.launch import prepare_launch
 from mmtvr.errors import SetupError
 
+EXAMPLES = """
+examples:
+  mmtvr test tpmcl_moving_shapes work_dirs/tpmcl_moving_shapes
+  mmtvr test CONFIG epoch_5.pth --dump scores.npz
+  mmtvr test CONFIG epoch_5.pth --cfg-options test_dataloader.batch_size=8
+
+`mmtvr evaluate scores.npz` reads what --dump wrote.
+"""
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; that of the process if None."""
     parser = argparse.ArgumentParser(
-        'mmtvr test', description='Test a checkpoint'
+        'mmtvr test',
+        description='Test a checkpoint.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         'config', help='config file, name of a recipe, or work folder of a run'

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP, guard_loading
-from mmtvr.cli.command import gc_disabled, run_command
+from mmtvr.cli.command import HelpFormatter, gc_disabled, run_command
 from mmtvr.config import load_config
 from mmtvr.config.preflight import (
     build_runner,
@@ -23,13 +23,28 @@ from mmtvr.errors import SetupError
 
 # The recipe for data of one's own.
 OWN_RECIPE = 'dmae_own'
+EXAMPLES = """
+examples:
+  mmtvr train tpmcl_moving_shapes
+  mmtvr train my_config.py --work-dir work_dirs/first --seed 1
+  mmtvr train my_config.py --work-dir work_dirs/first --resume
+  mmtvr train tpmcl_msrvtt --cfg-options train_cfg.max_epochs=3 \\
+      train_dataloader.batch_size=32
+
+`mmtvr recipes` lists recipes; a config of your own begins with _base_ = 'PATH'
+of one, which `mmtvr recipes NAME --path` prints. On several GPUs:
+  torchrun --nproc-per-node 8 -m mmtvr train CONFIG --launcher pytorch
+"""
 AMP_DTYPES = {'fp16': 'float16', 'bf16': 'bfloat16'}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; that of the process if None."""
     parser = argparse.ArgumentParser(
-        'mmtvr train', description='Train a model'
+        'mmtvr train',
+        description='Train a model.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         'config',
