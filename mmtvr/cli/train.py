@@ -26,6 +26,7 @@ OWN_RECIPE = 'dmae_own'
 EXAMPLES = """
 examples:
   mmtvr train tpmcl_moving_shapes
+  mmtvr train --data data/video_retrieval/mine       # of `mmtvr prepare table`
   mmtvr train my_config.py --work-dir work_dirs/first --seed 1
   mmtvr train my_config.py --work-dir work_dirs/first --resume
   mmtvr train tpmcl_msrvtt --cfg-options train_cfg.max_epochs=3 \\
