@@ -23,6 +23,7 @@ from mmtvr.errors import SetupError
 EXAMPLES = """
 examples:
   mmtvr test tpmcl_moving_shapes work_dirs/tpmcl_moving_shapes
+  mmtvr test work_dirs/dmae_mine
   mmtvr test CONFIG epoch_5.pth --dump scores.npz
   mmtvr test CONFIG epoch_5.pth --cfg-options test_dataloader.batch_size=8
 
