@@ -131,6 +131,8 @@ class IndexReport:
         skipped: How many of these were not tried again, since they are as
             they were.
         seconds: How long it took.
+        others: How many files of the folders were left out, as their names
+            do not end like those of videos, by their extension.
     """
 
     videos: int
@@ -141,6 +143,7 @@ class IndexReport:
     unreadable: dict[str, str]
     skipped: int
     seconds: float
+    others: dict[str, int] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, dicts, strings and numbers, for JSON."""
