@@ -8,6 +8,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
 from threading import Timer
 from typing import NoReturn
 
@@ -33,6 +35,14 @@ UNKNOWN_ARGUMENT = re.compile(
 )
 # Until it is said what takes so long.
 SECONDS_UNTIL_NOTE = 1.0
+# In place of a checkpoint: the encoders as they were pretrained. It is that of
+# mmtvr.checkpoints, which imports PyTorch.
+PRETRAINED = 'none'
+CHECKPOINT_HELP = (
+    'a checkpoint, or the work folder of a run: its best checkpoint, else its '
+    f'last (default: work_dirs/CONFIG); `{PRETRAINED}` for the pretrained '
+    'encoders as they are'
+)
 RESUME = '--resume goes on from the last checkpoint'
 
 
@@ -181,11 +191,50 @@ def check_checkpoint(path: str | None) -> None:
     Raises:
         SetupError: There is nothing.
     """
-    if path is not None and not os.path.exists(path):
+    if path not in (None, PRETRAINED) and not os.path.exists(path):
         raise SetupError(
             f'there is no checkpoint or work folder {path} (looked from '
             f'{os.getcwd()})'
         )
+
+
+def choose_checkpoint(
+    config: str, given: str | None, required: bool = True
+) -> str | None:
+    """Choose the weights of a model.
+
+    Args:
+        config: A config file, the name of a recipe, or the folder of a
+            retriever.
+        given: A checkpoint, a work folder or :data:`PRETRAINED`; None for
+            the work folder of the config.
+        required: Whether there must be such a folder where nothing is given.
+
+    Returns:
+        A checkpoint or a work folder. None for pretrained encoders, and for
+        the folder of a retriever, which has its own.
+
+    Raises:
+        SetupError: The config was not trained here; says what to give.
+    """
+    from mmtvr.config import find_config
+
+    if given is not None:
+        return None if given == PRETRAINED else given
+    if os.path.isdir(config):
+        return None
+    config = find_config(config)
+    folder = Path('work_dirs', Path(config).stem)
+    if folder.is_dir():
+        return str(folder)
+    if not required:
+        return None
+    raise SetupError(
+        f'{config} was not trained here: there is no {folder}. Train it '
+        f'(`mmtvr train {quote(config)}`), give a checkpoint or the work '
+        f'folder of its run, or `{PRETRAINED}` for the encoders as they were '
+        'pretrained'
+    )
 
 
 @contextmanager
@@ -214,7 +263,8 @@ def add_index(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('index', help='folder or address of the index')
     parser.add_argument(
         '--checkpoint',
-        help='where the checkpoint of the index is now, if it has moved',
+        help='where the checkpoint of the index is now, if it has moved; '
+        f'`{PRETRAINED}` where it was made without one',
     )
     add_device(parser)
 

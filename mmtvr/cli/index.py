@@ -10,9 +10,11 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from mmtvr.cli.command import (
+    CHECKPOINT_HELP,
     add_device,
     at_least,
     check_checkpoint,
+    choose_checkpoint,
     note_after_a_while,
     parse_with_files,
 )
@@ -21,8 +23,6 @@ from mmtvr.errors import SetupError
 if TYPE_CHECKING:
     from mmtvr.search.query import IndexReport
 
-# In place of a checkpoint: the encoders as they were pretrained.
-PRETRAINED = 'none'
 WHEN_STOPPED = 'what is indexed can be searched, and the same command goes on'
 NOTHING_EXPORTED = 'nothing was written; the same command starts again'
 # Unreadable videos that are listed.
@@ -87,10 +87,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--checkpoint',
         metavar='PATH',
-        help='a checkpoint, or the work folder of a run: its best checkpoint, '
-        'else its last (default: work_dirs/CONFIG); `none` for the '
-        'pretrained encoders as they are; with --captions: where that of the '
-        'index is now, if it has moved',
+        help=f'{CHECKPOINT_HELP}; with --captions: where that of the index '
+        'is now, if it has moved',
     )
     parser.add_argument(
         '--videos-folder',
@@ -220,6 +218,13 @@ def _index(args: argparse.Namespace) -> None:
             device = f'cuda:{int(os.environ["LOCAL_RANK"]) % count}'
     with note_after_a_while('loading the model ...'):
         searcher = TextVideoSearcher(args.config, checkpoint, device)
+    if rank == 0 and not args.json:
+        name, found = (
+            searcher.encoder.info['name'],
+            searcher.encoder.checkpoint,
+        )
+        weights = f'weights {found}' if found else 'pretrained weights'
+        print(f'model: {name} with {weights}', flush=True)
     report = searcher.index(
         args.videos,
         args.into,
@@ -235,35 +240,18 @@ def _index(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(report.to_dict()))
     else:
-        found = searcher.encoder.checkpoint
-        print(f'weights: {found or "of the pretrained encoders"}')
         print(describe(report, hide_secrets(args.into)))
-
-
-def choose_checkpoint(config: str, given: str | None) -> str | None:
-    """A checkpoint or a work folder; None for pretrained encoders.
-
-    Also None for the folder of a retriever, which has its own.
-    """
-    from mmtvr.config import find_config
-
-    if given is not None:
-        return None if given == PRETRAINED else given
-    if os.path.isdir(config):
-        return None
-    config = find_config(config)
-    folder = Path('work_dirs', Path(config).stem)
-    if folder.is_dir():
-        return str(folder)
-    raise SetupError(
-        f'{config} was not trained here: there is no {folder}. Train it '
-        f'(`python tools/train.py {config}`), give --checkpoint PATH, or '
-        '--checkpoint none for the encoders as they were pretrained'
-    )
+    if not report.videos:
+        raise SetupError(
+            f'there is nothing to search: none of {len(report.unreadable)} '
+            'files could be read'
+        )
 
 
 def describe(report: 'IndexReport', index: str) -> str:
     """Put a report on an index into a few lines."""
+    from mmtvr.files import describe_others
+
     lines = [
         f'{report.videos} videos in {index}: {report.encoded} encoded, '
         f'{report.reused} known by their content, {report.unchanged} '
@@ -279,15 +267,13 @@ def describe(report: 'IndexReport', index: str) -> str:
         if len(listed) > SHOWN:
             more = len(listed) - SHOWN
             lines.append(f'  and {more} more (--json names all)')
-    if not report.videos and report.unreadable:
-        lines.append('there is nothing to search yet')
+    if report.others:
+        lines.append(
+            f'left out: {describe_others(report.others)}, which do not end '
+            'like videos'
+        )
     if report.videos:
         lines.append(f'search it: mmtvr search {quote(index)} "a text"')
-    elif not report.unreadable:
-        lines.append(
-            'no video was found: in folders, files count that end like videos '
-            'do (.mp4, .mkv, ...); name other files themselves'
-        )
     return '\n'.join(lines)
 
 

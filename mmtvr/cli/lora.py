@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from mmtvr.checkpoints import (
     SAFETENSORS,
     TRUST_HELP,
+    find_checkpoint,
     guard_loading,
     read_checkpoint,
 )
@@ -45,7 +46,7 @@ def write_adapters(options: argparse.Namespace) -> None:
         )
     model = MODELS.build(cfg.model)
     towers = {side: _hash_base(getattr(model, side)) for side in SIDES}
-    content = read_checkpoint(options.checkpoint)
+    content = read_checkpoint(find_checkpoint(options.checkpoint))
     weights = {
         name.removeprefix('module.'): value
         for name, value in content['state_dict'].items()
@@ -108,7 +109,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('config', help='config file with model.lora')
     parser.add_argument(
-        'checkpoint', help='checkpoint of a training, or adapters alone'
+        'checkpoint',
+        help='checkpoint or work folder of a training, or adapters alone',
     )
     parser.add_argument(
         '--adapters',

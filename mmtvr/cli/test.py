@@ -4,10 +4,14 @@ import argparse
 from collections.abc import Sequence
 
 from mmengine.config import Config
-from mmengine.model import is_model_wrapper
 
 from mmtvr.checkpoints import find_checkpoint, guard_loading
-from mmtvr.cli.command import gc_disabled, run_command
+from mmtvr.cli.command import (
+    CHECKPOINT_HELP,
+    choose_checkpoint,
+    gc_disabled,
+    run_command,
+)
 from mmtvr.cli.train import parse_run
 from mmtvr.config import load_config
 from mmtvr.config.preflight import (
@@ -17,7 +21,9 @@ from mmtvr.config.preflight import (
     check_weights,
 )
 from mmtvr.distributed.launch import prepare_launch
+from mmtvr.engine.loops import unwrap_model
 from mmtvr.errors import SetupError
+from mmtvr.search.encoder import require_pretrained
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -26,11 +32,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'mmtvr test', description='Test a checkpoint'
     )
     parser.add_argument('config', help='config file')
-    parser.add_argument(
-        'checkpoint',
-        help='checkpoint file, .pth or .safetensors, or the work folder of a '
-        'run: its best checkpoint, else its last',
-    )
+    parser.add_argument('checkpoint', nargs='?', help=CHECKPOINT_HELP)
     parser.add_argument(
         '--work-dir', help='folder for logs (default: work_dirs/CONFIG)'
     )
@@ -75,8 +77,8 @@ def test(args: argparse.Namespace) -> None:
     guard_loading(args.trust_checkpoint)
     with gc_disabled():
         cfg = load_config(args.config, args.cfg_options, args.work_dir)
-        checkpoint = args.checkpoint
-        if '://' not in checkpoint:
+        checkpoint = choose_checkpoint(args.config, args.checkpoint)
+        if checkpoint is not None and '://' not in checkpoint:
             checkpoint = str(find_checkpoint(checkpoint))
         cfg.load_from = checkpoint
         cfg.resume = False
@@ -88,10 +90,11 @@ def test(args: argparse.Namespace) -> None:
             add_dump(cfg, args.dump)
         prepare_launch(cfg, args.launcher)
         runner = build_runner(cfg)
-        model = runner.model
-        check_weights(
-            model.module if is_model_wrapper(model) else model, checkpoint
-        )
+        model = unwrap_model(runner.model)
+        if checkpoint is None:
+            require_pretrained(name for name, _ in model.named_parameters())
+        else:
+            check_weights(model, checkpoint)
         check_runner(runner, 'test')
     runner.test()
 
