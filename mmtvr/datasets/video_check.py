@@ -193,7 +193,7 @@ def find_unreadable(
         bar = tqdm(
             work,
             total=len(unknown),
-            desc='Checking the videos of the test set, once',
+            desc='Checking test videos',
             delay=SECONDS_UNTIL_BAR,
             mininterval=1,
         )
