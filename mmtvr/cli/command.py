@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ from mmtvr.errors import (
 )
 from mmtvr.sanitize import for_terminal
 
+# What builds components of a config, in mmengine.
+BUILDERS = {'build_from_cfg': 'obj_type', 'build_dataloader': None}
 # The launcher ends all processes when the first one fails.
 SECONDS_FOR_LAUNCHER = 10
 UNKNOWN_ARGUMENT = re.compile(
@@ -115,6 +118,9 @@ def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
             f'{unknown[1]} of the config has no argument `{unknown[2]}`: is '
             'the key misspelt?'
         )
+    component = _find_component(error)
+    if component:
+        return SetupError(f'{component} of the config: {why}')
     # What was allowed at the start and no longer is, on one of several ranks,
     # is a fault of its host, and is reported with its traceback.
     several = int(os.environ.get('WORLD_SIZE', 1)) > 1
@@ -122,6 +128,30 @@ def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
     if number in DENIED and names_file(error) and not under_way:
         return SetupError(f'not allowed: {why}')
     return error
+
+
+def _find_component(error: BaseException) -> str | None:
+    """Name the component of a config that does not take what it is given.
+
+    Only where it says so itself, by a ``ValueError``, or cannot be called
+    with such arguments; anything else is a fault of its code, and is reported
+    with its traceback.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    built = [
+        frame
+        for frame in frames
+        if frame.f_code.co_name in BUILDERS
+        and frame.f_globals['__name__'].startswith('mmengine.')
+    ]
+    if not built or not (
+        isinstance(error, ValueError)
+        or (isinstance(error, TypeError) and built[-1] is frames[-1])
+    ):
+        return None
+    local = BUILDERS[built[-1].f_code.co_name]
+    kind = built[-1].f_locals.get(local) if local else 'a data loader'
+    return kind if isinstance(kind, str) else getattr(kind, '__name__', None)
 
 
 def parse_with_files(

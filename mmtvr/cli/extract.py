@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 
 from mmtvr.checkpoints import (
     TRUST_HELP,
@@ -15,12 +14,13 @@ from mmtvr.checkpoints import (
     read_checkpoint,
 )
 from mmtvr.cli.command import PRETRAINED, add_device, at_least, run_command
-from mmtvr.config import load_config
+from mmtvr.config import ConfigOptions, load_config
 from mmtvr.config.frozen import SPLITS, find_files
 from mmtvr.config.preflight import check_weights
 from mmtvr.engine.extraction import Extraction
 from mmtvr.errors import SetupError
 from mmtvr.registry import MODELS
+from mmtvr.search.encoder import choose_device
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,11 +42,10 @@ def extract(options: argparse.Namespace) -> None:
     rank = int(os.environ.get('RANK', 0))
     world_size = int(os.environ.get('WORLD_SIZE', 1))
     device = options.device
-    if device is None:
-        device = 'cpu'
-        if torch.cuda.is_available():
-            place = int(os.environ.get('LOCAL_RANK', 0))
-            device = f'cuda:{place % torch.cuda.device_count()}'
+    if device is None and torch.cuda.is_available():
+        place = int(os.environ.get('LOCAL_RANK', 0))
+        device = f'cuda:{place % torch.cuda.device_count()}'
+    device = choose_device(device)
     model = MODELS.build(cfg.model)
     if options.checkpoint not in (None, PRETRAINED):
         checkpoint = find_checkpoint(options.checkpoint)
@@ -105,7 +104,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override settings',
     )

@@ -4,8 +4,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmtvr.checkpoints import (
     TRUST_HELP,
     find_checkpoint,
@@ -18,6 +16,7 @@ from mmtvr.cli.command import (
     choose_checkpoint,
     run_command,
 )
+from mmtvr.config import ConfigOptions
 
 EPILOG = """
 The page shows the queries of the test set whose video ranks worst, pairs that
@@ -55,7 +54,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--seed', type=int, default=0, help='seed of the random queries'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
+        '--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE'
     )
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help=TRUST_HELP

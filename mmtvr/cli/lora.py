@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from safetensors.torch import save_file
 
 from mmtvr.checkpoints import (
@@ -16,7 +15,7 @@ from mmtvr.checkpoints import (
     read_checkpoint,
 )
 from mmtvr.cli.command import run_command
-from mmtvr.config import load_config
+from mmtvr.config import ConfigOptions, load_config
 from mmtvr.errors import SetupError
 from mmtvr.files import atomic_path
 from mmtvr.models.frozen import hash_tower
@@ -123,7 +122,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override settings: model.lora.text_encoder.r=8',
     )

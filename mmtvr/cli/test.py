@@ -13,7 +13,7 @@ from mmtvr.cli.command import (
     run_command,
 )
 from mmtvr.cli.train import parse_run
-from mmtvr.config import load_config
+from mmtvr.config import check_parts, load_config
 from mmtvr.config.preflight import (
     build_runner,
     check_file,
@@ -21,9 +21,13 @@ from mmtvr.config.preflight import (
     check_weights,
 )
 from mmtvr.distributed.launch import prepare_launch
+from mmtvr.engine.hooks.live_line import live_line
 from mmtvr.engine.loops import unwrap_model
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import require_pretrained
+
+# Of a config that is to be tested.
+NEEDED = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -88,6 +92,7 @@ def test(args: argparse.Namespace) -> None:
             cfg.merge_from_dict({'test_cfg.fine_grained': args.fine_grained})
         if args.dump:
             add_dump(cfg, args.dump)
+        check_parts(cfg, *NEEDED)
         prepare_launch(cfg, args.launcher)
         runner = build_runner(cfg)
         model = unwrap_model(runner.model)
@@ -96,7 +101,8 @@ def test(args: argparse.Namespace) -> None:
         else:
             check_weights(model, checkpoint)
         check_runner(runner, 'test')
-    runner.test()
+    with live_line(runner):
+        runner.test()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
