@@ -32,7 +32,7 @@ TIMEOUT = timedelta(days=30)
 EXAMPLES = """
 examples:
   the test videos of moving shapes, with the model that the README trains:
-    mmtvr index configs/tpmcl_moving_shapes.py data/moving_shapes/test \\
+    mmtvr index tpmcl_moving_shapes data/moving_shapes/test/annotations.json \\
         --into work_dirs/shapes_index
   your own folder, zero-shot, with CLIP as it was pretrained:
     mmtvr index configs/clip4clip_msrvtt.py ~/Videos --checkpoint none \\

@@ -66,6 +66,8 @@ class SearchResult:
         end: Last second of the indexed span; None to the end.
         copies: Other files of the index with the same content.
         is_gone: Whether the file, and each copy, is no longer there.
+        source: The folder or the annotation file that named it; empty for a
+            file that was given by itself.
     """
 
     path: str
@@ -77,6 +79,7 @@ class SearchResult:
     end: float | None = None
     copies: tuple[str, ...] = ()
     is_gone: bool = False
+    source: str = ''
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, dicts, strings and numbers, for JSON."""
@@ -367,6 +370,7 @@ def _name_files(
                 end=file.end,
                 copies=tuple(copy.path for _, copy in copies),
                 is_gone=is_gone,
+                source=file.source,
             )
         )
     return results
