@@ -20,6 +20,7 @@ from mmtvr.distributed.phase import STARTING, phase
 from mmtvr.errors import (
     DENIED,
     FULL,
+    OTHER_KIND,
     TOO_MANY_FILES,
     NonFiniteError,
     SetupError,
@@ -36,6 +37,8 @@ SECONDS_FOR_LAUNCHER = 10
 UNKNOWN_ARGUMENT = re.compile(
     r"class `(\w+)` in .* got an unexpected keyword argument '(\w+)'"
 )
+# Words of mmengine's registries.
+UNKNOWN_TYPE = re.compile(r'(\S+) is not in the (\S+) registry')
 # Until it is said what takes so long.
 SECONDS_UNTIL_NOTE = 1.0
 # In place of a checkpoint: the encoders as they were pretrained. It is that of
@@ -118,6 +121,13 @@ def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
             f'{unknown[1]} of the config has no argument `{unknown[2]}`: is '
             'the key misspelt?'
         )
+    missing = UNKNOWN_TYPE.search(why)
+    if isinstance(error, KeyError) and missing:
+        return SetupError(
+            f'the config names a type {missing[1]}, which is no '
+            f'{missing[2].rpartition(":")[2]}: is it misspelt? What you '
+            'register yourself is found by custom_imports=dict(imports=[...])'
+        )
     component = _find_component(error)
     if component:
         return SetupError(f'{component} of the config: {why}')
@@ -127,6 +137,11 @@ def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
     under_way = several and phase.name != STARTING
     if number in DENIED and names_file(error) and not under_way:
         return SetupError(f'not allowed: {why}')
+    if number in OTHER_KIND and names_file(error) and not under_way:
+        return SetupError(
+            f'a file is where a folder is needed, or the reverse: {why}. '
+            'Give another path'
+        )
     return error
 
 
@@ -152,6 +167,16 @@ def _find_component(error: BaseException) -> str | None:
     local = BUILDERS[built[-1].f_code.co_name]
     kind = built[-1].f_locals.get(local) if local else 'a data loader'
     return kind if isinstance(kind, str) else getattr(kind, '__name__', None)
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps a text of several lines as it is, and wraps that of one."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if '\n' in text.strip():
+            return super()._fill_text(text, width, indent)
+        plain = argparse.HelpFormatter
+        return plain._fill_text(self, text, width, indent)
 
 
 def parse_with_files(
@@ -234,8 +259,8 @@ def choose_checkpoint(
     """Choose the weights of a model.
 
     Args:
-        config: A config file, the name of a recipe, or the folder of a
-            retriever.
+        config: A config file, the name of a recipe, the work folder of a
+            run, or the folder of a retriever.
         given: A checkpoint, a work folder or :data:`PRETRAINED`; None for
             the work folder of the config.
         required: Whether there must be such a folder where nothing is given.
@@ -247,10 +272,12 @@ def choose_checkpoint(
     Raises:
         SetupError: The config was not trained here; says what to give.
     """
-    from mmtvr.config import find_config
+    from mmtvr.config import find_config, is_work_folder
 
     if given is not None:
         return None if given == PRETRAINED else given
+    if is_work_folder(config):
+        return config
     if os.path.isdir(config):
         return None
     config = find_config(config)
