@@ -71,6 +71,8 @@ class SearchResult:
         end: Last second of the indexed span; None to the end.
         copies: Other files of the index with the same content.
         is_gone: Whether the file, and each copy, is no longer there.
+        source: The folder or the annotation file that named it; empty for a
+            file that was given by itself.
         moments: From when to when the video shows what the text says, the
             best first, where it was asked for; parts that do not overlap.
         moment_step: Seconds between the frames that they come from: they are
@@ -86,6 +88,7 @@ class SearchResult:
     end: float | None = None
     copies: tuple[str, ...] = ()
     is_gone: bool = False
+    source: str = ''
     moments: tuple[Moment, ...] = ()
     moment_step: float | None = None
 
@@ -142,6 +145,8 @@ class IndexReport:
         skipped: How many of these were not tried again, since they are as
             they were.
         seconds: How long it took.
+        others: How many files of the folders were left out, as their names
+            do not end like those of videos, by their extension.
         windows: Windows of long videos that were encoded.
         unreadable_windows: Path of each long video of which windows could not
             be read in this call, how many, and why. The rest of it is in the
@@ -156,6 +161,7 @@ class IndexReport:
     unreadable: dict[str, str]
     skipped: int
     seconds: float
+    others: dict[str, int] = field(default_factory=dict)
     windows: int = 0
     unreadable_windows: dict[str, str] = field(default_factory=dict)
 
@@ -490,6 +496,7 @@ def _name_files(
                 end=file.end,
                 copies=tuple(copy.path for _, copy in copies),
                 is_gone=is_gone,
+                source=file.source,
                 moments=moments,
                 moment_step=step,
             )
