@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mmtvr.apis.searcher import remove_from_index as remove_from_index
     from mmtvr.apis.searcher import search_by_name as search_by_name
     from mmtvr.apis.searcher import search_by_vectors as search_by_vectors
+    from mmtvr.apis.searcher import switch_index as switch_index
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
@@ -40,6 +41,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             'remove_from_index',
             'search_by_name',
             'search_by_vectors',
+            'switch_index',
         ],
     },
 )

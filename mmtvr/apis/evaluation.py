@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mmtvr.datasets.annotations import VideoCaptions, describe_captions
 from mmtvr.errors import SetupError
 from mmtvr.evaluation.fine_grained import (
     FineGrainedReport,
@@ -118,7 +120,7 @@ def evaluate(
     table = load_table(file, None if match is None else Path(match))
     texts, videos = table.scores.shape
     scores = None if bank is None else load_bank(Path(bank), videos)
-    facts = {'file': str(file)}
+    facts = {'file': str(file), **_describe_captions(file, table)}
     try:
         if protocol:
             facts |= describe_protocol(protocol, texts, videos)
@@ -130,6 +132,24 @@ def evaluate(
     if out is not None:
         write_report(Path(out), report, table, protocol or file.name)
     return report
+
+
+def _describe_captions(file: Path, table: Table) -> dict[str, str]:
+    """What the captions of a file say about it, if it holds them."""
+    if file.suffix != '.npz':
+        return {}
+    with np.load(file, allow_pickle=False) as content:
+        if 'texts' not in content:
+            return {}
+        texts = content['texts'].astype(str).tolist()
+    if len(texts) != len(table.scores):
+        return {}
+    captions = defaultdict(list)
+    for video, text in zip(table.text_video_ids.tolist(), texts, strict=True):
+        captions[video].append(text)
+    return describe_captions(
+        [VideoCaptions(str(v), tuple(each)) for v, each in captions.items()]
+    )
 
 
 def _evaluate_run(

@@ -9,7 +9,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmtvr.checkpoints import find_checkpoint, guard_loading
-from mmtvr.config import expand_encoder, load_config, parse_plain_config
+from mmtvr.config import (
+    expand_encoder,
+    is_work_folder,
+    load_config,
+    parse_plain_config,
+)
 from mmtvr.errors import SetupError, first_line
 from mmtvr.pretrained import look_in
 from mmtvr.search.encoder import RetrievalEncoder, check_model, find_weights
@@ -69,7 +74,10 @@ def open_encoder(
     guard_loading()
     name = None
     if not isinstance(config, Config):
-        if os.path.isdir(config):
+        if is_work_folder(os.fspath(config)):
+            checkpoint = checkpoint or config
+            config = load_config(os.fspath(config))
+        elif os.path.isdir(config):
             found = read_model_folder(config)
             config, name = found.config, found.name
             checkpoint = checkpoint or found.weights
@@ -91,8 +99,9 @@ class TextVideoSearcher:
     its tokenizer, its key words.
 
     Args:
-        config: A config file, a loaded config, or the folder of a
-            :class:`mmtvr.apis.Retriever`, which has its own checkpoint.
+        config: A config file, a loaded config, or, with its own checkpoint,
+            the work folder of a run or the folder of a
+            :class:`mmtvr.apis.Retriever`.
         checkpoint: A checkpoint, or the work folder of a run: its best
             checkpoint, else its last. None for the pretrained encoders as
             they are, which CLIP with a head without parameters allows.
@@ -601,3 +610,25 @@ def remove_from_index(
         remove_files(store, found)
         store.compact()
     return len(found)
+
+
+def switch_index(address: PathLike, name: str) -> None:
+    """Make an address the name of another index, in Milvus or PostgreSQL.
+
+    An index is rebuilt with a new model beside the old one and the address
+    that people search is switched to it. A searcher or page that is open
+    answers from the old index, with the old model, until it is started
+    again; one that is started afterwards opens the new index with its model.
+
+    Args:
+        address: Of no index, or switched to one before.
+        name: NAME of an index of the same server and database.
+
+    Raises:
+        SetupError: There is no such index, the address is an index itself,
+            or it is a folder or an object store.
+
+    Example:
+        >>> switch_index('http://HOST/clips', 'clips_2')  # doctest: +SKIP
+    """
+    open_store(address).switch_to(name)

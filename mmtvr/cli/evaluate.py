@@ -10,7 +10,7 @@ from mmtvr.apis.evaluation import (
     evaluate_fine_grained,
     evaluate_moments,
 )
-from mmtvr.cli.command import run_command
+from mmtvr.cli.command import HelpFormatter, run_command
 from mmtvr.errors import SetupError
 from mmtvr.evaluation.fine_grained import to_text as fine_grained_to_text
 from mmtvr.evaluation.moments import to_text as moments_to_text
@@ -19,12 +19,22 @@ from mmtvr.evaluation.ranking import TIE_POLICIES
 from mmtvr.evaluation.report import to_text
 from mmtvr.evaluation.run_files import QRELS_FORMATS
 
+EXAMPLES = """
+examples:
+  mmtvr evaluate scores.npz --out report          # of mmtvr test --dump
+  mmtvr evaluate sims.npy --match columns.npy --about encoder=CLIP frames=12
+  mmtvr evaluate scores.npz --rescore dual-softmax:0.01
+  mmtvr evaluate run.trec --qrels qrels.txt
+"""
+
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; that of the process if None."""
     parser = argparse.ArgumentParser(
         'mmtvr evaluate',
         description='Evaluate scores or embeddings of any system.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument('file', type=Path, help=FORMATS)
     parser.add_argument(
@@ -75,7 +85,11 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, help='folder for report.txt, .json and .png'
     )
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    for fact in args.about:
+        if '=' not in fact:
+            parser.error(f'--about takes NAME=VALUE, got {fact!r}')
+    return args
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # In place of a checkpoint: the encoders as they were pretrained.
 PRETRAINED = 'none'
+# The recipe that needs no training: a text against the mean of the frames.
+ZERO_SHOT = 'clip4clip_own'
 WHEN_STOPPED = 'what is indexed can be searched, and the same command goes on'
 NOTHING_EXPORTED = 'nothing was written; the same command starts again'
 # Unreadable videos that are listed.
@@ -35,8 +37,10 @@ examples:
     mmtvr index configs/tpmcl_moving_shapes.py data/moving_shapes/test \\
         --into work_dirs/shapes_index
   your own folder, zero-shot, with CLIP as it was pretrained:
-    mmtvr index configs/clip4clip_msrvtt.py ~/Videos --checkpoint none \\
+    mmtvr index --encoder openai/clip-vit-base-patch32 ~/Videos \\
         --into ~/videos_index
+  the same with what a run learned:
+    mmtvr index work_dirs/dmae_mine ~/Videos --into ~/videos_index
   several folders, read by four processes, frames kept in 8 bits:
     mmtvr index CONFIG DIR1 DIR2 --into INDEX --workers 4 --precision int8
   long videos in windows of half a minute, for finer moments:
@@ -47,6 +51,7 @@ examples:
     mmtvr index --into INDEX --remove DIR_OR_FILE
     mmtvr index --into INDEX --export features.npz
     mmtvr index --into NEW_INDEX --import features.npz
+    mmtvr index --into http://HOST:19530/clips --switch-to clips_2
   features with those of captions, which tools/evaluate.py reads:
     mmtvr index --into INDEX --export features.npz --captions test.json
 
@@ -55,7 +60,7 @@ have another content are encoded, renamed ones are recognised, and those that
 are gone leave the index. It may be stopped at any time, and goes on where it
 was. Files that cannot be read are listed and stop nothing; they are tried
 again when they change, or with --retry. What counts as a video, and all else:
-docs/search.md.
+docs/how-to/search.md.
 """
 
 
@@ -63,7 +68,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the arguments behind ``mmtvr index``."""
     parser = argparse.ArgumentParser(
         'mmtvr index',
-        usage='mmtvr index CONFIG VIDEOS... --into INDEX [options]',
+        usage='mmtvr index {CONFIG | --encoder NAME} VIDEOS... --into INDEX '
+        '[options]',
         description='Encode videos once, so that they can be searched.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -71,8 +77,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'config',
         nargs='?',
-        help='config file of the model, or the folder of a retriever '
-        '(mmtvr export)',
+        help='config file of the model, the work folder of a run, or the '
+        'folder of a retriever (mmtvr export)',
     )
     parser.add_argument(
         'videos',
@@ -85,6 +91,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='INDEX',
         help='the index: a folder, made if need be, or the address of an '
         'engine',
+    )
+    parser.add_argument(
+        '--encoder',
+        metavar='NAME',
+        help='in place of CONFIG: a pretrained dual encoder as it is, by its '
+        'name or folder; a text is compared with the mean of the frames',
     )
     parser.add_argument(
         '--checkpoint',
@@ -156,6 +168,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='NPZ',
         help='fill a new index with features that any encoder made',
     )
+    tasks.add_argument(
+        '--switch-to',
+        metavar='NAME',
+        help='make the address INDEX, in Milvus or PostgreSQL, a name of the '
+        'index NAME of the same server, as after a rebuild with a new model',
+    )
     parser.add_argument(
         '--captions',
         metavar='JSON',
@@ -166,13 +184,27 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--json', action='store_true', help='print the report as JSON'
     )
     args = parse_with_files(parser, argv)
-    without_model = args.remove or args.export or args.import_
-    if not without_model and not (args.config and args.videos):
-        parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
+    if args.encoder and args.config:
+        args.videos, args.config = [args.config, *args.videos], None
+    if args.encoder and args.checkpoint:
+        parser.error('--encoder takes no --checkpoint: it is as pretrained')
+    without_model = (
+        args.remove or args.export or args.import_ or args.switch_to
+    )
+    if not without_model and not (
+        (args.config or args.encoder) and args.videos
+    ):
+        parser.error(
+            'give CONFIG (or --encoder NAME) and VIDEOS, or --remove, '
+            '--export, --import, --switch-to'
+        )
     if args.captions and not args.export:
         parser.error('--captions goes with --export')
-    if without_model and args.config:
-        parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
+    if without_model and (args.config or args.encoder):
+        parser.error(
+            '--remove, --export, --import and --switch-to take no CONFIG, '
+            'VIDEOS'
+        )
     return args
 
 
@@ -198,6 +230,13 @@ def run(args: argparse.Namespace) -> None:
             args.into, args.import_, precision=args.precision, parts=parts
         )
         report = dict(imported=count)
+    elif args.switch_to:
+        apis.switch_index(args.into, args.switch_to)
+        if args.json:
+            print(json.dumps(dict(switched_to=args.switch_to)))
+        else:
+            print(f'who opens this address now opens {args.switch_to}')
+        return
     else:
         _index(args)
         return
@@ -216,8 +255,10 @@ def run(args: argparse.Namespace) -> None:
 
 def _index(args: argparse.Namespace) -> None:
     """Index videos, as one process or one of several."""
-    checkpoint = choose_checkpoint(args.config, args.checkpoint)
-    check_checkpoint(checkpoint)
+    checkpoint = None
+    if args.encoder is None:
+        checkpoint = choose_checkpoint(args.config, args.checkpoint)
+        check_checkpoint(checkpoint)
     for video in args.videos:
         if not os.path.exists(video):
             raise SetupError(
@@ -225,6 +266,7 @@ def _index(args: argparse.Namespace) -> None:
                 f'{Path.cwd()})'
             )
     from mmtvr.apis import TextVideoSearcher
+    from mmtvr.config import find_config, load_config
     from mmtvr.search.stores import hide_secrets
 
     rank, device = 0, args.device
@@ -238,7 +280,12 @@ def _index(args: argparse.Namespace) -> None:
             count = torch.cuda.device_count()
             device = f'cuda:{int(os.environ["LOCAL_RANK"]) % count}'
     with note_after_a_while('loading the model ...'):
-        searcher = TextVideoSearcher(args.config, checkpoint, device)
+        model = args.config
+        if args.encoder is not None:
+            model = load_config(ZERO_SHOT, {'model.encoder': args.encoder})
+        elif args.checkpoint == PRETRAINED:
+            model = find_config(args.config)
+        searcher = TextVideoSearcher(model, checkpoint, device)
     report = searcher.index(
         args.videos,
         args.into,
@@ -266,10 +313,12 @@ def choose_checkpoint(config: str, given: str | None) -> str | None:
 
     Also None for the folder of a retriever, which has its own.
     """
-    from mmtvr.config import find_config
+    from mmtvr.config import find_config, is_work_folder
 
     if given is not None:
         return None if given == PRETRAINED else given
+    if is_work_folder(config):
+        return config
     if os.path.isdir(config):
         return None
     config = find_config(config)

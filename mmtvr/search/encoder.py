@@ -25,6 +25,7 @@ from mmtvr.explanation import Explanation, find_piece_names
 from mmtvr.files import FileStamp, hash_file
 from mmtvr.registry import MODELS, TRANSFORMS
 from mmtvr.search.model_folder import place_files
+from mmtvr.search.stores.base import QueryVectors
 from mmtvr.structures import TokenFeatures
 
 if TYPE_CHECKING:
@@ -205,6 +206,34 @@ class RetrievalEncoder:
     def compares(self) -> str:
         """What the head compares, ``'tokens'`` or ``'pooled'`` vectors."""
         return getattr(self._text_model.head, 'compares', 'tokens')
+
+    def query_vectors(self, texts: EncodedTexts) -> list[QueryVectors]:
+        """What the first stage is asked with, for each of B texts.
+
+        The sentence alone where the head compares pooled vectors; otherwise
+        half of the weight is that of the pieces of its words.
+        """
+        features = texts.features.to('cpu')
+        pooled = features.pooled.float().numpy()
+        if self.compares == 'pooled':
+            one = np.ones(1, np.float32)
+            return [QueryVectors(vector[None], one) for vector in pooled]
+        queries = []
+        for row, words in enumerate(texts.words):
+            pieces = sorted({each for word in words for each in word.pieces})
+            tokens = features.tokens[row][features.mask[row]].float().numpy()
+            weights = np.ones(len(pieces), np.float32)
+            if features.weight is not None:
+                weight = features.weight[row][features.mask[row]]
+                weights = weight.float().numpy()[pieces]
+            total = max(weights.sum(), np.finfo(np.float32).tiny)
+            queries.append(
+                QueryVectors(
+                    np.concatenate([pooled[row][None], tokens[pieces]]),
+                    np.concatenate([[0.5], 0.5 * weights / total], dtype='f4'),
+                )
+            )
+        return queries
 
     @property
     def score_range(self) -> tuple[float, float]:

@@ -179,8 +179,8 @@ def search_texts(
         encoder: The model that filled it.
         texts: The queries.
         top_k: How many results for each.
-        candidates: How many neighbours of the pooled vectors the head
-            compares exactly.
+        candidates: How many videos, those most like the sentence and the
+            words, the head compares exactly.
         moments: Whether to find from when to when each result shows what the
             text says.
 
@@ -211,13 +211,12 @@ def _search_some(
 
     For moments, once more for each long video that was found.
     """
-    features, words = encoder.encode_texts(texts)
-    text = features.to('cpu')
+    encoded = encoder.encode_texts(texts)
+    text, words = encoded.features.to('cpu'), encoded.words
     vectors = text.pooled.float().numpy()
-    near = [
-        [content for content, _ in found]
-        for found in _nearest_each(store, vectors, candidates, top_k)
-    ]
+    near = store.find_candidates(
+        encoder.query_vectors(encoded), max(candidates, top_k)
+    )
     different = list(dict.fromkeys(each for found in near for each in found))
     videos = _read_sound(store, different)
     rows = {content: row for row, content in enumerate(videos.contents)}

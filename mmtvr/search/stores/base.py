@@ -50,6 +50,9 @@ INT8_MAX = 127
 #: By how much rounding may change lengths and cosines of features.
 TOLERANCE = 0.02
 SCALE = np.dtype('<f2')
+# Of each vector of a text; what the merged ranking keeps of the exact one is
+# in docs/search.md.
+NEIGHBOURS = 200
 
 
 @dataclass(frozen=True)
@@ -176,6 +179,19 @@ class StoredVideos(NamedTuple):
         )
 
 
+class QueryVectors(NamedTuple):
+    """What the first stage of a search compares with parts of videos.
+
+    Attributes:
+        vectors: Shape (Q, D), float32, unit vectors: the sentence of a text
+            and its words, or the parts of a video.
+        weights: Shape (Q,), float32, how much each counts; positive.
+    """
+
+    vectors: np.ndarray
+    weights: np.ndarray
+
+
 def find_fault(videos: StoredVideos) -> str | None:
     """Describe what cannot be features of videos; None if they can be."""
     lengths = np.linalg.norm(videos.pooled, axis=1)
@@ -279,6 +295,32 @@ class VideoStore(ABC):
         """:meth:`nearest` of several queries, shape (Q, D)."""
         return [self.nearest(query, count) for query in queries]
 
+    def find_candidates(
+        self, queries: Sequence[QueryVectors], count: int
+    ) -> list[list[str]]:
+        """Contents that are most like all vectors of a query together.
+
+        The similarity is the weighted sum, over the vectors, of the cosine of
+        their best part (MaxSim, arXiv:2004.12832). Here it is put together of
+        the nearest contents of each vector, see :func:`merge_neighbours`; an
+        engine that can compute it does.
+
+        Args:
+            queries: At least one; each has at least one vector.
+            count: How many contents.
+
+        Returns:
+            For each query at most ``count`` contents, the best first.
+        """
+        vectors = np.concatenate([query.vectors for query in queries])
+        found = iter(self.nearest_each(vectors, max(count, NEIGHBOURS)))
+        return [
+            merge_neighbours(
+                [next(found) for _ in query.weights], query.weights, count
+            )
+            for query in queries
+        ]
+
     @abstractmethod
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
         """Features in the order of ``contents``; unknown ones are left out."""
@@ -310,6 +352,24 @@ class VideoStore(ABC):
         A content that two processes added at once is there once afterwards.
         """
 
+    def switch_to(self, name: str) -> None:
+        """Make the address of this store another name of an index.
+
+        What has the address open stays with the index that it opened; who
+        opens it from now on opens the other. Nothing is copied or removed.
+
+        Args:
+            name: NAME of an index of the same server and database.
+
+        Raises:
+            SetupError: There is no such index, the address is an index
+                itself, or the engine has no second names.
+        """
+        raise SetupError(
+            f'{self.url} cannot be switched to {name!r}: only an address in '
+            'Milvus or PostgreSQL can name another index'
+        )
+
     def find_damage(self) -> tuple[list[str], str]:
         """Examine everything that the index keeps about itself.
 
@@ -332,6 +392,13 @@ class VideoStore(ABC):
                 '`mmtvr index CONFIG VIDEOS --into INDEX`'
             )
         return info
+
+    def refuse_switch(self, name: str) -> None:
+        """Raise the error of an address that is an index itself."""
+        raise SetupError(
+            f'{self.url} is an index itself and cannot name {name!r}: choose '
+            'an address where there is none'
+        )
 
     def read_file(self, file: FileEntry) -> StoredVideos:
         """Features of a file if it is as it was when it was indexed.
@@ -389,6 +456,41 @@ def require_at_least(least: int, **numbers: int) -> None:
             raise SetupError(f'{name} must be at least {least}, got {number}')
 
 
+def merge_neighbours(
+    found: Sequence[Sequence[tuple[str, float]]],
+    weights: Sequence[float] | np.ndarray,
+    count: int,
+) -> list[str]:
+    """Rank contents by the neighbours of all vectors of one query.
+
+    The weighted sum of their cosines. A content that is no neighbour of a
+    vector is at most as near as the last one, whose cosine stands for it, as
+    in XTR (arXiv:2304.01982).
+
+    Args:
+        found: For each vector its neighbours and their cosines, the best
+            first; with fewer neighbours than asked for, the whole index.
+        weights: How much each vector counts.
+        count: How many contents.
+
+    Returns:
+        At most ``count`` contents, the best first.
+
+    Example:
+        >>> near = [('a', 0.9), ('b', 0.5)], [('b', 0.8), ('c', 0.7)]
+        >>> merge_neighbours(near, [0.5, 0.5], count=2)
+        ['a', 'b']
+    """
+    scores: dict[str, float] = {}
+    for neighbours, weight in zip(found, weights, strict=True):
+        if neighbours:
+            last = neighbours[-1][1]
+            for content, cosine in neighbours:
+                gain = float(weight) * (cosine - last)
+                scores[content] = scores.get(content, 0.0) + gain
+    return sorted(scores, key=scores.__getitem__, reverse=True)[:count]
+
+
 def part_vectors(
     pooled: np.ndarray, tokens: np.ndarray, count: int
 ) -> np.ndarray:
@@ -444,6 +546,7 @@ def unpack_tokens(packed: bytes, width: int, precision: str) -> np.ndarray:
 
 LITE = 'milvus:'
 CLUSTERS = ('http', 'https')
+POSTGRES = ('postgresql', 'postgres')
 OBJECT_STORES = ('s3', 'gs', 'az')
 
 
