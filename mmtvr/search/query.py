@@ -220,8 +220,9 @@ def _search_some(
     encoded = encoder.encode_texts(texts)
     text, words = encoded.features.to('cpu'), encoded.words
     vectors = text.pooled.float().numpy()
-    near = store.find_candidates(
-        encoder.query_vectors(encoded), max(candidates, top_k)
+    queries = encoder.query_vectors(encoded)
+    near = _find_contents(
+        lambda count: store.find_candidates(queries, count), candidates, top_k
     )
     different = list(dict.fromkeys(each for found in near for each in found))
     videos = _read_sound(store, different)
@@ -241,22 +242,25 @@ def _search_some(
     return _to_results(store, rankings, encoder if moments else None)
 
 
-def _nearest_each(
-    store: VideoStore, vectors: np.ndarray, candidates: int, top_k: int
-) -> list[list[tuple[str, float]]]:
-    """Neighbours of each query, of ``top_k`` videos if there are so many.
+def _find_contents(
+    find: Callable[[int], list[list[str]]], candidates: int, top_k: int
+) -> list[list[str]]:
+    """Ask for candidates until they are of ``top_k`` videos, if there are.
 
-    The windows of one long video may be nearer than all others: then more
-    candidates are taken.
+    The windows of one long video may be nearer than all others.
+
+    Args:
+        find: From a number to so many contents of each query.
+        candidates: How many are enough where they are of ``top_k`` videos.
+        top_k: How many videos.
     """
     count = max(candidates, top_k)
     most = MOST_CANDIDATES * count
     while True:
-        near = store.nearest_each(vectors, count)
+        near = find(count)
         # Fewer than asked: there are no more.
         crowded = any(
-            len(found) == count
-            and len({whole_content(content) for content, _ in found}) < top_k
+            len(found) == count and len(set(map(whole_content, found))) < top_k
             for found in near
         )
         if not crowded or count >= most:
@@ -308,11 +312,13 @@ def search_similar(
     parts = part_vectors(
         video.pooled[0], video.tokens[0], store.read_info()['parts']
     )
-    contents = {
-        content: None
-        for near in _nearest_each(store, parts, candidates, top_k)
-        for content, _ in near
-    }
+
+    def find(count: int) -> list[list[str]]:
+        near = store.nearest_each(parts, count)
+        return [[content for content, _ in each] for each in near]
+
+    found_contents = _find_contents(find, candidates, top_k)
+    contents = {each: None for near in found_contents for each in near}
     found = _read_sound(store, list(contents))
     scores = found.pooled @ video.pooled[0]
     _check_scores(store, scores, COSINES)
