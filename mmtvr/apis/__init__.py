@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mmtvr.apis.evaluation import (
         evaluate_fine_grained as evaluate_fine_grained,
     )
+    from mmtvr.apis.evaluation import evaluate_moments as evaluate_moments
     from mmtvr.apis.retriever import Retriever as Retriever
     from mmtvr.apis.searcher import TextVideoSearcher as TextVideoSearcher
     from mmtvr.apis.searcher import export_index as export_index
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        'evaluation': ['evaluate', 'evaluate_fine_grained'],
+        'evaluation': [
+            'evaluate',
+            'evaluate_fine_grained',
+            'evaluate_moments',
+        ],
         'retriever': ['Retriever'],
         'searcher': [
             'TextVideoSearcher',

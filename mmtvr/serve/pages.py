@@ -13,10 +13,12 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
 from mmtvr.explanation import Explanation
+from mmtvr.search.moments import Moment
 from mmtvr.search.query import (
     SearchResult,
     VideoExplanation,
     WordMoment,
+    choose_row,
     search_similar,
     to_features,
     without,
@@ -58,6 +60,7 @@ class Hit:
         words: Key words and their moments.
         copies: Number of other files with the same content.
         is_gone: Whether the file, and each copy, is no longer there.
+        moments: From when to when it shows what was asked, the best first.
     """
 
     id: str
@@ -68,6 +71,12 @@ class Hit:
     words: tuple[WordMoment, ...] = ()
     copies: int = 0
     is_gone: bool = False
+    moments: tuple[Moment, ...] = ()
+
+    @property
+    def begin(self) -> float:
+        """Where it is played from, in seconds."""
+        return self.moments[0].start if self.moments else self.time or 0.0
 
     @property
     def extension(self) -> str:
@@ -161,7 +170,7 @@ class Answers:
             results = [
                 found[:count]
                 for found, (_, count) in zip(
-                    self.searcher.search(texts, top_k=most),
+                    self.searcher.search(texts, top_k=most, moments=True),
                     queries,
                     strict=True,
                 )
@@ -201,9 +210,10 @@ class Answers:
                 'The index has no frames of this video, only one vector: '
                 'there is nothing to compare words with.'
             )
-        features = to_features(videos)
-        found = self.searcher.encoder.explain(text, features)
-        return found, self.library.times(entry).tolist()
+        encoder = self.searcher.encoder
+        video = choose_row(encoder, text, videos)
+        times = video.times[0][:: self.library.tokens_per_frame]
+        return encoder.explain(text, to_features(video)), times.tolist()
 
     def some(self, count: int) -> list[Hit]:
         """A few videos, whichever come first."""
@@ -232,6 +242,7 @@ class Answers:
                 result.words,
                 len(result.copies),
                 result.is_gone,
+                result.moments,
             )
 
 

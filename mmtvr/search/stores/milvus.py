@@ -228,19 +228,30 @@ class MilvusStore(VideoStore):
         self, query: np.ndarray, count: int
     ) -> list[tuple[str, float]]:
         """See :class:`VideoStore`."""
-        (hits,) = self._client.search(
+        (found,) = self.nearest_each(query[None], count)
+        return found
+
+    def nearest_each(
+        self, queries: np.ndarray, count: int
+    ) -> list[list[tuple[str, float]]]:
+        """See :class:`VideoStore`."""
+        found = self._client.search(
             self._collection('videos'),
-            [query.tolist()],
+            queries.tolist(),
             anns_field='vector',
             limit=min(count * self.read_info()['parts'], MAX_HITS),
             output_fields=['content'],
             consistency_level=LOOKUP,
         )
-        best: dict[str, float] = {}
-        for hit in hits:
-            content = hit['entity']['content']
-            best[content] = max(hit['distance'], best.get(content, -1.0))
-        return sorted(best.items(), key=lambda pair: -pair[1])[:count]
+        nearest = []
+        for hits in found:
+            best: dict[str, float] = {}
+            for hit in hits:
+                content = hit['entity']['content']
+                best[content] = max(hit['distance'], best.get(content, -1.0))
+            ranked = sorted(best.items(), key=lambda pair: -pair[1])
+            nearest.append(ranked[:count])
+        return nearest
 
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
         """See :class:`VideoStore`."""
