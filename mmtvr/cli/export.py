@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmtvr.cli.command import CHECKPOINT_HELP, choose_checkpoint
+
 EXAMPLES = """
 examples:
   a folder from the model that the README trains:
@@ -41,9 +43,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='a checkpoint, or the work folder of a run: its best checkpoint, '
-        'else its last (default: work_dirs/CONFIG); `none` for the '
-        'pretrained encoders as they are',
+        help=CHECKPOINT_HELP,
     )
     parser.add_argument('--into', type=Path, metavar='FOLDER')
     parser.add_argument(
@@ -70,7 +70,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Write what the command line asks for, and say what was written."""
     from mmtvr.apis import Retriever
-    from mmtvr.cli.index import choose_checkpoint
     from mmtvr.config import is_work_folder
 
     if os.path.isdir(args.config) and not is_work_folder(args.config):
