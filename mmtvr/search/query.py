@@ -71,6 +71,8 @@ class SearchResult:
         end: Last second of the indexed span; None to the end.
         copies: Other files of the index with the same content.
         is_gone: Whether the file, and each copy, is no longer there.
+        source: The folder or the annotation file that named it; empty for a
+            file that was given by itself.
         moments: From when to when the video shows what the text says, the
             best first, where it was asked for; parts that do not overlap.
         moment_step: Seconds between the frames that they come from: they are
@@ -86,6 +88,7 @@ class SearchResult:
     end: float | None = None
     copies: tuple[str, ...] = ()
     is_gone: bool = False
+    source: str = ''
     moments: tuple[Moment, ...] = ()
     moment_step: float | None = None
 
@@ -142,6 +145,8 @@ class IndexReport:
         skipped: How many of these were not tried again, since they are as
             they were.
         seconds: How long it took.
+        others: How many files of the folders were left out, as their names
+            do not end like those of videos, by their extension.
         windows: Windows of long videos that were encoded.
         unreadable_windows: Path of each long video of which windows could not
             be read in this call, how many, and why. The rest of it is in the
@@ -156,6 +161,7 @@ class IndexReport:
     unreadable: dict[str, str]
     skipped: int
     seconds: float
+    others: dict[str, int] = field(default_factory=dict)
     windows: int = 0
     unreadable_windows: dict[str, str] = field(default_factory=dict)
 
@@ -214,8 +220,9 @@ def _search_some(
     encoded = encoder.encode_texts(texts)
     text, words = encoded.features.to('cpu'), encoded.words
     vectors = text.pooled.float().numpy()
-    near = store.find_candidates(
-        encoder.query_vectors(encoded), max(candidates, top_k)
+    queries = encoder.query_vectors(encoded)
+    near = _find_contents(
+        lambda count: store.find_candidates(queries, count), candidates, top_k
     )
     different = list(dict.fromkeys(each for found in near for each in found))
     videos = _read_sound(store, different)
@@ -235,22 +242,25 @@ def _search_some(
     return _to_results(store, rankings, encoder if moments else None)
 
 
-def _nearest_each(
-    store: VideoStore, vectors: np.ndarray, candidates: int, top_k: int
-) -> list[list[tuple[str, float]]]:
-    """Neighbours of each query, of ``top_k`` videos if there are so many.
+def _find_contents(
+    find: Callable[[int], list[list[str]]], candidates: int, top_k: int
+) -> list[list[str]]:
+    """Ask for candidates until they are of ``top_k`` videos, if there are.
 
-    The windows of one long video may be nearer than all others: then more
-    candidates are taken.
+    The windows of one long video may be nearer than all others.
+
+    Args:
+        find: From a number to so many contents of each query.
+        candidates: How many are enough where they are of ``top_k`` videos.
+        top_k: How many videos.
     """
     count = max(candidates, top_k)
     most = MOST_CANDIDATES * count
     while True:
-        near = store.nearest_each(vectors, count)
+        near = find(count)
         # Fewer than asked: there are no more.
         crowded = any(
-            len(found) == count
-            and len({whole_content(content) for content, _ in found}) < top_k
+            len(found) == count and len(set(map(whole_content, found))) < top_k
             for found in near
         )
         if not crowded or count >= most:
@@ -302,11 +312,13 @@ def search_similar(
     parts = part_vectors(
         video.pooled[0], video.tokens[0], store.read_info()['parts']
     )
-    contents = {
-        content: None
-        for near in _nearest_each(store, parts, candidates, top_k)
-        for content, _ in near
-    }
+
+    def find(count: int) -> list[list[str]]:
+        near = store.nearest_each(parts, count)
+        return [[content for content, _ in each] for each in near]
+
+    found_contents = _find_contents(find, candidates, top_k)
+    contents = {each: None for near in found_contents for each in near}
     found = _read_sound(store, list(contents))
     scores = found.pooled @ video.pooled[0]
     _check_scores(store, scores, COSINES)
@@ -490,6 +502,7 @@ def _name_files(
                 end=file.end,
                 copies=tuple(copy.path for _, copy in copies),
                 is_gone=is_gone,
+                source=file.source,
                 moments=moments,
                 moment_step=step,
             )
