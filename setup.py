@@ -22,7 +22,8 @@ INSTALL_REQUIRES = [
     'mmaction2>=1.1.0,<1.2',
     'mmcv-lite>=2.0.1,<2.1',
     # A major version moves what encoders build on, as 5 did.
-    'transformers>=5.0,<6',
+    # 5.0.0 lacks VideoPrism, and names layers of others differently.
+    'transformers>=5.20.2,<6',
     'huggingface-hub>=1.0',
     'numpy>=1.26',
     'pillow>=10',
