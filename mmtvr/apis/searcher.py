@@ -15,9 +15,11 @@ from mmtvr.pretrained import look_in
 from mmtvr.search.encoder import RetrievalEncoder, check_model, find_weights
 from mmtvr.search.model_folder import read_model_folder
 from mmtvr.search.query import (
+    TEXT_WEIGHT,
     IndexReport,
     SearchResult,
     VideoExplanation,
+    parse_where,
     search_by_name,
     search_by_vectors,
     search_similar,
@@ -151,6 +153,8 @@ class TextVideoSearcher:
         workers: int = 0,
         progress: bool = True,
         retry: bool = False,
+        metadata: PathLike | None = None,
+        text_columns: Sequence[str] | None = None,
     ) -> IndexReport:
         """Make an index of videos, or bring one up to date, and open it.
 
@@ -168,6 +172,11 @@ class TextVideoSearcher:
             workers: Processes that read videos; 0 for this one.
             progress: Whether to show a bar.
             retry: Whether to try again what could not be decoded before.
+            metadata: A table with columns of the videos, to filter by and to
+                search in; see :func:`mmtvr.search.metadata.read_metadata`.
+                Those that an earlier table gave stay.
+            text_columns: Columns of it whose text is searched; those with
+                usual names, such as ``title``, if None.
 
         Returns:
             What was done; unreadable videos are named in it.
@@ -177,8 +186,12 @@ class TextVideoSearcher:
                 another model filled the index or it has other settings.
         """
         from mmtvr.search.indexing import Indexer
+        from mmtvr.search.metadata import read_metadata
         from mmtvr.search.video_files import find_videos
 
+        table = None
+        if metadata is not None:
+            table = read_metadata(metadata, text_columns)
         one = isinstance(videos, str | os.PathLike)
         found = find_videos([videos] if one else videos, videos_folder)
         store = open_store(into)
@@ -196,6 +209,7 @@ class TextVideoSearcher:
             workers,
             progress,
             retry,
+            table,
         )
         report = indexer.run(found)
         self._store = store
@@ -214,17 +228,39 @@ class TextVideoSearcher:
 
     @overload
     def search(
-        self, text: str, top_k: int = ..., *, candidates: int = ...
+        self,
+        text: str,
+        top_k: int = ...,
+        *,
+        candidates: int = ...,
+        where: str | None = ...,
+        offset: int = ...,
+        match: str = ...,
+        text_weight: float = ...,
     ) -> list[SearchResult]: ...
 
     @overload
     def search(
-        self, text: Sequence[str], top_k: int = ..., *, candidates: int = ...
+        self,
+        text: Sequence[str],
+        top_k: int = ...,
+        *,
+        candidates: int = ...,
+        where: str | None = ...,
+        offset: int = ...,
+        match: str = ...,
+        text_weight: float = ...,
     ) -> list[list[SearchResult]]: ...
 
     @overload
     def search(
-        self, *, video: PathLike, top_k: int = ..., candidates: int = ...
+        self,
+        *,
+        video: PathLike,
+        top_k: int = ...,
+        candidates: int = ...,
+        where: str | None = ...,
+        offset: int = ...,
     ) -> list[SearchResult]: ...
 
     def search(
@@ -234,6 +270,10 @@ class TextVideoSearcher:
         *,
         video: PathLike | None = None,
         candidates: int = 100,
+        where: str | None = None,
+        offset: int = 0,
+        match: str = 'auto',
+        text_weight: float = TEXT_WEIGHT,
     ) -> list[SearchResult] | list[list[SearchResult]]:
         """Search the open index by text, or by a video for similar ones.
 
@@ -244,24 +284,48 @@ class TextVideoSearcher:
                 is not among its own results.
             candidates: How many neighbours of pooled vectors are compared
                 exactly: by the head, or as whole videos.
+            where: A condition on the columns of the videos, in SQL, such as
+                ``duration < 60 and folder like 'holiday%'``.
+            offset: How many of the best are left out: those of the pages
+                before.
+            match: Where a text is looked for: ``'video'``, what is seen;
+                ``'text'``, subtitles and columns; ``'auto'``, both.
+            text_weight: Of the second, from 0 to 1, where both are searched.
 
         Returns:
             Results, the best first; for several texts a list of them for
             each.
 
         Raises:
-            SetupError: The query is empty or unreadable, or a number below 1.
+            SetupError: The query is empty or unreadable, a number below 1, or
+                the index has no such column.
         """
         if (text is None) == (video is None):
             raise SetupError('give a text or a video to search for')
         require_at_least(1, top_k=top_k, candidates=candidates)
+        require_at_least(0, offset=offset)
+        condition = parse_where(self.store, where)
         if video is not None:
-            features = self._features_of(video)
-            found = search_similar(self.store, features, top_k + 1, candidates)
-            return without(found, os.path.abspath(video))[:top_k]
+            end = offset + top_k
+            found = search_similar(
+                self.store,
+                self._features_of(video),
+                end + 1,
+                candidates,
+                where=condition,
+            )
+            return without(found, os.path.abspath(video))[offset:end]
         texts = [text] if isinstance(text, str) else list(text)
         found = search_texts(
-            self.store, self.encoder, texts, top_k, candidates
+            self.store,
+            self.encoder,
+            texts,
+            top_k,
+            candidates,
+            where=condition,
+            offset=offset,
+            match=match,
+            text_weight=text_weight,
         )
         return found[0] if isinstance(text, str) else found
 

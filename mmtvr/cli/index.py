@@ -39,6 +39,8 @@ examples:
         --into ~/videos_index
   several folders, read by four processes, frames kept in 8 bits:
     mmtvr index CONFIG DIR1 DIR2 --into INDEX --workers 4 --precision int8
+  with columns to filter by (date, place, ...), and texts to search in:
+    mmtvr index CONFIG DIR --into INDEX --metadata videos.csv
   encoding spread over two processes or GPUs:
     torchrun --nproc_per_node 2 -m mmtvr index CONFIG DIR --into INDEX
   without a model:
@@ -109,6 +111,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='try again what could not be read before, though it is as it was',
     )
+    parser.add_argument(
+        '--metadata',
+        metavar='TABLE',
+        help='a .csv or .json with columns of the videos, to filter by and to '
+        'search in',
+    )
+    parser.add_argument(
+        '--text-columns',
+        metavar='NAMES',
+        help='columns whose text is searched, with commas between (default: '
+        'title, description, tags and others of such names); `name` and '
+        '`folder` are those of the files',
+    )
     add_device(parser)
     new = parser.add_argument_group('settings of a new index')
     new.add_argument(
@@ -155,6 +170,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
     if args.captions and not args.export:
         parser.error('--captions goes with --export')
+    if args.text_columns and not args.metadata:
+        parser.error('--text-columns goes with --metadata')
     if without_model and args.config:
         parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
     return args
@@ -229,6 +246,8 @@ def _index(args: argparse.Namespace) -> None:
         workers=args.workers,
         progress=not args.json,
         retry=args.retry,
+        metadata=args.metadata,
+        text_columns=args.text_columns and args.text_columns.split(','),
     )
     if rank > 0:
         return
@@ -279,6 +298,7 @@ def describe(report: 'IndexReport', index: str) -> str:
         if len(listed) > SHOWN:
             more = len(listed) - SHOWN
             lines.append(f'  and {more} more (--json names all)')
+    lines += describe_metadata(report)
     if not report.videos and report.unreadable:
         lines.append('there is nothing to search yet')
     if report.videos:
@@ -289,6 +309,26 @@ def describe(report: 'IndexReport', index: str) -> str:
             'do (.mp4, .mkv, ...); name other files themselves'
         )
     return '\n'.join(lines)
+
+
+def describe_metadata(report: 'IndexReport') -> list[str]:
+    """Say what of a table and of subtitles was not used."""
+    lines = []
+    fit = report.metadata
+    if fit.matched or fit.unknown:
+        lines.append(
+            f'{fit.matched} videos have columns of the table, {fit.without} '
+            f'have none; {len(fit.unknown)} rows name no video of the index'
+        )
+        lines += [f'  {name!r}' for name in fit.unknown[:SHOWN]]
+        if len(fit.unknown) > SHOWN:
+            lines.append(f'  and {len(fit.unknown) - SHOWN} more (--json)')
+    broken = report.unreadable_subtitles
+    if broken:
+        lines.append(f'{len(broken)} subtitles could not be read:')
+        some = list(broken.items())[:SHOWN]
+        lines += [f'  {path!r}: {why}' for path, why in some]
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmtvr.cli.command import (
     add_index,
@@ -23,6 +23,8 @@ examples:
   mmtvr search INDEX "a dog catches a ball" "someone sings" --top-k 3
   mmtvr search INDEX --video holiday.mp4         # similar videos
   mmtvr search INDEX "a dog" --json | python -m json.tool
+  mmtvr search INDEX "a dog" --where "duration < 60 and folder like 'home%'"
+  mmtvr search INDEX "a dog" --page 2
   mmtvr search IMPORTED_INDEX --vectors queries.npy   # (Q, D), any encoder
 
 The index knows the config and the checkpoint that it was made with. A text is
@@ -63,11 +65,38 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='neighbours that the head compares exactly (default 100)',
     )
     parser.add_argument(
+        '--where',
+        metavar='SQL',
+        help='only videos whose columns match: "duration < 60 and folder like '
+        "'holiday%%'\"",
+    )
+    pages = parser.add_mutually_exclusive_group()
+    pages.add_argument(
+        '--offset',
+        type=at_least(0),
+        default=0,
+        help='leave out so many of the best, those of earlier pages',
+    )
+    pages.add_argument(
+        '--page',
+        type=at_least(1),
+        help='this page of --top-k results, from 1',
+    )
+    parser.add_argument(
+        '--match',
+        choices=('auto', 'video', 'text'),
+        default='auto',
+        help='where a text is looked for: in what is seen, in the subtitles '
+        'and texts of the videos, or in both (auto)',
+    )
+    parser.add_argument(
         '--json', action='store_true', help='print the results as JSON'
     )
     args = parse_with_files(parser, argv)
     if sum(map(bool, (args.texts, args.video, args.vectors))) != 1:
         parser.error('give texts, or --video FILE, or --vectors FILE')
+    if args.page:
+        args.offset = (args.page - 1) * args.top_k
     return args
 
 
@@ -105,7 +134,12 @@ def _find(
     from mmtvr import apis
     from mmtvr.datasets.transforms.text import TextReading
 
-    options = dict(top_k=args.top_k, candidates=args.candidates)
+    options: dict[str, Any] = dict(
+        top_k=args.top_k,
+        candidates=args.candidates,
+        where=args.where,
+        offset=args.offset,
+    )
     if args.vectors:
         from mmtvr.search.query import read_queries
 
@@ -119,7 +153,7 @@ def _find(
     if args.video:
         found = searcher.search(video=args.video, **options)
         return [args.video], [found], [TextReading()]
-    found = searcher.search(args.texts, **options)
+    found = searcher.search(args.texts, match=args.match, **options)
     return args.texts, found, list(map(searcher.read_text, args.texts))
 
 
@@ -143,8 +177,12 @@ def describe(
             + (f'  ({words})' if words else '')
             + _describe_files(result)
         )
+        if 'text' in result.matched:
+            time, text = result.snippet_time, _one_line(result.snippet)
+            at = '' if time is None else f' at {time:.1f} s'
+            lines.append(f'        text{at}: {text}')
     if not results:
-        lines.append('  nothing found: the index is empty')
+        lines.append('  nothing found')
     return '\n'.join(lines)
 
 

@@ -42,7 +42,7 @@ NOT_ENCODING = (
 )
 HASHED = ('model', 'pipeline', 'checkpoint')
 PARTS = 4
-META_KEYS = ('text', 'frame_inds', 'frame_times', 'filename')
+META_KEYS = ('text', 'frame_inds', 'frame_times', 'filename', 'duration')
 
 
 class QueryWord(NamedTuple):
@@ -91,11 +91,14 @@ class EncodedVideo(NamedTuple):
         content: Names its features; empty if the file cannot be opened.
         features: None if they are known already, or it is unreadable.
         error: Why it cannot be read.
+        duration: Seconds that the file, or its span, lasts; None where the
+            pipeline does not say.
     """
 
     content: str
     features: VideoFeatures | None = None
     error: str | None = None
+    duration: float | None = None
 
 
 def choose_device(name: torch.device | str | None) -> torch.device:
@@ -320,10 +323,11 @@ class RetrievalEncoder:
         packed = [read.packed for read in batch if read.packed is not None]
         encoded = iter(self._encode_packed(packed))
         for read in batch:
-            features, error = None, read.error
+            features, error, duration = None, read.error, None
             if read.packed is not None:
                 features, error = next(encoded)
-            yield EncodedVideo(read.content, features, error)
+                duration = read.packed['data_samples'].get('duration')
+            yield EncodedVideo(read.content, features, error, duration)
 
     def _encode_packed(
         self, packed: list[dict]

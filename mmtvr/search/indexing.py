@@ -13,6 +13,11 @@ from tqdm import tqdm
 
 from mmtvr.errors import SetupError
 from mmtvr.search.encoder import EncodedVideo, RetrievalEncoder, check_model
+from mmtvr.search.metadata import (
+    MetadataReport,
+    MetadataTable,
+    MetadataWriter,
+)
 from mmtvr.search.query import IndexReport
 from mmtvr.search.stores.base import (
     FileEntry,
@@ -43,6 +48,7 @@ class PendingBatch:
         broken: Contents that are known to be unreadable, and why.
         info: Facts of an index that is made before the first features are
             written; None where there is one.
+        metadata: Writes columns and texts of files.
 
     Attributes:
         info: None once there is an index.
@@ -50,6 +56,7 @@ class PendingBatch:
         encoded: Contents that were added.
         reused: Files whose content had features.
         skipped: Files whose content is known to be unreadable.
+        durations: Seconds, by content, where they are known.
     """
 
     def __init__(
@@ -58,12 +65,15 @@ class PendingBatch:
         known: set[str],
         broken: Mapping[str, str],
         info: dict[str, Any] | None = None,
+        metadata: MetadataWriter | None = None,
     ) -> None:
         self.store = store
         self.info = info
+        self.metadata = metadata or MetadataWriter(store)
         self.unreadable: dict[str, str] = {}
         self.known = known
         self.broken = broken
+        self.durations: dict[str, float] = {}
         self.encoded = self.reused = self.skipped = 0
         self._entries: list[FileEntry] = []
         self._results: list[EncodedVideo] = []
@@ -72,18 +82,25 @@ class PendingBatch:
     def add(self, entry: FileEntry, result: EncodedVideo) -> None:
         """Take what a file was encoded to, and commit if there is enough."""
         content, error = result.content, result.error
+        duration = result.duration
         if content in self.known:
             self.reused += 1
             error = None
+            # A copy is not read.
+            duration = self.durations.get(content)
         elif result.features is not None:
             self.known.add(content)
+            if duration is not None:
+                self.durations[content] = duration
             self._results.append(result)
         elif error is None:
             self.skipped += 1
             error = self.broken[content]
-        changes = dict(content=content, broken='')
+        changes: dict[str, Any] = dict(
+            content=content, broken='', duration=duration
+        )
         if error is not None:
-            changes = dict(content='', broken=content)
+            changes = dict(content='', broken=content, duration=None)
             self.unreadable[entry.path] = error
         self._entries.append(replace(entry, error=error, **changes))
         waited = time.monotonic() - self._last > SECONDS_PER_COMMIT
@@ -96,6 +113,7 @@ class PendingBatch:
         if self.info is not None and self._results:
             self.store.create(self.info)
             self.info = None
+            self.metadata.begin()
         if self.info is not None:
             # Nothing could be read yet: there is no index, and none is made.
             return
@@ -103,6 +121,7 @@ class PendingBatch:
             self.store.add_videos(_stack(self._results))
         if self._entries:
             self.store.put_files(self._entries)
+            self.metadata.update(self._entries)
         self.encoded += len(self._results)
         self._entries, self._results = [], []
 
@@ -179,6 +198,7 @@ class Indexer:
         workers: Processes that read videos; 0 for this one.
         progress: Whether to show a bar.
         retry: Whether to try again what could not be decoded before.
+        table: Columns of the videos that the user gives.
 
     Raises:
         SetupError: There are to be fewer workers than none.
@@ -193,6 +213,7 @@ class Indexer:
         workers: int = 0,
         progress: bool = True,
         retry: bool = False,
+        table: MetadataTable | None = None,
     ) -> None:
         require_at_least(0, workers=workers)
         self.store = store
@@ -202,6 +223,7 @@ class Indexer:
         self.workers = workers
         self.progress = progress
         self.retry = retry
+        self.metadata = MetadataWriter(store, table)
 
     def run(self, sources: Sources) -> IndexReport:
         """Index what :func:`find_videos` found.
@@ -223,6 +245,8 @@ class Indexer:
                 if is_new and get_world_size() > 1:
                     self.store.create(self.info)
                     is_new = False
+            if get_rank() == 0 and not is_new:
+                self.metadata.begin()
             barrier()
             if get_rank() > 0:
                 is_new = needs_new_index(self.store, self.info, self.asked)
@@ -232,16 +256,26 @@ class Indexer:
             known = set() if is_new else self.store.list_contents()
             broken = {} if self.retry else find_broken(before, known)
             batch = PendingBatch(
-                self.store, known, broken, self.info if is_new else None
+                self.store,
+                known,
+                broken,
+                self.info if is_new else None,
+                self.metadata,
             )
+            batch.durations = {
+                e.content: e.duration for e in before if e.duration is not None
+            }
             pending, as_before = self._find_pending(
                 entries, sources.videos, broken
             )
             self._encode(pending, batch)
             counts = _count(batch, as_before)
+            fit = MetadataReport()
             if get_rank() == 0 and batch.info is None:
                 self.store.refresh()
-                gone += find_moved(before, self.store.list_files(), gone)
+                now = list(self.store.list_files())
+                gone += find_moved(before, now, gone)
+                fit = self.metadata.finish(now, gone)
                 remove_files(self.store, gone)
                 self.store.compact()
             barrier()
@@ -261,6 +295,8 @@ class Indexer:
             removed=len(gone),
             unreadable={**sources.closed, **unreadable},
             skipped=skipped,
+            metadata=fit,
+            unreadable_subtitles=self.metadata.subtitles.unreadable,
             seconds=time.monotonic() - start,
         )
 
@@ -329,6 +365,9 @@ def _count(batch: PendingBatch, as_before: Sequence[FileEntry]) -> list[int]:
 
 def remove_files(store: VideoStore, entries: Sequence[FileEntry]) -> None:
     """Take files out of an index, and features that no file has any more."""
-    store.remove_files([entry.key for entry in entries])
+    keys = [entry.key for entry in entries]
+    # First: what has no file must not be found by its text.
+    store.remove_metadata(keys)
+    store.remove_files(keys)
     named = {entry.content for entry in store.list_files()}
     store.remove_videos(sorted(store.list_contents() - named))

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,16 @@ from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation
 from mmtvr.files import load_arrays
 from mmtvr.search.encoder import QueryWord, RetrievalEncoder
+from mmtvr.search.filters import Filter
+from mmtvr.search.metadata import MetadataReport, find_snippet
 from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import (
     TOLERANCE,
     DamagedIndexError,
     FileEntry,
+    Metadata,
     StoredVideos,
+    Value,
     VideoStore,
     find_fault,
     part_vectors,
@@ -30,6 +34,10 @@ from mmtvr.structures import TokenFeatures
 COSINES = (-1.0, 1.0)
 # Texts of which the candidates are in memory at a time.
 TEXTS_AT_ONCE = 16
+MATCHES = ('auto', 'video', 'text')
+# Of reciprocal ranks, as in the paper.
+RANK_OFFSET = 60
+TEXT_WEIGHT = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,6 +74,11 @@ class SearchResult:
         end: Last second of the indexed span; None to the end.
         copies: Other files of the index with the same content.
         is_gone: Whether the file, and each copy, is no longer there.
+        matched: What of the video the query found: ``video``, what is seen,
+            and ``text``, what belongs to it; empty for other queries.
+        snippet: The text around what was found in it.
+        snippet_time: Seconds to the subtitle that the snippet is.
+        fields: Columns of the file, see :mod:`mmtvr.search.metadata`.
     """
 
     path: str
@@ -77,6 +90,10 @@ class SearchResult:
     end: float | None = None
     copies: tuple[str, ...] = ()
     is_gone: bool = False
+    matched: tuple[str, ...] = ()
+    snippet: str = ''
+    snippet_time: float | None = None
+    fields: dict[str, Value] = field(default_factory=dict, hash=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, dicts, strings and numbers, for JSON."""
@@ -131,6 +148,9 @@ class IndexReport:
         skipped: How many of these were not tried again, since they are as
             they were.
         seconds: How long it took.
+        metadata: How a table of columns fits the index.
+        unreadable_subtitles: Path and reason of subtitles that could not be
+            read.
     """
 
     videos: int
@@ -141,10 +161,82 @@ class IndexReport:
     unreadable: dict[str, str]
     skipped: int
     seconds: float
+    metadata: MetadataReport = field(default_factory=MetadataReport)
+    unreadable_subtitles: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, dicts, strings and numbers, for JSON."""
-        return asdict(self)
+        return {**asdict(self), 'metadata': self.metadata._asdict()}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which of the results of a query are wanted.
+
+    Attributes:
+        top_k: How many.
+        offset: How many of the best are left out, those of earlier pages.
+        candidates: How many neighbours of the pooled vectors the head
+            compares exactly. Further ones follow behind them, as many at a
+            time: pages neither overlap nor leave anything out.
+        where: Of which files.
+        match: Where a text is looked for: in what is seen (``video``), in the
+            texts that belong to videos (``text``), or in both, where the
+            index has texts (``auto``).
+        text_weight: Of the texts, from 0 to 1, where both are searched.
+
+    Raises:
+        SetupError: A number is too small, or a word unknown.
+    """
+
+    top_k: int = 10
+    offset: int = 0
+    candidates: int = 100
+    where: Filter | None = None
+    match: str = 'auto'
+    text_weight: float = TEXT_WEIGHT
+
+    def __post_init__(self) -> None:
+        require_at_least(1, top_k=self.top_k, candidates=self.candidates)
+        require_at_least(0, offset=self.offset)
+        if self.match not in MATCHES:
+            raise SetupError(
+                f'match must be one of {", ".join(MATCHES)}, got '
+                f'{self.match!r}'
+            )
+        if not 0 <= self.text_weight <= 1:
+            raise SetupError(
+                f'text_weight must be from 0 to 1, got {self.text_weight}'
+            )
+
+    @property
+    def end(self) -> int:
+        """Number of the last result."""
+        return self.offset + self.top_k
+
+    @property
+    def neighbours(self) -> int:
+        """How many neighbours its blocks of candidates have."""
+        blocks = -(-self.end // self.candidates)
+        return blocks * self.candidates
+
+
+def parse_where(store: VideoStore, where: str | None) -> Filter | None:
+    """Check a condition on the columns of an index.
+
+    Raises:
+        SetupError: It is none, or the index has no such column, or none.
+    """
+    if where is None:
+        return None
+    columns = store.list_columns()
+    if not columns:
+        raise SetupError(
+            f'{store.url} has no columns to filter by: bring it up to date '
+            'with the command that made it (`mmtvr index CONFIG VIDEOS '
+            '--into INDEX`), which encodes nothing again'
+        )
+    return Filter(where, columns)
 
 
 def search_texts(
@@ -153,6 +245,7 @@ def search_texts(
     texts: Sequence[str],
     top_k: int,
     candidates: int,
+    **options: Any,
 ) -> list[list[SearchResult]]:
     """Find the videos of some texts.
 
@@ -163,14 +256,16 @@ def search_texts(
         top_k: How many results for each.
         candidates: How many neighbours of the pooled vectors the head
             compares exactly.
+        **options: Others of :class:`Selection`.
 
     Returns:
         For each text its results, the best first.
     """
+    selection = Selection(top_k, candidates=candidates, **options)
     results = []
     for first in range(0, len(texts), TEXTS_AT_ONCE):
         some = texts[first : first + TEXTS_AT_ONCE]
-        results += _search_some(store, encoder, some, top_k, candidates)
+        results += _search_some(store, encoder, some, selection)
     return results
 
 
@@ -178,23 +273,28 @@ def _search_some(
     store: VideoStore,
     encoder: RetrievalEncoder,
     texts: Sequence[str],
-    top_k: int,
-    candidates: int,
+    selection: Selection,
 ) -> list[list[SearchResult]]:
-    """Ask the store three times, however many texts there are."""
+    """Ask the store a few times, however many texts there are."""
+    matching = _find_matching(store, selection)
     features, words = encoder.encode_texts(texts)
     text = features.to('cpu')
     vectors = text.pooled.float().numpy()
-    near = [
-        [content for content, _ in found]
-        for found in store.nearest_each(vectors, max(candidates, top_k))
-    ]
-    different = list(dict.fromkeys(each for found in near for each in found))
-    videos = _read_sound(store, different)
+    near: list[list[str]] = [[] for _ in texts]
+    if selection.match != 'text':
+        near = _find_near(store, vectors, selection, matching)
+    said = _find_said(store, texts, selection)
+    different = dict.fromkeys(
+        each for found in (*near, *said) for each in found
+    )
+    videos = _read_sound(store, list(different))
     rows = {content: row for row, content in enumerate(videos.contents)}
     rankings = []
     for number, vector in enumerate(vectors):
-        own = videos.select([rows[c] for c in near[number] if c in rows])
+        there = [c for c in near[number] if c in rows]
+        heard = [c for c in said[number] if c in rows]
+        both = list(dict.fromkeys([*there, *heard]))
+        own = videos.select([rows[content] for content in both])
         query = text.select(torch.tensor([number]))
         limits = COSINES
         if own.contents and all(map(len, own.tokens)):
@@ -203,8 +303,109 @@ def _search_some(
         else:
             scores = own.pooled @ vector
         _check_scores(store, scores, limits)
-        rankings.append(_Ranking(own, scores, top_k, query, words[number]))
-    return _to_results(store, rankings)
+        order = _fuse(
+            _order_blocks(scores[: len(there)], selection.candidates),
+            [both.index(content) for content in heard],
+            selection,
+        )
+        rankings.append(
+            _Ranking(
+                own,
+                scores,
+                order[selection.offset : selection.end],
+                selection.offset,
+                query,
+                words[number],
+                texts[number],
+                set(there),
+                set(heard),
+            )
+        )
+    return _to_results(store, rankings, matching)
+
+
+def _find_matching(
+    store: VideoStore, selection: Selection
+) -> dict[str, set[str]] | None:
+    """Contents that match, and the keys of their files; None for all."""
+    if selection.where is None:
+        return None
+    return store.find_matching(selection.where)
+
+
+def _find_near(
+    store: VideoStore,
+    vectors: np.ndarray,
+    selection: Selection,
+    matching: dict[str, set[str]] | None,
+) -> list[list[str]]:
+    count = selection.neighbours
+    if matching is None:
+        found = store.nearest_each(vectors, count)
+    else:
+        found = store.nearest_within(vectors, count, matching.keys())
+    return [[content for content, _ in near] for near in found]
+
+
+def _find_said(
+    store: VideoStore, texts: Sequence[str], selection: Selection
+) -> list[list[str]]:
+    """Contents whose texts have words of each query, the best first."""
+    if selection.match == 'video' or not store.list_columns():
+        return [[] for _ in texts]
+    count = selection.candidates
+    if selection.match == 'text':
+        count = selection.neighbours
+    return [
+        # Copies of a file are found once.
+        list(
+            dict.fromkeys(
+                content
+                for _, content in store.search_text(
+                    text, count, selection.where
+                )
+            )
+        )
+        for text in texts
+    ]
+
+
+def _order_blocks(scores: np.ndarray, block: int) -> list[int]:
+    """Order each block of neighbours by score, one block after the other."""
+    order: list[int] = []
+    for first in range(0, len(scores), block):
+        best = np.argsort(-scores[first : first + block], kind='stable')
+        order += (first + best).tolist()
+    return order
+
+
+def _fuse(
+    seen: Sequence[int], said: Sequence[int], selection: Selection
+) -> list[int]:
+    """Merge two rankings by reciprocal ranks (Cormack et al., SIGIR 2009).
+
+    Args:
+        seen: Rows by what is seen, the best first.
+        said: Rows by their texts.
+        selection: Says what each counts, and how many of ``seen`` are merged;
+            the others follow, so that pages stay as they are.
+
+    Returns:
+        All rows, the best first.
+    """
+    if selection.match == 'text' or not said:
+        return list(said if selection.match == 'text' else seen)
+    fused: dict[int, float] = defaultdict(float)
+    merged = seen[: selection.candidates]
+    for rows, weight in (
+        (merged, 1 - selection.text_weight),
+        (said, selection.text_weight),
+    ):
+        for rank, row in enumerate(rows, 1):
+            fused[row] += weight / (RANK_OFFSET + rank)
+    # Stable: of equal ones that which is seen goes first.
+    order = sorted(fused, key=fused.__getitem__, reverse=True)
+    return order + [row for row in seen if row not in fused]
 
 
 def _read_sound(store: VideoStore, contents: Sequence[str]) -> StoredVideos:
@@ -235,7 +436,11 @@ def _check_scores(
 
 
 def search_similar(
-    store: VideoStore, video: StoredVideos, top_k: int, candidates: int
+    store: VideoStore,
+    video: StoredVideos,
+    top_k: int,
+    candidates: int,
+    **options: Any,
 ) -> list[SearchResult]:
     """Find the videos that are most like one.
 
@@ -244,22 +449,28 @@ def search_similar(
         video: Features of one video.
         top_k: How many results.
         candidates: How many neighbours of each part are compared as wholes.
+        **options: ``offset`` and ``where`` of :class:`Selection`.
 
     Returns:
         The results, the best first, by the cosine of pooled vectors.
     """
+    selection = Selection(top_k, candidates=candidates, **options)
+    matching = _find_matching(store, selection)
     parts = part_vectors(
         video.pooled[0], video.tokens[0], store.read_info()['parts']
     )
     contents = {
         content: None
         for part in parts
-        for content, _ in store.nearest(part, max(candidates, top_k))
+        for content in _find_near(store, part[None], selection, matching)[0]
     }
     found = _read_sound(store, list(contents))
     scores = found.pooled @ video.pooled[0]
     _check_scores(store, scores, COSINES)
-    (results,) = _to_results(store, [_Ranking(found, scores, top_k)])
+    order = np.argsort(-scores, kind='stable').tolist()
+    page = order[selection.offset : selection.end]
+    ranking = _Ranking(found, scores, page, selection.offset)
+    (results,) = _to_results(store, [ranking], matching)
     return results
 
 
@@ -306,43 +517,66 @@ def to_features(videos: StoredVideos) -> TokenFeatures:
     )
 
 
+@dataclass(frozen=True)
 class _Ranking:
-    """Videos and their scores for a query, the best ``top_k`` first."""
+    """Videos and their scores for a query.
 
-    def __init__(
-        self,
-        videos: StoredVideos,
-        scores: np.ndarray,
-        top_k: int,
-        query: TokenFeatures | None = None,
-        words: Sequence[QueryWord] = (),
-    ) -> None:
-        self.videos, self.scores = videos, scores
-        self.query, self.words = query, words
-        self.order = np.argsort(-scores, kind='stable')[:top_k].tolist()
+    Attributes:
+        videos: At least those of the page.
+        scores: Of the videos.
+        order: Rows of the page, the best first.
+        offset: How many were on the pages before.
+        query: Features of a text.
+        words: The words of it.
+        text: The text itself.
+        seen: Contents that were found by what is seen.
+        said: Contents that were found by their texts.
+    """
+
+    videos: StoredVideos
+    scores: np.ndarray
+    order: list[int]
+    offset: int = 0
+    query: TokenFeatures | None = None
+    words: Sequence[QueryWord] = ()
+    text: str = ''
+    seen: Container[str] = ()
+    said: Container[str] = ()
 
     @property
     def contents(self) -> list[str]:
-        """The best contents."""
+        """The contents of the page."""
         return [self.videos.contents[row] for row in self.order]
 
 
 def _to_results(
-    store: VideoStore, rankings: Sequence[_Ranking]
+    store: VideoStore,
+    rankings: Sequence[_Ranking],
+    matching: dict[str, set[str]] | None = None,
 ) -> list[list[SearchResult]]:
-    files = _files_by_content(
-        store, [content for each in rankings for content in each.contents]
-    )
-    return [_name_files(ranking, files) for ranking in rankings]
+    contents = [content for each in rankings for content in each.contents]
+    files = _files_by_content(store, contents)
+    if matching is not None:
+        files = {
+            content: [e for e in entries if e[1].key in matching[content]]
+            for content, entries in files.items()
+            if content in matching
+        }
+    first = [e[0][1].key for e in files.values() if e]
+    metadata = store.find_metadata(first)
+    return [_name_files(ranking, files, metadata) for ranking in rankings]
 
 
 def _name_files(
-    ranking: _Ranking, files: dict[str, list[tuple[bool, FileEntry]]]
+    ranking: _Ranking,
+    files: Mapping[str, Sequence[tuple[bool, FileEntry]]],
+    metadata: Mapping[str, Metadata],
 ) -> list[SearchResult]:
     videos, query = ranking.videos, ranking.query
     results = []
     for row in ranking.order:
-        entries = files.get(videos.contents[row])
+        content = videos.contents[row]
+        entries = files.get(content)
         if not entries:
             # It has left the index since.
             continue
@@ -353,17 +587,33 @@ def _name_files(
             cosines = tokens @ query.pooled[0].float().numpy()
             moment = float(times[cosines.argmax()])
             seen = _find_word_moments(query, ranking.words, tokens, times)
+        about = metadata.get(file.key)
+        snippet, snippet_time = '', None
+        if content in ranking.said and about is not None:
+            snippet, snippet_time = find_snippet(about, ranking.text)
+        matched = tuple(
+            name
+            for name, found in (
+                ('video', ranking.seen),
+                ('text', ranking.said),
+            )
+            if content in found
+        )
         results.append(
             SearchResult(
                 path=file.path,
                 score=float(ranking.scores[row]),
-                rank=len(results) + 1,
+                rank=ranking.offset + len(results) + 1,
                 time=moment,
                 words=seen,
                 start=file.start,
                 end=file.end,
                 copies=tuple(copy.path for _, copy in copies),
                 is_gone=is_gone,
+                matched=matched,
+                snippet=snippet,
+                snippet_time=snippet_time,
+                fields={} if about is None else about.columns,
             )
         )
     return results
@@ -449,6 +699,9 @@ def search_by_vectors(
     vectors: np.ndarray,
     top_k: int = 10,
     candidates: int = 100,
+    *,
+    where: str | None = None,
+    offset: int = 0,
 ) -> list[list[SearchResult]]:
     """Search an index without its model, by vectors.
 
@@ -458,6 +711,8 @@ def search_by_vectors(
             the features of the index.
         top_k: How many results for each.
         candidates: How many neighbours are compared as whole videos.
+        where: A condition on the columns of the videos.
+        offset: How many of the best are left out.
 
     Returns:
         For each vector its results by cosine with the pooled vectors, the
@@ -477,6 +732,7 @@ def search_by_vectors(
     require_at_least(1, top_k=top_k, candidates=candidates)
     store = open_store(index)
     width = store.require_info()['width']
+    condition = parse_where(store, where)
     nothing = np.zeros((0, width), np.float32)
     return [
         search_similar(
@@ -484,6 +740,8 @@ def search_by_vectors(
             StoredVideos([''], row[None], [nothing], [nothing[:, 0]]),
             top_k,
             candidates,
+            where=condition,
+            offset=offset,
         )
         for row in _to_unit(vectors, width)
     ]
@@ -504,7 +762,13 @@ def _to_unit(vectors: np.ndarray, width: int) -> np.ndarray:
 
 
 def search_by_name(
-    index: PathLike, name: str, top_k: int = 10, candidates: int = 100
+    index: PathLike,
+    name: str,
+    top_k: int = 10,
+    candidates: int = 100,
+    *,
+    where: str | None = None,
+    offset: int = 0,
 ) -> list[SearchResult]:
     """Find the videos that are most like one of the index, without a model.
 
@@ -513,6 +777,8 @@ def search_by_name(
         name: The video as the index names it.
         top_k: How many results.
         candidates: How many neighbours are compared as whole videos.
+        where: A condition on the columns of the videos.
+        offset: How many of the best are left out.
 
     Returns:
         The results by cosine, the best first, the video itself left out.
@@ -533,5 +799,11 @@ def search_by_name(
             + (f', but {why}' if spans else '')
         )
     video = store.read_videos([entry.content])
-    found = search_similar(store, video, top_k + 1, candidates)
-    return without(found, name)[:top_k]
+    found = search_similar(
+        store,
+        video,
+        offset + top_k + 1,
+        candidates,
+        where=parse_where(store, where),
+    )
+    return without(found, name)[offset : offset + top_k]

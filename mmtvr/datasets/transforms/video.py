@@ -23,6 +23,7 @@ from mmtvr.video.cache import CachedReader, FrameCache, decoder_versions
 from mmtvr.video.sampling import (
     fill_up,
     find_span,
+    measure_duration,
     sample_per_second,
     sample_uniformly,
     segment_bounds,
@@ -197,6 +198,7 @@ class LoadVideoFrames(BaseTransform):
       :func:`sample_uniformly`
     - frame_times: (T,) seconds from the first frame of the file
     - frame_mask: (T,) bool, False for padding, see ``short_videos``
+    - duration: seconds that the file, or its span, lasts
     - total_frames: number of frames in the file
     - original_shape, img_shape: (H, W) as stored, and as decoded
     - num_clips (1), clip_len (T), modality ('RGB'): for mmaction2
@@ -367,6 +369,9 @@ class LoadVideoFrames(BaseTransform):
             imgs=imgs,
             frame_inds=indices,
             frame_times=reader.get_times()[indices],
+            duration=measure_duration(
+                reader.get_times(), results.get('start'), results.get('end')
+            ),
             frame_mask=mask,
             total_frames=len(reader),
             original_shape=reader.original_shape,
