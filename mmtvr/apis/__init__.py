@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
+    from mmtvr.apis.client import SearchClient as SearchClient
     from mmtvr.apis.evaluation import evaluate as evaluate
     from mmtvr.apis.evaluation import (
         evaluate_fine_grained as evaluate_fine_grained,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
+        'client': ['SearchClient'],
         'evaluation': ['evaluate', 'evaluate_fine_grained'],
         'retriever': ['Retriever'],
         'searcher': [

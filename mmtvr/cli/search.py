@@ -2,7 +2,9 @@
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mmtvr.cli.command import (
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from mmtvr.datasets.transforms.text import TextReading
     from mmtvr.search.query import SearchResult
 
+TOKEN = 'MMTVR_TOKEN'
 EXAMPLES = """
 examples:
   mmtvr search work_dirs/shapes_index "a red circle rising"
@@ -25,6 +28,7 @@ examples:
   mmtvr search INDEX "a dog" --json | python -m json.tool
   mmtvr search INDEX "a dog" --where "duration < 60 and folder like 'home%'"
   mmtvr search INDEX "a dog" --page 2
+  mmtvr search --server http://127.0.0.1:8000 "a dog"   # of `mmtvr serve`
   mmtvr search IMPORTED_INDEX --vectors queries.npy   # (Q, D), any encoder
 
 The index knows the config and the checkpoint that it was made with. A text is
@@ -43,6 +47,13 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add_index(parser)
     parser.add_argument('texts', nargs='*', metavar='TEXT', help='queries')
+    parser.add_argument(
+        '--server',
+        metavar='URL',
+        help='ask a running `mmtvr serve` (http://HOST:PORT) and load no '
+        'model; there is no INDEX then, only texts. The environment variable '
+        'MMTVR_TOKEN holds the token of one that asks for it',
+    )
     parser.add_argument(
         '--video', help='find videos that are similar to this file'
     )
@@ -93,6 +104,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--json', action='store_true', help='print the results as JSON'
     )
     args = parse_with_files(parser, argv)
+    if args.server:
+        # What would be the index is the first of the texts.
+        args.texts = [args.index, *args.texts]
+    if args.server and (args.video or args.vectors):
+        parser.error('--server takes texts')
     if sum(map(bool, (args.texts, args.video, args.vectors))) != 1:
         parser.error('give texts, or --video FILE, or --vectors FILE')
     if args.page:
@@ -102,6 +118,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def search(args: argparse.Namespace) -> None:
     """Search as the command line says and print the results."""
+    if args.server:
+        _ask_server(args)
+        return
     from mmtvr.search.stores import open_store
 
     # Before the model and what it needs are imported, which takes seconds.
@@ -125,6 +144,42 @@ def search(args: argparse.Namespace) -> None:
     else:
         notes = [reading.describe() for reading in readings]
         print('\n\n'.join(map(describe, queries, found, notes)))
+
+
+def _ask_server(args: argparse.Namespace) -> None:
+    from mmtvr.apis.client import SearchClient
+
+    client = SearchClient(args.server, os.environ.get(TOKEN))
+    answers = [
+        client.search(
+            text,
+            args.top_k,
+            where=args.where,
+            offset=args.offset,
+            match=args.match,
+        )
+        for text in args.texts
+    ]
+    if args.json:
+        print(json.dumps(answers))
+        return
+    print('\n\n'.join(map(_describe_answer, answers)))
+
+
+def _describe_answer(answer: dict[str, Any]) -> str:
+    """Put an answer of a server into lines, as those of an index."""
+    results = [
+        SimpleNamespace(
+            **{
+                **each,
+                'path': each['name'],
+                'copies': range(each['copies']),
+                'words': [SimpleNamespace(**word) for word in each['words']],
+            }
+        )
+        for each in answer['results']
+    ]
+    return describe(answer['query'], results, answer.get('note', ''))
 
 
 def _find(

@@ -116,6 +116,25 @@ async function showWhy(link) {
   }
 }
 
+// Further results behind those that are there, which stay as they are.
+async function showMore(link) {
+  link.setAttribute('aria-busy', 'true');
+  link.textContent = 'Looking …';
+  try {
+    const answer = await ask(link.href);
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const cards = [...page.querySelectorAll('.grid > .card')];
+    document.querySelector('.grid').append(...cards);
+    cards[0]?.querySelector('.play')?.focus();
+    const next = page.querySelector('[data-more]');
+    if (next) link.replaceWith(next);
+    else link.remove();
+  } catch {
+    location.href = link.href;
+  }
+}
+
 document.addEventListener('click', (event) => {
   if (event.target.closest('dialog .close') || event.target.nodeName === 'DIALOG') {
     document.getElementById('why').close();
@@ -131,6 +150,9 @@ document.addEventListener('click', (event) => {
   } else if (link.matches('[data-seek]')) {
     event.preventDefault();
     playFrom(open(card), Number(link.dataset.seek));
+  } else if (link.matches('[data-more]')) {
+    event.preventDefault();
+    if (!link.hasAttribute('aria-busy')) showMore(link);
   } else if (link.matches('[data-why]')) {
     event.preventDefault();
     showWhy(link);
