@@ -47,7 +47,13 @@ EXTRAS_REQUIRE = {
     # It is filtered by SQL, and searched in subtitles too.
     'search': ['lancedb>=0.30', 'sqlglot>=30', 'pysubs2>=1.8'],
     # `mmtvr serve`. Older starlettes read ranges in quadratic time.
-    'serve': ['mmtvr[search]', 'starlette>=1.0', 'uvicorn>=0.30', 'jinja2'],
+    'serve': [
+        'mmtvr[search]',
+        'starlette>=1.0',
+        'uvicorn>=0.30',
+        'jinja2',
+        'prometheus_client>=0.20',
+    ],
     # Recipes with key words: TagKeyWords, DropUnimportantWords.
     'keywords': ['HanTa>=1.1'],
     'spacy': ['spacy>=3.8'],

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     )
     from mmtvr.apis.retriever import Retriever as Retriever
     from mmtvr.apis.searcher import TextVideoSearcher as TextVideoSearcher
+    from mmtvr.apis.searcher import describe_index as describe_index
     from mmtvr.apis.searcher import export_index as export_index
     from mmtvr.apis.searcher import import_index as import_index
     from mmtvr.apis.searcher import open_searcher as open_searcher
@@ -31,6 +32,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
         'retriever': ['Retriever'],
         'searcher': [
             'TextVideoSearcher',
+            'describe_index',
             'export_index',
             'import_index',
             'open_searcher',

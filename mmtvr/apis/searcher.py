@@ -1,8 +1,11 @@
 """Search your own videos by text, with any retriever of a config."""
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, overload
 
 from mmengine.config import Config
@@ -18,10 +21,12 @@ from mmtvr.search.query import (
     TEXT_WEIGHT,
     IndexReport,
     SearchResult,
+    Selection,
     VideoExplanation,
     parse_where,
     search_by_name,
     search_by_vectors,
+    search_combined,
     search_similar,
     search_texts,
     to_features,
@@ -47,6 +52,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     'TextVideoSearcher',
+    'describe_index',
     'export_index',
     'import_index',
     'open_searcher',
@@ -215,6 +221,67 @@ class TextVideoSearcher:
         self._store = store
         return report
 
+    def watch(
+        self,
+        videos: PathLike | Sequence[PathLike],
+        into: PathLike,
+        *,
+        seconds: float = 5.0,
+        **options: Any,
+    ) -> Iterator[IndexReport | SetupError]:
+        """Index videos, and again whenever files come, change or go.
+
+        Looks at the files every few seconds, so that it sees also what other
+        machines put into a shared folder. A file counts as changed once it
+        is the same in two looks: one that is being copied is waited for.
+
+        Args:
+            videos: See :meth:`index`.
+            into: Likewise.
+            seconds: From one look to the next.
+            **options: Others of :meth:`index`.
+
+        Yields:
+            The report of each pass, the first one at once, or why it could
+            not be done; the next change is waited for then.
+        """
+        from mmtvr.search.metadata import Subtitles
+        from mmtvr.search.video_files import find_videos, take_snapshot
+
+        table = options.get('metadata')
+        tables = [] if table is None else [os.fspath(table)]
+        given = [videos] if isinstance(videos, str | os.PathLike) else videos
+        folder = options.get('videos_folder')
+        before: dict[str, tuple] = {}
+        indexed: dict[str, tuple] | None = None
+        said = ''
+        while True:
+            try:
+                found = find_videos(given, folder)
+                paths = {video.path for video in found.videos}
+                subtitles = Subtitles()
+                for path in list(paths):
+                    paths.update(subtitles.find(path))
+                now = take_snapshot({*paths, *found.annotations, *tables})
+                new = indexed is None or any(
+                    indexed.get(path) != each and before.get(path) == each
+                    for path, each in now.items()
+                )
+                gone = indexed is not None and indexed.keys() - now.keys()
+                before = now
+                if new or gone:
+                    report = self.index(videos, into, **options)
+                    indexed, said = now, ''
+                    yield report
+            except SetupError as error:
+                if indexed is None:
+                    raise
+                # Once, not at each look.
+                if str(error) != said:
+                    said = str(error)
+                    yield error
+            time.sleep(seconds)
+
     def open(self, index: PathLike) -> 'TextVideoSearcher':
         """Open the index at a folder or an address, and return the searcher.
 
@@ -274,14 +341,20 @@ class TextVideoSearcher:
         offset: int = 0,
         match: str = 'auto',
         text_weight: float = TEXT_WEIGHT,
+        span: tuple[float | None, float | None] | None = None,
+        unlike: str | Sequence[str] = (),
+        distinct: float | None = None,
     ) -> list[SearchResult] | list[list[SearchResult]]:
         """Search the open index by text, or by a video for similar ones.
+
+        A text together with a video, or with what is not to be seen, asks for
+        what fits all of it, among the candidates of each.
 
         Args:
             text: A text, or several.
             top_k: How many results.
-            video: A video file, of the index or not, in place of a text. It
-                is not among its own results.
+            video: A video file or an image, of the index or not, as an
+                example. It is not among its own results.
             candidates: How many neighbours of pooled vectors are compared
                 exactly: by the head, or as whole videos.
             where: A condition on the columns of the videos, in SQL, such as
@@ -291,6 +364,10 @@ class TextVideoSearcher:
             match: Where a text is looked for: ``'video'``, what is seen;
                 ``'text'``, subtitles and columns; ``'auto'``, both.
             text_weight: Of the second, from 0 to 1, where both are searched.
+            span: First and last second of ``video``; None for an end of it.
+            unlike: What is not to be seen: a text, or several.
+            distinct: Leave out what is, by the cosine of pooled vectors, at
+                least so like a better result, such as 0.98.
 
         Returns:
             Results, the best first; for several texts a list of them for
@@ -300,19 +377,26 @@ class TextVideoSearcher:
             SetupError: The query is empty or unreadable, a number below 1, or
                 the index has no such column.
         """
-        if (text is None) == (video is None):
+        if text is None and video is None:
             raise SetupError('give a text or a video to search for')
         require_at_least(1, top_k=top_k, candidates=candidates)
         require_at_least(0, offset=offset)
         condition = parse_where(self.store, where)
+        unlike = [unlike] if isinstance(unlike, str) else list(unlike)
+        if unlike or (text is not None and video is not None):
+            selection = Selection(
+                top_k, offset, candidates, condition, distinct=distinct
+            )
+            return self._combine(text, video, span, unlike, selection)
         if video is not None:
             end = offset + top_k
             found = search_similar(
                 self.store,
-                self._features_of(video),
+                self._features_of(video, span),
                 end + 1,
                 candidates,
                 where=condition,
+                distinct=distinct,
             )
             return without(found, os.path.abspath(video))[offset:end]
         texts = [text] if isinstance(text, str) else list(text)
@@ -326,8 +410,38 @@ class TextVideoSearcher:
             offset=offset,
             match=match,
             text_weight=text_weight,
+            distinct=distinct,
         )
         return found[0] if isinstance(text, str) else found
+
+    def _combine(
+        self,
+        text: str | Sequence[str] | None,
+        video: PathLike | None,
+        span: tuple[float | None, float | None] | None,
+        unlike: Sequence[str],
+        selection: Selection,
+    ) -> list[SearchResult]:
+        if text is not None and not isinstance(text, str):
+            raise SetupError(
+                'give one text to combine with an example or with what is '
+                f'not to be seen, got {len(text)}'
+            )
+        examples = []
+        if video is not None:
+            examples = [self._features_of(video, span)]
+        # The example itself may be found too, and is left out.
+        found = search_combined(
+            self.store,
+            self.encoder,
+            [] if text is None else [text],
+            examples,
+            unlike,
+            replace(selection, top_k=selection.end + 1, offset=0),
+        )
+        if video is not None:
+            found = without(found, os.path.abspath(video))
+        return found[selection.offset : selection.end]
 
     def read_text(self, text: str) -> 'TextReading':
         """Find what of a query the model cannot read.
@@ -369,16 +483,29 @@ class TextVideoSearcher:
             explanation=self.encoder.explain(text, to_features(video)),
         )
 
-    def _features_of(self, video: PathLike) -> StoredVideos:
+    def _features_of(
+        self,
+        video: PathLike,
+        span: tuple[float | None, float | None] | None = None,
+    ) -> StoredVideos:
         """Features from the index if the file is as it was, else encode it."""
         from mmtvr.search.video_files import FoundVideo, describe_file
+        from mmtvr.video.cutting import image_to_video, is_image
 
-        found = FoundVideo(os.path.abspath(video))
+        start, end = span or (None, None)
+        path = os.path.abspath(video)
+        found = FoundVideo(path, '', start, end)
         if self._store is not None:
             known = self._store.read_file(describe_file(found))
             if known.contents:
                 return known
-        (encoded,) = self.encoder.encode_videos([found])
+        if is_image(path):
+            with TemporaryDirectory() as folder:
+                still = FoundVideo(os.path.join(folder, 'image.mkv'))
+                image_to_video(path, still.path)
+                (encoded,) = self.encoder.encode_videos([still])
+        else:
+            (encoded,) = self.encoder.encode_videos([found])
         if encoded.error is not None:
             raise SetupError(f'{found.path} cannot be read: {encoded.error}')
         pooled, tokens, times = encoded.features
@@ -569,6 +696,56 @@ def import_index(
 
     precision = precision or PRECISIONS[0]
     return import_features(open_store(index), Path(path), precision, parts)
+
+
+def describe_index(index: PathLike) -> dict[str, Any]:
+    """Say what is in an index, what failed and why, and what is going on.
+
+    Args:
+        index: The folder or the address of an index.
+
+    Returns:
+        ``videos``, ``contents`` (copies counted once), ``model``,
+        ``sources`` (by name, how many files), ``failed`` (by path, why),
+        ``columns`` (types by name), ``with_text`` (how many videos have
+        text), and ``indexing``: how far a process is, or was when it died;
+        None otherwise.
+
+    Raises:
+        SetupError: There is no index.
+
+    Example:
+        >>> status = describe_index(where)
+        >>> status['videos'], status['failed'], status['indexing']
+        (6, {}, None)
+    """
+    from dataclasses import asdict
+
+    from mmtvr.search.progress import read_progress
+
+    store = open_store(index)
+    info = store.require_info()
+    entries = list(store.list_files())
+    sources: dict[str, int] = {}
+    for entry in entries:
+        name = entry.source or '(files named by themselves)'
+        sources[name] = sources.get(name, 0) + 1
+    progress = read_progress(store.url)
+    indexing = None
+    if progress is not None:
+        indexing = dict(asdict(progress), is_running=progress.is_running)
+    texts = sum(bool(row.searched_text) for row in store.list_metadata())
+    return dict(
+        index=store.url,
+        videos=sum(entry.error is None for entry in entries),
+        contents=store.count_videos(),
+        model=info.get('name'),
+        sources=sources,
+        failed={e.path: e.error for e in entries if e.error is not None},
+        columns=store.list_columns(),
+        with_text=texts,
+        indexing=indexing,
+    )
 
 
 def remove_from_index(

@@ -3,11 +3,12 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmtvr.cli.command import (
     add_device,
@@ -19,6 +20,7 @@ from mmtvr.cli.command import (
 from mmtvr.errors import SetupError
 
 if TYPE_CHECKING:
+    from mmtvr.apis import TextVideoSearcher
     from mmtvr.search.query import IndexReport
 
 # In place of a checkpoint: the encoders as they were pretrained.
@@ -43,7 +45,10 @@ examples:
     mmtvr index CONFIG DIR --into INDEX --metadata videos.csv
   encoding spread over two processes or GPUs:
     torchrun --nproc_per_node 2 -m mmtvr index CONFIG DIR --into INDEX
+  a folder that lives: until Ctrl-C, what comes into it is indexed
+    mmtvr index CONFIG DIR --into INDEX --watch
   without a model:
+    mmtvr index --into INDEX --status
     mmtvr index --into INDEX --remove DIR_OR_FILE
     mmtvr index --into INDEX --export features.npz
     mmtvr index --into NEW_INDEX --import features.npz
@@ -107,6 +112,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='processes that read videos (default: 0, this one)',
     )
     parser.add_argument(
+        '--watch',
+        nargs='?',
+        type=at_least(1),
+        const=5,
+        metavar='SECONDS',
+        help='go on, and take in files that come, change or go: look every 5 '
+        'seconds, or so many, until stopped',
+    )
+    parser.add_argument(
         '--retry',
         action='store_true',
         help='try again what could not be read before, though it is as it was',
@@ -147,6 +161,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'index; the files themselves stay',
     )
     tasks.add_argument(
+        '--status',
+        action='store_true',
+        help='say what is in the index, what failed and why, and how far a '
+        'process is that indexes',
+    )
+    tasks.add_argument(
         '--export', metavar='NPZ', help='write the features of the index'
     )
     tasks.add_argument(
@@ -165,15 +185,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--json', action='store_true', help='print the report as JSON'
     )
     args = parse_with_files(parser, argv)
-    without_model = args.remove or args.export or args.import_
+    without_model = args.remove or args.export or args.import_ or args.status
     if not without_model and not (args.config and args.videos):
-        parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
+        parser.error(
+            'give CONFIG and VIDEOS, or --status, --remove, --export, --import'
+        )
     if args.captions and not args.export:
         parser.error('--captions goes with --export')
     if args.text_columns and not args.metadata:
         parser.error('--text-columns goes with --metadata')
     if without_model and args.config:
-        parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
+        parser.error(
+            '--status, --remove, --export and --import take no CONFIG, VIDEOS'
+        )
     return args
 
 
@@ -181,6 +205,10 @@ def run(args: argparse.Namespace) -> None:
     """Do what the command line says and print the report."""
     from mmtvr import apis
 
+    if args.status:
+        status = apis.describe_index(args.into)
+        print(json.dumps(status) if args.json else describe_status(status))
+        return
     if args.remove:
         count = apis.remove_from_index(args.into, args.remove)
         report = dict(removed=count)
@@ -237,9 +265,7 @@ def _index(args: argparse.Namespace) -> None:
             device = f'cuda:{int(os.environ["LOCAL_RANK"]) % count}'
     with note_after_a_while('loading the model ...'):
         searcher = TextVideoSearcher(args.config, checkpoint, device)
-    report = searcher.index(
-        args.videos,
-        args.into,
+    options = dict(
         videos_folder=args.videos_folder,
         precision=args.precision,
         parts=args.parts,
@@ -249,6 +275,10 @@ def _index(args: argparse.Namespace) -> None:
         metadata=args.metadata,
         text_columns=args.text_columns and args.text_columns.split(','),
     )
+    if args.watch:
+        _watch(args, searcher, options)
+        return
+    report = searcher.index(args.videos, args.into, **options)
     if rank > 0:
         return
     if args.json:
@@ -257,6 +287,68 @@ def _index(args: argparse.Namespace) -> None:
         found = searcher.encoder.checkpoint
         print(f'weights: {found or "of the pretrained encoders"}')
         print(describe(report, hide_secrets(args.into)))
+
+
+def _watch(
+    args: argparse.Namespace,
+    searcher: 'TextVideoSearcher',
+    options: dict[str, Any],
+) -> None:
+    """Index again and again, and report what has changed."""
+    from mmtvr.search.stores import hide_secrets
+
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        raise SetupError('--watch is for one process, not for torchrun')
+    # A bar for each new file would be all that is seen.
+    options['progress'] = False
+    passes = searcher.watch(
+        args.videos, args.into, seconds=args.watch, **options
+    )
+    for number, report in enumerate(passes):
+        if isinstance(report, SetupError):
+            print(f'error: {report}', file=sys.stderr, flush=True)
+        elif args.json:
+            print(json.dumps(report.to_dict()), flush=True)
+        elif not number or report.encoded or report.reused or report.removed:
+            print(describe(report, hide_secrets(args.into)), flush=True)
+        if not number and not args.json:
+            print('watching; Ctrl-C stops', flush=True)
+
+
+def describe_status(status: dict[str, Any]) -> str:
+    """Put what :func:`mmtvr.apis.describe_index` says into lines."""
+    lines = [
+        f'{status["videos"]} videos ({status["contents"]} different) in '
+        f'{status["index"]}, encoded by {status["model"]}'
+    ]
+    sources = list(status['sources'].items())
+    lines += [f'  {count} of {name}' for name, count in sources[:SHOWN]]
+    if len(sources) > SHOWN:
+        lines.append(f'  and {len(sources) - SHOWN} more (--json names all)')
+    columns = ', '.join(sorted(status['columns'])) or 'none'
+    lines.append(f'columns: {columns}; {status["with_text"]} have text')
+    failed = list(status['failed'].items())
+    if failed:
+        lines.append(f'{len(failed)} could not be read:')
+        lines += [f'  {path!r}: {why}' for path, why in failed[:SHOWN]]
+        if len(failed) > SHOWN:
+            lines.append(f'  and {len(failed) - SHOWN} more (--json)')
+        lines.append(
+            'they are tried again when they change; to try them now, run the '
+            'command that made the index with --retry'
+        )
+    now = status['indexing']
+    if now is not None:
+        what = (
+            'being indexed'
+            if now['is_running']
+            else ('the last pass was broken off; the same command goes on')
+        )
+        lines.append(
+            f'{what}: {now["done"]} of {now["total"]} new or changed files, '
+            f'{now["failed"]} of them could not be read'
+        )
+    return '\n'.join(lines)
 
 
 def choose_checkpoint(config: str, given: str | None) -> str | None:

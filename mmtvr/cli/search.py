@@ -3,7 +3,10 @@
 import argparse
 import json
 import os
+import sys
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +17,22 @@ from mmtvr.cli.command import (
     note_after_a_while,
     parse_with_files,
 )
+from mmtvr.errors import SetupError
 
 if TYPE_CHECKING:
     from mmtvr.datasets.transforms.text import TextReading
     from mmtvr.search.query import SearchResult
 
 TOKEN = 'MMTVR_TOKEN'
+# Queries of a file that are searched before the first answers are printed.
+AT_ONCE = 64
 EXAMPLES = """
 examples:
   mmtvr search work_dirs/shapes_index "a red circle rising"
   mmtvr search INDEX "a dog catches a ball" "someone sings" --top-k 3
   mmtvr search INDEX --video holiday.mp4         # similar videos
+  mmtvr search INDEX "at night" --image beach.jpg --not "people"
+  mmtvr search INDEX --queries texts.txt --csv hits.csv --clips hits/
   mmtvr search INDEX "a dog" --json | python -m json.tool
   mmtvr search INDEX "a dog" --where "duration < 60 and folder like 'home%'"
   mmtvr search INDEX "a dog" --page 2
@@ -55,7 +63,31 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'MMTVR_TOKEN holds the token of one that asks for it',
     )
     parser.add_argument(
-        '--video', help='find videos that are similar to this file'
+        '--video',
+        '--image',
+        metavar='FILE',
+        help='find videos that are similar to this video or image; with a '
+        'text, what fits both',
+    )
+    parser.add_argument(
+        '--start', type=float, help='first second of --video that counts'
+    )
+    parser.add_argument(
+        '--end', type=float, help='last second of --video that counts'
+    )
+    parser.add_argument(
+        '--not',
+        dest='unlike',
+        action='append',
+        default=[],
+        metavar='TEXT',
+        help='what is not to be seen; may be given several times',
+    )
+    parser.add_argument(
+        '--queries',
+        metavar='FILE',
+        help='many queries: one a line, or a .tsv with a name before each; '
+        'prints one JSON object a line',
     )
     parser.add_argument(
         '--vectors',
@@ -101,6 +133,32 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'and texts of the videos, or in both (auto)',
     )
     parser.add_argument(
+        '--distinct',
+        type=float,
+        metavar='COSINE',
+        help='leave out what looks nearly the same as a better result (0.98)',
+    )
+    parser.add_argument(
+        '--csv', metavar='FILE', help='also write the results as a table'
+    )
+    parser.add_argument(
+        '--clips',
+        metavar='DIR',
+        help='also copy some seconds around each best moment into a folder',
+    )
+    parser.add_argument(
+        '--clip-seconds',
+        type=float,
+        default=6.0,
+        metavar='S',
+        help='how long these are (default: 6)',
+    )
+    parser.add_argument(
+        '--run',
+        metavar='FILE',
+        help='also write the results as a run of TREC, for `mmtvr evaluate`',
+    )
+    parser.add_argument(
         '--json', action='store_true', help='print the results as JSON'
     )
     args = parse_with_files(parser, argv)
@@ -109,8 +167,22 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         args.texts = [args.index, *args.texts]
     if args.server and (args.video or args.vectors):
         parser.error('--server takes texts')
-    if sum(map(bool, (args.texts, args.video, args.vectors))) != 1:
-        parser.error('give texts, or --video FILE, or --vectors FILE')
+    if args.queries and args.texts:
+        parser.error('give texts or --queries FILE')
+    if not (args.texts or args.video or args.vectors or args.queries):
+        parser.error(
+            'give texts, or --video FILE, --vectors FILE, --queries FILE'
+        )
+    if args.vectors and (args.texts or args.video or args.queries):
+        parser.error('--vectors stands alone')
+    if args.video and args.queries:
+        parser.error('give --video FILE or --queries FILE')
+    if (args.video or args.unlike) and len(args.texts) > 1:
+        parser.error('give one text with --video or --not')
+    if args.unlike and not (args.texts or args.video):
+        parser.error('--not goes with a text or --video')
+    if (args.start, args.end) != (None, None) and not args.video:
+        parser.error('--start and --end go with --video')
     if args.page:
         args.offset = (args.page - 1) * args.top_k
     return args
@@ -128,7 +200,11 @@ def search(args: argparse.Namespace) -> None:
     store = open_store(args.index)
     with note_after_a_while(f'opening the index {store.url} ...'):
         info = store.require_info()
+        if args.queries:
+            _search_many(args)
+            return
         queries, found, readings = _find(args, bool(info.get('imported')))
+    _export(args, list(queries), list(queries), found)
     if args.json:
         answers = [
             dict(
@@ -205,11 +281,108 @@ def _find(
         found = apis.search_by_name(args.index, args.video, **options)
         return [args.video], [found], [TextReading()]
     searcher = apis.open_searcher(args.index, args.checkpoint, args.device)
-    if args.video:
-        found = searcher.search(video=args.video, **options)
-        return [args.video], [found], [TextReading()]
+    options['distinct'] = args.distinct
+    if args.video or args.unlike:
+        text = args.texts[0] if args.texts else None
+        found = searcher.search(
+            text,
+            video=args.video,
+            span=(args.start, args.end) if args.video else None,
+            unlike=args.unlike,
+            **options,
+        )
+        name = ' + '.join(filter(None, (text, args.video)))
+        name += ''.join(f' - {each}' for each in args.unlike)
+        reading = TextReading() if text is None else searcher.read_text(text)
+        return [name], [found], [reading]
     found = searcher.search(args.texts, match=args.match, **options)
     return args.texts, found, list(map(searcher.read_text, args.texts))
+
+
+def _search_many(args: argparse.Namespace) -> None:
+    """Search by each query of a file, and say how fast that was."""
+    from mmtvr import apis
+
+    named = read_texts(args.queries)
+    searcher = apis.open_searcher(args.index, args.checkpoint, args.device)
+    names, texts = [name for name, _ in named], [text for _, text in named]
+    start = time.monotonic()
+    found = []
+    for first in range(0, len(texts), AT_ONCE):
+        some = searcher.search(
+            texts[first : first + AT_ONCE],
+            args.top_k,
+            candidates=args.candidates,
+            where=args.where,
+            offset=args.offset,
+            match=args.match,
+            distinct=args.distinct,
+        )
+        for number, results in enumerate(some, first):
+            answer = dict(
+                name=names[number],
+                query=texts[number],
+                results=[each.to_dict() for each in results],
+            )
+            print(json.dumps(answer), flush=True)
+        found += some
+    seconds = time.monotonic() - start
+    print(
+        f'{len(texts)} queries in {seconds:.1f} s, '
+        f'{len(texts) / max(seconds, 1e-9):.1f} a second',
+        file=sys.stderr,
+    )
+    _export(args, names, texts, found)
+
+
+def read_texts(path: str) -> list[tuple[str, str]]:
+    """Read queries and their names: numbers from 1, unless a .tsv has them.
+
+    Raises:
+        SetupError: The file cannot be read, holds none, or a name twice.
+    """
+    from mmtvr.datasets.input_files import read_lines
+
+    named = []
+    for number, line in enumerate(read_lines(Path(path)), 1):
+        name, tab, text = line.partition('\t')
+        if not (path.endswith('.tsv') and tab):
+            name, text = str(number), line
+        if text.strip():
+            named.append((name.strip(), text.strip()))
+    names = [name for name, _ in named]
+    if not named or len(set(names)) < len(names):
+        why = 'a name twice' if named else 'no query'
+        raise SetupError(f'{path} holds {why}')
+    return named
+
+
+def _export(
+    args: argparse.Namespace,
+    names: Sequence[str],
+    queries: Sequence[str],
+    found: Sequence[Sequence['SearchResult']],
+) -> None:
+    """Write the files that were asked for, beside what is printed."""
+    if not (args.csv or args.run or args.clips):
+        return
+    from mmtvr.search import exporting
+
+    said = []
+    if args.csv:
+        count = exporting.write_csv(args.csv, queries, found)
+        said.append(f'{count} rows in {args.csv}')
+    if args.run:
+        count = exporting.write_run(args.run, names, found)
+        said.append(f'{count} lines in {args.run}')
+    if args.clips:
+        results = [each for some in found for each in some]
+        made, failed = exporting.cut_clips(
+            args.clips, results, args.clip_seconds
+        )
+        said.append(f'{len(made)} clips in {args.clips}')
+        said += [f'no clip of {path!r}: {why}' for path, why in failed.items()]
+    print('\n'.join(said), file=sys.stderr)
 
 
 def describe(
@@ -246,6 +419,9 @@ def _describe_files(result: 'SearchResult') -> str:
     notes, count = '', len(result.copies)
     if count:
         notes += f'  and {count} cop{"ies" if count > 1 else "y"}'
+    near = getattr(result, 'near_copies', 0)
+    if near:
+        notes += f'  and {near} that look the same'
     if result.is_gone:
         notes += '  (no longer there)'
     return notes

@@ -18,6 +18,7 @@ from mmtvr.search.metadata import (
     MetadataTable,
     MetadataWriter,
 )
+from mmtvr.search.progress import ProgressFile
 from mmtvr.search.query import IndexReport
 from mmtvr.search.stores.base import (
     FileEntry,
@@ -224,6 +225,8 @@ class Indexer:
         self.progress = progress
         self.retry = retry
         self.metadata = MetadataWriter(store, table)
+        #: How far it is, also for another thread.
+        self.progress_file = ProgressFile(store.url)
 
     def run(self, sources: Sources) -> IndexReport:
         """Index what :func:`find_videos` found.
@@ -339,9 +342,13 @@ class Indexer:
             disable=not self.progress or get_rank() > 0,
         )
         pairs = enumerate(zip(pending, results, strict=True), start=1)
+        if get_rank() == 0:
+            self.progress_file.begin(len(pending))
         try:
             for count, ((_, entry), result) in pairs:
                 batch.add(entry, result)
+                if get_rank() == 0:
+                    self.progress_file.add(result.error is not None)
                 # They come in batches: after the first of one, the time of
                 # all of it would pass for that of a single video.
                 if count % self.encoder.batch_size == 0:
@@ -351,6 +358,8 @@ class Indexer:
             bar.close()
             # Also when stopped from the keyboard.
             batch.commit()
+            if get_rank() == 0:
+                self.progress_file.end()
 
 
 def _count(batch: PendingBatch, as_before: Sequence[FileEntry]) -> list[int]:

@@ -79,6 +79,9 @@ class SearchResult:
         snippet: The text around what was found in it.
         snippet_time: Seconds to the subtitle that the snippet is.
         fields: Columns of the file, see :mod:`mmtvr.search.metadata`.
+        near_copies: How many further results were left out because they
+            look nearly the same.
+        key: Names the file in the index.
     """
 
     path: str
@@ -94,6 +97,8 @@ class SearchResult:
     snippet: str = ''
     snippet_time: float | None = None
     fields: dict[str, Value] = field(default_factory=dict, hash=False)
+    near_copies: int = 0
+    key: str = ''
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, dicts, strings and numbers, for JSON."""
@@ -184,6 +189,8 @@ class Selection:
             texts that belong to videos (``text``), or in both, where the
             index has texts (``auto``).
         text_weight: Of the texts, from 0 to 1, where both are searched.
+        distinct: Leave out what is, by the cosine of pooled vectors, at least
+            so like a better result; None for nothing.
 
     Raises:
         SetupError: A number is too small, or a word unknown.
@@ -195,6 +202,7 @@ class Selection:
     where: Filter | None = None
     match: str = 'auto'
     text_weight: float = TEXT_WEIGHT
+    distinct: float | None = None
 
     def __post_init__(self) -> None:
         require_at_least(1, top_k=self.top_k, candidates=self.candidates)
@@ -207,6 +215,11 @@ class Selection:
         if not 0 <= self.text_weight <= 1:
             raise SetupError(
                 f'text_weight must be from 0 to 1, got {self.text_weight}'
+            )
+        if self.distinct is not None and not 0 < self.distinct <= 1:
+            raise SetupError(
+                f'distinct must be a cosine above 0, at most 1, got '
+                f'{self.distinct}'
             )
 
     @property
@@ -308,12 +321,14 @@ def _search_some(
             [both.index(content) for content in heard],
             selection,
         )
+        order, near_copies = _collapse(own, order, selection.distinct)
         rankings.append(
             _Ranking(
                 own,
                 scores,
                 order[selection.offset : selection.end],
                 selection.offset,
+                near_copies,
                 query,
                 words[number],
                 texts[number],
@@ -408,6 +423,103 @@ def _fuse(
     return order + [row for row in seen if row not in fused]
 
 
+def _collapse(
+    videos: StoredVideos, order: Sequence[int], least: float | None
+) -> tuple[list[int], dict[int, int]]:
+    """Leave out rows that are nearly the same as a better one.
+
+    Args:
+        videos: The videos.
+        order: Rows of them, the best first.
+        least: Cosine from which on they are; None leaves all.
+
+    Returns:
+        The rows that stay, and how many were left out for each.
+    """
+    if least is None or not order:
+        return list(order), {}
+    kept: list[int] = []
+    left_out: dict[int, int] = {}
+    for row in order:
+        cosines = videos.pooled[kept] @ videos.pooled[row]
+        if kept and cosines.max() >= least:
+            better = kept[int(cosines.argmax())]
+            left_out[better] = left_out.get(better, 0) + 1
+        else:
+            kept.append(row)
+    return kept, left_out
+
+
+def search_combined(
+    store: VideoStore,
+    encoder: RetrievalEncoder,
+    texts: Sequence[str],
+    examples: Sequence[StoredVideos],
+    unlike: Sequence[str],
+    selection: Selection,
+) -> list[SearchResult]:
+    """Find what fits several wishes at once.
+
+    The candidates are the neighbours of each wish. What each gives them is
+    brought to mean 0 and deviation 1 over the candidates and added; of what
+    is not wanted only that counts which lies above the mean.
+
+    Args:
+        store: The index.
+        encoder: The model that filled it.
+        texts: What is to be seen.
+        examples: Videos that the results are to be like, one row each.
+        unlike: What is not to be seen.
+        selection: Which results; they come from the candidates alone.
+
+    Returns:
+        The results by this sum, the best first.
+
+    Raises:
+        SetupError: Nothing is wanted, or a text is empty.
+    """
+    if not texts and not examples:
+        raise SetupError('say what is to be seen, not only what is not')
+    matching = _find_matching(store, selection)
+    wishes = [*texts, *unlike]
+    features = (
+        encoder.encode_texts(wishes).features.to('cpu') if wishes else None
+    )
+    vectors = [each.pooled[0] for each in examples]
+    if features is not None:
+        vectors += list(features.pooled[: len(texts)].float().numpy())
+    scope = replace(selection, top_k=1, offset=0)
+    near = _find_near(store, np.stack(vectors), scope, matching)
+    contents = dict.fromkeys(each for found in near for each in found)
+    videos = _read_sound(store, list(contents))
+    total = np.zeros(len(videos.contents), np.float32)
+    if not len(total):
+        return []
+    for example in examples:
+        total += _standardize(videos.pooled @ example.pooled[0])
+    has_frames = all(map(len, videos.tokens))
+    for number in range(len(wishes)):
+        query = features.select(torch.tensor([number]))
+        if has_frames:
+            scores = encoder.score(query, to_features(videos))[0].numpy()
+            _check_scores(store, scores, encoder.score_range)
+        else:
+            scores = videos.pooled @ query.pooled[0].float().numpy()
+        gain = _standardize(scores)
+        total += gain if number < len(texts) else -np.maximum(gain, 0)
+    order = np.argsort(-total, kind='stable').tolist()
+    order, near_copies = _collapse(videos, order, selection.distinct)
+    page = order[selection.offset : selection.end]
+    ranking = _Ranking(videos, total, page, selection.offset, near_copies)
+    (results,) = _to_results(store, [ranking], matching)
+    return results
+
+
+def _standardize(scores: np.ndarray) -> np.ndarray:
+    """Mean 0 and deviation 1; zeros where all are alike."""
+    return (scores - scores.mean()) / max(float(scores.std()), 1e-6)
+
+
 def _read_sound(store: VideoStore, contents: Sequence[str]) -> StoredVideos:
     videos = store.read_videos(contents)
     fault = find_fault(videos)
@@ -468,8 +580,9 @@ def search_similar(
     scores = found.pooled @ video.pooled[0]
     _check_scores(store, scores, COSINES)
     order = np.argsort(-scores, kind='stable').tolist()
+    order, near_copies = _collapse(found, order, selection.distinct)
     page = order[selection.offset : selection.end]
-    ranking = _Ranking(found, scores, page, selection.offset)
+    ranking = _Ranking(found, scores, page, selection.offset, near_copies)
     (results,) = _to_results(store, [ranking], matching)
     return results
 
@@ -526,6 +639,7 @@ class _Ranking:
         scores: Of the videos.
         order: Rows of the page, the best first.
         offset: How many were on the pages before.
+        near_copies: How many were left out for a row.
         query: Features of a text.
         words: The words of it.
         text: The text itself.
@@ -537,6 +651,7 @@ class _Ranking:
     scores: np.ndarray
     order: list[int]
     offset: int = 0
+    near_copies: Mapping[int, int] = field(default_factory=dict)
     query: TokenFeatures | None = None
     words: Sequence[QueryWord] = ()
     text: str = ''
@@ -614,6 +729,8 @@ def _name_files(
                 snippet=snippet,
                 snippet_time=snippet_time,
                 fields={} if about is None else about.columns,
+                near_copies=ranking.near_copies.get(row, 0),
+                key=file.key,
             )
         )
     return results

@@ -5,16 +5,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote as quote_url
 from urllib.parse import urlencode
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.routing import Route
 
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation
+from mmtvr.search.judgements import Judgements
 from mmtvr.search.query import (
     SearchResult,
     VideoExplanation,
@@ -43,6 +50,7 @@ from mmtvr.serve.requests import (
 
 if TYPE_CHECKING:
     from mmtvr.datasets.transforms.text import TextReading
+    from mmtvr.serve.updating import Updates
 
 TEMPLATES = Path(__file__).parent / 'templates'
 SHADES = 10
@@ -324,12 +332,21 @@ class Pages(_Asking):
         answers: What the model answers.
         executor: Where the model runs.
         title: What is served.
+        updates: Takes in new files.
+        judgements: What people say of results.
     """
 
     def __init__(
-        self, answers: Answers, executor: BoundedExecutor, title: str
+        self,
+        answers: Answers,
+        executor: BoundedExecutor,
+        title: str,
+        updates: 'Updates',
+        judgements: Judgements,
     ) -> None:
         super().__init__(answers, executor)
+        self.updates = updates
+        self.judgements = judgements
         # Captions and file names are what others wrote.
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES),
@@ -339,7 +356,11 @@ class Pages(_Asking):
             lstrip_blocks=True,
         )
         self.templates.globals |= dict(
-            index=title, longest=MAX_QUERY_LENGTH, q='', shade=shade
+            index=title,
+            longest=MAX_QUERY_LENGTH,
+            q='',
+            shade=shade,
+            judged=None,
         )
         self.templates.filters |= dict(clock=clock, shell=quote)
 
@@ -352,6 +373,7 @@ class Pages(_Asking):
             Route('/similar/{key}', self.similar),
             Route('/explain/{key}', self.explain),
             Route('/unreadable', self.unreadable),
+            Route('/judge/{key}', self.judge, methods=['POST']),
         ]
 
     def render(
@@ -389,6 +411,7 @@ class Pages(_Asking):
             columns=columns,
             **asked,
             hits=found.hits,
+            judged=self.judgements.of_query(text),
             videos=found.videos,
             note=found.reading.describe(),
             unreadable=0,
@@ -403,8 +426,25 @@ class Pages(_Asking):
             hits=self.answers.some(SOME),
             videos=library.store.count_files(),
             unreadable=len(library.unreadable()),
+            can_index=self.updates.is_allowed,
+            indexing=self.updates.describe(),
             note='',
         )
+
+    async def judge(self, request: Request) -> Response:
+        """``POST /judge/ID?q=TEXT&relevant=1``: right, 0 wrong, or neither."""
+        text, key = _required(request), request.path_params['key']
+        value = request.query_params.get('relevant', '')
+        if value not in ('', '0', '1'):
+            raise PageError('relevant must be 1, 0 or nothing.')
+
+        def work() -> None:
+            self.answers.library.find(key)
+            relevant = bool(int(value)) if value else None
+            self.judgements.add(text, key, relevant)
+
+        await self._run(request, work)
+        return RedirectResponse(f'/?q={quote_url(text)}', 303)
 
     async def unreadable(self, request: Request) -> HTMLResponse:
         """The files that could not be read, and why."""

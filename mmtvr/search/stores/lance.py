@@ -26,6 +26,7 @@ from mmtvr.errors import (
     import_extra,
 )
 from mmtvr.search.filters import BOOLEAN, NUMBER, TEXT, Filter
+from mmtvr.search.progress import NAME as PROGRESS
 from mmtvr.search.stores.base import (
     DamagedIndexError,
     FileEntry,
@@ -572,7 +573,7 @@ class LanceStore(VideoStore):
                     yield
                 finally:
                     names = {path.name for path in folder.iterdir()}
-                    if is_new and names <= {LOCK}:
+                    if is_new and names <= {LOCK, PROGRESS}:
                         # Nothing was indexed.
                         shutil.rmtree(folder)
         except Timeout as error:
@@ -644,7 +645,7 @@ def _check_folder(folder: Path) -> None:
         path.name
         for path in folder.iterdir()
         # Also one that a killed process was writing.
-        if not path.name.startswith(CHECKSUMS)
+        if not path.name.startswith((CHECKSUMS, PROGRESS))
     } - KNOWN_NAMES
     if others:
         raise SetupError(
