@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation
+from mmtvr.search.filters import Filter
 from mmtvr.search.judgements import Judgements
 from mmtvr.search.query import (
     SearchResult,
@@ -56,6 +57,8 @@ TEMPLATES = Path(__file__).parent / 'templates'
 SHADES = 10
 SOME, SIMILAR = 12, 8
 CANDIDATES = 100
+# Columns that say where files are on this machine.
+HIDDEN = ('path',)
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,11 @@ class Answers:
             found.append(Found(query.text, shown, reading, videos))
         return found
 
+    def columns(self) -> dict[str, str]:
+        """What a condition may name: nothing says where files are."""
+        columns = self.library.store.list_columns()
+        return {k: kind for k, kind in columns.items() if k not in HIDDEN}
+
     def _ask(self, queries: Sequence[Query]) -> list[list[SearchResult]]:
         """Results of texts that differ in nothing else but their number."""
         options: dict[str, Any] = {}
@@ -220,6 +228,9 @@ class Answers:
                 match=first.match,
             )
         try:
+            columns = self.columns() if first.where else {}
+            if columns:
+                Filter(first.where, columns)
             found = self.searcher.search(
                 [query.text for query in queries],
                 top_k=max(query.count for query in queries),
@@ -295,7 +306,7 @@ class Answers:
                 result.matched,
                 result.snippet,
                 result.snippet_time,
-                {k: v for k, v in result.fields.items() if k != 'path'},
+                {k: v for k, v in result.fields.items() if k not in HIDDEN},
             )
 
 
@@ -418,7 +429,7 @@ class Pages(_Asking):
         )
 
     def _columns(self) -> list[str]:
-        return sorted(self.answers.library.store.list_columns())
+        return sorted(self.answers.columns())
 
     def _front(self) -> dict[str, Any]:
         library = self.answers.library
@@ -575,10 +586,8 @@ class Api(_Asking):
 
     async def columns(self, request: Request) -> JSONResponse:
         """``/api/columns``: what ``where`` may name, and of which type."""
-        store = self.answers.library.store
-        return JSONResponse(
-            dict(columns=await self._run(request, store.list_columns))
-        )
+        found = await self._run(request, self.answers.columns)
+        return JSONResponse(dict(columns=found))
 
     async def health(self, request: Request) -> JSONResponse:
         """``/health``: whether the index can be read."""

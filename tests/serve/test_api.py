@@ -273,6 +273,10 @@ def test_filters_and_pages_reach_the_model(client, searcher):
     answer = client.get('/api/search', params=dict(q='red', where='nme = 1'))
     assert answer.status_code == 422
     assert 'did you mean name' in answer.json()['error']
+    # Nobody finds out where files are, not by asking either.
+    assert 'path' not in client.get('/api/columns').json()['columns']
+    asked = dict(q='red', where="path like '/%'")
+    assert client.get('/api/search', params=asked).status_code == 422
     page = client.get('/', params=dict(q='red', k=2, where="name != '<'"))
     assert 'value="name != &#39;&lt;&#39;"' in page.text
     assert 'offset=2' in page.text
