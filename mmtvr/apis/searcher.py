@@ -669,6 +669,8 @@ def import_index(
     *,
     precision: str | None = None,
     parts: int = 1,
+    metadata: PathLike | None = None,
+    text_columns: Sequence[str] | None = None,
 ) -> int:
     """Fill a new index with features that any encoder made.
 
@@ -680,6 +682,8 @@ def import_index(
             ``video`` and ``videos`` are needed.
         precision: See :meth:`TextVideoSearcher.index`.
         parts: Likewise, of a file with tokens.
+        metadata: Likewise.
+        text_columns: Likewise.
 
     Returns:
         The number of videos.
@@ -693,9 +697,21 @@ def import_index(
         6
     """
     from mmtvr.search.features import import_features
+    from mmtvr.search.metadata import MetadataWriter, read_metadata
 
-    precision = precision or PRECISIONS[0]
-    return import_features(open_store(index), Path(path), precision, parts)
+    table = None
+    if metadata is not None:
+        table = read_metadata(metadata, text_columns)
+    store = open_store(index)
+    count = import_features(
+        store, Path(path), precision or PRECISIONS[0], parts
+    )
+    with store.lock():
+        writer = MetadataWriter(store, table)
+        writer.begin()
+        writer.finish(list(store.list_files()))
+        store.compact()
+    return count
 
 
 def describe_index(index: PathLike) -> dict[str, Any]:

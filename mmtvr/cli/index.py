@@ -224,7 +224,12 @@ def run(args: argparse.Namespace) -> None:
     elif args.import_:
         parts = 1 if args.parts is None else args.parts
         count = apis.import_index(
-            args.into, args.import_, precision=args.precision, parts=parts
+            args.into,
+            args.import_,
+            precision=args.precision,
+            parts=parts,
+            metadata=args.metadata,
+            text_columns=args.text_columns and args.text_columns.split(','),
         )
         report = dict(imported=count)
     else:

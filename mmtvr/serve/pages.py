@@ -411,7 +411,8 @@ class Pages(_Asking):
         found = await self._search(request, text)
         following = asked['offset'] + count
         more = ''
-        if len(found.hits) == count and following <= MAX_OFFSET:
+        further = len(found.hits) == count and following < found.videos
+        if further and following <= MAX_OFFSET:
             more = '/?' + urlencode(
                 dict(q=text, **{**asked, 'offset': following}, k=count)
             )

@@ -133,6 +133,7 @@ def image_to_video(
         stream = new.add_stream('ffv1', rate=1)
         stream.width, stream.height = picture.size
         stream.pix_fmt = 'bgr0'
+        stream.codec_context.gop_size = 1
         for number in range(STILL_FRAMES):
             frame = av.VideoFrame.from_ndarray(pixels, format='rgb24')
             frame.pts = number
