@@ -129,10 +129,9 @@ def serve(args: argparse.Namespace) -> None:
     from mmtvr.search.judgements import Judgements, find_judgements
     from mmtvr.search.stores import hide_secrets, open_store
 
-    url = open_store(args.index).url
-    judgements = find_judgements(args.judgements, url)
     if args.export_judgements:
-        queries, count = Judgements(judgements).export(args.export_judgements)
+        path = find_judgements(args.judgements, open_store(args.index).url)
+        queries, count = Judgements(path).export(args.export_judgements)
         print(f'{count} judgements of {queries} queries')
         return
     token = read_token(args.token_file)
@@ -167,7 +166,7 @@ def serve(args: argparse.Namespace) -> None:
             title=args.title or find_title(index),
             cache=find_cache(args.cache, searcher.store.url),
             hosts=[name.lower() for name in (args.host, *args.allow_host)],
-            judgements=judgements,
+            judgements=find_judgements(args.judgements, searcher.store.url),
             can_index=args.allow_indexing or is_loopback(host),
             access=Access(
                 token,
