@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 TOKEN = 'MMTVR_TOKEN'
 # Queries of a file that are searched before the first answers are printed.
 AT_ONCE = 64
+# Frames that are further apart say little about moments.
+COARSE_SECONDS = 10.0
 EXAMPLES = """
 examples:
   mmtvr search work_dirs/shapes_index "a red circle rising"
@@ -33,6 +35,7 @@ examples:
   mmtvr search INDEX --video holiday.mp4         # similar videos
   mmtvr search INDEX "at night" --image beach.jpg --not "people"
   mmtvr search INDEX --queries texts.txt --csv hits.csv --clips hits/
+  mmtvr search INDEX "a dog" --moments           # from when to when
   mmtvr search INDEX "a dog" --json | python -m json.tool
   mmtvr search INDEX "a dog" --where "duration < 60 and folder like 'home%'"
   mmtvr search INDEX "a dog" --page 2
@@ -106,6 +109,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=at_least(1),
         default=100,
         help='neighbours that the head compares exactly (default 100)',
+    )
+    parser.add_argument(
+        '--moments',
+        action='store_true',
+        help='also say from when to when each video shows what the text says',
     )
     parser.add_argument(
         '--where',
@@ -183,6 +191,10 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error('--not goes with a text or --video')
     if (args.start, args.end) != (None, None) and not args.video:
         parser.error('--start and --end go with --video')
+    if args.moments and not args.texts:
+        parser.error('--moments goes with texts')
+    if args.moments and (args.video or args.unlike or args.server):
+        parser.error('--moments goes with texts alone')
     if args.page:
         args.offset = (args.page - 1) * args.top_k
     return args
@@ -220,6 +232,15 @@ def search(args: argparse.Namespace) -> None:
     else:
         notes = [reading.describe() for reading in readings]
         print('\n\n'.join(map(describe, queries, found, notes)))
+        steps = [
+            each.moment_step or 0 for results in found for each in results
+        ]
+        if max(steps, default=0) > COARSE_SECONDS and not info.get('window'):
+            print(
+                f'\nnote: frames of a video are up to {max(steps):.0f} s '
+                'apart, and moments no finer; an index that is made now, in '
+                'another place, has windows of long videos'
+            )
 
 
 def _ask_server(args: argparse.Namespace) -> None:
@@ -295,7 +316,9 @@ def _find(
         name += ''.join(f' - {each}' for each in args.unlike)
         reading = TextReading() if text is None else searcher.read_text(text)
         return [name], [found], [reading]
-    found = searcher.search(args.texts, match=args.match, **options)
+    found = searcher.search(
+        args.texts, match=args.match, moments=args.moments, **options
+    )
     return args.texts, found, list(map(searcher.read_text, args.texts))
 
 
@@ -409,9 +432,19 @@ def describe(
             time, text = result.snippet_time, _one_line(result.snippet)
             at = '' if time is None else f' at {time:.1f} s'
             lines.append(f'        text{at}: {text}')
+        if result.moments:
+            lines.append(f'{"":13}{_describe_moments(result)}')
     if not results:
         lines.append('  nothing found')
     return '\n'.join(lines)
+
+
+def _describe_moments(result: 'SearchResult') -> str:
+    """From when to when, and how exact that is."""
+    spans = ', '.join(
+        f'{each.start:.1f} to {each.end:.1f} s' for each in result.moments
+    )
+    return f'from {spans}  (frames {result.moment_step:.1f} s apart)'
 
 
 def _describe_files(result: 'SearchResult') -> str:

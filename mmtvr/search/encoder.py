@@ -25,6 +25,7 @@ from mmtvr.explanation import Explanation, find_piece_names
 from mmtvr.files import FileStamp, hash_file
 from mmtvr.registry import MODELS, TRANSFORMS
 from mmtvr.search.model_folder import place_files
+from mmtvr.search.stores.base import QueryVectors
 from mmtvr.structures import TokenFeatures
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Of what an index says about its model.
 FORMAT = 1
+#: Of one whose long videos have windows, which older versions do not know.
+WINDOWED_FORMAT = 2
 DIGEST_BYTES = 12
 # What training needs and an encoded video does not depend on.
 NOT_ENCODING = (
@@ -42,7 +45,7 @@ NOT_ENCODING = (
 )
 HASHED = ('model', 'pipeline', 'checkpoint')
 PARTS = 4
-META_KEYS = ('text', 'frame_inds', 'frame_times', 'filename', 'duration')
+META_KEYS = ('text', 'frame_inds', 'frame_times', 'duration', 'filename')
 
 
 class QueryWord(NamedTuple):
@@ -91,14 +94,14 @@ class EncodedVideo(NamedTuple):
         content: Names its features; empty if the file cannot be opened.
         features: None if they are known already, or it is unreadable.
         error: Why it cannot be read.
-        duration: Seconds that the file, or its span, lasts; None where the
-            pipeline does not say.
+        seconds: How long the video, or the span of it, is; 0 if it was not
+            read.
     """
 
     content: str
     features: VideoFeatures | None = None
     error: str | None = None
-    duration: float | None = None
+    seconds: float = 0.0
 
 
 def choose_device(name: torch.device | str | None) -> torch.device:
@@ -197,8 +200,40 @@ class RetrievalEncoder:
     @property
     def default_parts(self) -> int:
         """Vectors of a video that the first stage needs with this head."""
-        compares = getattr(self._text_model.head, 'compares', 'tokens')
-        return 1 if compares == 'pooled' else PARTS
+        return 1 if self.compares == 'pooled' else PARTS
+
+    @property
+    def compares(self) -> str:
+        """What the head compares, ``'tokens'`` or ``'pooled'`` vectors."""
+        return getattr(self._text_model.head, 'compares', 'tokens')
+
+    def query_vectors(self, texts: EncodedTexts) -> list[QueryVectors]:
+        """What the first stage is asked with, for each of B texts.
+
+        The sentence alone where the head compares pooled vectors; otherwise
+        half of the weight is that of the pieces of its words.
+        """
+        features = texts.features.to('cpu')
+        pooled = features.pooled.float().numpy()
+        if self.compares == 'pooled':
+            one = np.ones(1, np.float32)
+            return [QueryVectors(vector[None], one) for vector in pooled]
+        queries = []
+        for row, words in enumerate(texts.words):
+            pieces = sorted({each for word in words for each in word.pieces})
+            tokens = features.tokens[row][features.mask[row]].float().numpy()
+            weights = np.ones(len(pieces), np.float32)
+            if features.weight is not None:
+                weight = features.weight[row][features.mask[row]]
+                weights = weight.float().numpy()[pieces]
+            total = max(weights.sum(), np.finfo(np.float32).tiny)
+            queries.append(
+                QueryVectors(
+                    np.concatenate([pooled[row][None], tokens[pieces]]),
+                    np.concatenate([[0.5], 0.5 * weights / total], dtype='f4'),
+                )
+            )
+        return queries
 
     @property
     def score_range(self) -> tuple[float, float]:
@@ -323,11 +358,10 @@ class RetrievalEncoder:
         packed = [read.packed for read in batch if read.packed is not None]
         encoded = iter(self._encode_packed(packed))
         for read in batch:
-            features, error, duration = None, read.error, None
+            features, error = None, read.error
             if read.packed is not None:
                 features, error = next(encoded)
-                duration = read.packed['data_samples'].get('duration')
-            yield EncodedVideo(read.content, features, error, duration)
+            yield EncodedVideo(read.content, features, error, read.seconds)
 
     def _encode_packed(
         self, packed: list[dict]
@@ -661,10 +695,11 @@ def check_model(found: dict[str, Any], ours: dict[str, Any], url: str) -> None:
     Raises:
         SetupError: They differ in what features depend on.
     """
-    if found.get('format') != FORMAT:
+    if found.get('format') not in (FORMAT, WINDOWED_FORMAT):
         raise SetupError(
             f'the index {url} has format {found.get("format")}, this version '
-            f'of mmtvr reads {FORMAT}: index the videos again'
+            f'of mmtvr reads {FORMAT} and {WINDOWED_FORMAT}: index the videos '
+            'again'
         )
     differ = [fact for fact in HASHED if found.get(fact) != ours[fact]]
     if differ:

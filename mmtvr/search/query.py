@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mmtvr.files import load_arrays
 from mmtvr.search.encoder import QueryWord, RetrievalEncoder
 from mmtvr.search.filters import Filter
 from mmtvr.search.metadata import MetadataReport, find_snippet
+from mmtvr.search.moments import Moment, Timeline, choose_shown, lay_out
 from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import (
     TOLERANCE,
@@ -28,6 +29,7 @@ from mmtvr.search.stores.base import (
     find_fault,
     part_vectors,
     require_at_least,
+    whole_content,
 )
 from mmtvr.structures import TokenFeatures
 
@@ -38,6 +40,9 @@ MATCHES = ('auto', 'video', 'text')
 # Of reciprocal ranks, as in the paper.
 RANK_OFFSET = 60
 TEXT_WEIGHT = 0.5
+# How many times as many candidates may be compared where windows of few long
+# videos are all that is near.
+MOST_CANDIDATES = 16
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,10 @@ class SearchResult:
         near_copies: How many further results were left out because they
             look nearly the same.
         key: Names the file in the index.
+        moments: From when to when the video shows what the text says, the
+            best first, where it was asked for; parts that do not overlap.
+        moment_step: Seconds between the frames that they come from: they are
+            no more exact.
     """
 
     path: str
@@ -99,6 +108,8 @@ class SearchResult:
     fields: dict[str, Value] = field(default_factory=dict, hash=False)
     near_copies: int = 0
     key: str = ''
+    moments: tuple[Moment, ...] = ()
+    moment_step: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, dicts, strings and numbers, for JSON."""
@@ -156,6 +167,10 @@ class IndexReport:
         metadata: How a table of columns fits the index.
         unreadable_subtitles: Path and reason of subtitles that could not be
             read.
+        windows: Windows of long videos that were encoded.
+        unreadable_windows: Path of each long video of which windows could not
+            be read in this call, how many, and why. The rest of it is in the
+            index.
     """
 
     videos: int
@@ -168,6 +183,8 @@ class IndexReport:
     seconds: float
     metadata: MetadataReport = field(default_factory=MetadataReport)
     unreadable_subtitles: dict[str, str] = field(default_factory=dict)
+    windows: int = 0
+    unreadable_windows: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, dicts, strings and numbers, for JSON."""
@@ -191,6 +208,8 @@ class Selection:
         text_weight: Of the texts, from 0 to 1, where both are searched.
         distinct: Leave out what is, by the cosine of pooled vectors, at least
             so like a better result; None for nothing.
+        moments: Whether to find from when to when each result shows what a
+            text says.
 
     Raises:
         SetupError: A number is too small, or a word unknown.
@@ -203,6 +222,7 @@ class Selection:
     match: str = 'auto'
     text_weight: float = TEXT_WEIGHT
     distinct: float | None = None
+    moments: bool = False
 
     def __post_init__(self) -> None:
         require_at_least(1, top_k=self.top_k, candidates=self.candidates)
@@ -228,10 +248,14 @@ class Selection:
         return self.offset + self.top_k
 
     @property
+    def block(self) -> int:
+        """How many neighbours are ordered together, at least a page."""
+        return max(self.candidates, self.top_k)
+
+    @property
     def neighbours(self) -> int:
         """How many neighbours its blocks of candidates have."""
-        blocks = -(-self.end // self.candidates)
-        return blocks * self.candidates
+        return -(-self.end // self.block) * self.block
 
 
 def parse_where(store: VideoStore, where: str | None) -> Filter | None:
@@ -288,14 +312,27 @@ def _search_some(
     texts: Sequence[str],
     selection: Selection,
 ) -> list[list[SearchResult]]:
-    """Ask the store a few times, however many texts there are."""
+    """Ask the store a few times, however many texts there are.
+
+    For moments, once more for each long video that was found.
+    """
     matching = _find_matching(store, selection)
-    features, words = encoder.encode_texts(texts)
-    text = features.to('cpu')
+    encoded = encoder.encode_texts(texts)
+    text, words = encoded.features.to('cpu'), encoded.words
     vectors = text.pooled.float().numpy()
     near: list[list[str]] = [[] for _ in texts]
     if selection.match != 'text':
-        near = _find_near(store, vectors, selection, matching)
+        queries = encoder.query_vectors(encoded)
+
+        def ask(count: int) -> list[list[str]]:
+            if matching is None:
+                return store.find_candidates(queries, count)
+            # By the sentences alone: that can be asked of some videos.
+            return _names(
+                store.nearest_within(vectors, count, matching.keys())
+            )
+
+        near = _find_near(ask, selection)
     said = _find_said(store, texts, selection)
     different = dict.fromkeys(
         each for found in (*near, *said) for each in found
@@ -316,10 +353,18 @@ def _search_some(
         else:
             scores = own.pooled @ vector
         _check_scores(store, scores, limits)
+        # Of a long video its best window, or the whole.
+        best: dict[str, int] = {}
+        blocks = _order_blocks(scores[: len(there)], selection.block)
+        for count, row in enumerate(blocks, 1):
+            best.setdefault(whole_content(both[row]), row)
+            if count == selection.block:
+                merged = len(best)
         order = _fuse(
-            _order_blocks(scores[: len(there)], selection.candidates),
-            [both.index(content) for content in heard],
+            list(best.values()),
+            [best.get(content, both.index(content)) for content in heard],
             selection,
+            len(best) if len(blocks) < selection.block else merged,
         )
         order, near_copies = _collapse(own, order, selection.distinct)
         rankings.append(
@@ -332,34 +377,54 @@ def _search_some(
                 query,
                 words[number],
                 texts[number],
-                set(there),
+                set(best),
                 set(heard),
             )
         )
-    return _to_results(store, rankings, matching)
+    return _to_results(
+        store, rankings, matching, encoder if selection.moments else None
+    )
 
 
 def _find_matching(
     store: VideoStore, selection: Selection
 ) -> dict[str, set[str]] | None:
-    """Contents that match, and the keys of their files; None for all."""
+    """Videos that match, and the keys of their files; None for all."""
     if selection.where is None:
         return None
     return store.find_matching(selection.where)
 
 
-def _find_near(
-    store: VideoStore,
-    vectors: np.ndarray,
-    selection: Selection,
-    matching: dict[str, set[str]] | None,
-) -> list[list[str]]:
-    count = selection.neighbours
-    if matching is None:
-        found = store.nearest_each(vectors, count)
-    else:
-        found = store.nearest_within(vectors, count, matching.keys())
+def _names(found: Sequence[Sequence[tuple[str, float]]]) -> list[list[str]]:
     return [[content for content, _ in near] for near in found]
+
+
+def _find_near(
+    ask: Callable[[int], list[list[str]]], selection: Selection
+) -> list[list[str]]:
+    """Neighbours of each query, of as many videos as the pages have.
+
+    The windows of one long video may be nearer than all others: then more
+    candidates are taken.
+
+    Args:
+        ask: Gives so many neighbours of each query.
+        selection: Says how many videos.
+    """
+    count = selection.neighbours
+    most = MOST_CANDIDATES * count
+    while True:
+        near = ask(count)
+        # Fewer than asked: there are no more.
+        crowded = any(
+            len(found) == count
+            and len({whole_content(content) for content in found})
+            < selection.end
+            for found in near
+        )
+        if not crowded or count >= most:
+            return near
+        count *= 4
 
 
 def _find_said(
@@ -368,7 +433,7 @@ def _find_said(
     """Contents whose texts have words of each query, the best first."""
     if selection.match == 'video' or not store.list_columns():
         return [[] for _ in texts]
-    count = selection.candidates
+    count = selection.block
     if selection.match == 'text':
         count = selection.neighbours
     return [
@@ -395,15 +460,19 @@ def _order_blocks(scores: np.ndarray, block: int) -> list[int]:
 
 
 def _fuse(
-    seen: Sequence[int], said: Sequence[int], selection: Selection
+    seen: Sequence[int],
+    said: Sequence[int],
+    selection: Selection,
+    first: int | None = None,
 ) -> list[int]:
     """Merge two rankings by reciprocal ranks (Cormack et al., SIGIR 2009).
 
     Args:
         seen: Rows by what is seen, the best first.
         said: Rows by their texts.
-        selection: Says what each counts, and how many of ``seen`` are merged;
-            the others follow, so that pages stay as they are.
+        selection: Says what each counts.
+        first: How many of ``seen`` are merged, those of the first block of
+            candidates; the others follow, so that pages stay as they are.
 
     Returns:
         All rows, the best first.
@@ -411,7 +480,7 @@ def _fuse(
     if selection.match == 'text' or not said:
         return list(said if selection.match == 'text' else seen)
     fused: dict[int, float] = defaultdict(float)
-    merged = seen[: selection.candidates]
+    merged = seen[: selection.block if first is None else first]
     for rows, weight in (
         (merged, 1 - selection.text_weight),
         (said, selection.text_weight),
@@ -489,7 +558,7 @@ def search_combined(
     if features is not None:
         vectors += list(features.pooled[: len(texts)].float().numpy())
     scope = replace(selection, top_k=1, offset=0)
-    near = _find_near(store, np.stack(vectors), scope, matching)
+    near = _find_near(_asker(store, np.stack(vectors), matching), scope)
     contents = dict.fromkeys(each for found in near for each in found)
     videos = _read_sound(store, list(contents))
     total = np.zeros(len(videos.contents), np.float32)
@@ -507,12 +576,35 @@ def search_combined(
             scores = videos.pooled @ query.pooled[0].float().numpy()
         gain = _standardize(scores)
         total += gain if number < len(texts) else -np.maximum(gain, 0)
-    order = np.argsort(-total, kind='stable').tolist()
+    order = _order_videos(videos, total)
     order, near_copies = _collapse(videos, order, selection.distinct)
     page = order[selection.offset : selection.end]
     ranking = _Ranking(videos, total, page, selection.offset, near_copies)
     (results,) = _to_results(store, [ranking], matching)
     return results
+
+
+def _asker(
+    store: VideoStore,
+    vectors: np.ndarray,
+    matching: dict[str, set[str]] | None,
+) -> Callable[[int], list[list[str]]]:
+    """What gives so many neighbours of vectors (Q, D)."""
+
+    def ask(count: int) -> list[list[str]]:
+        if matching is None:
+            return _names(store.nearest_each(vectors, count))
+        return _names(store.nearest_within(vectors, count, matching.keys()))
+
+    return ask
+
+
+def _order_videos(videos: StoredVideos, scores: np.ndarray) -> list[int]:
+    """Rows by score, of a long video its best window, or the whole."""
+    best: dict[str, int] = {}
+    for row in np.argsort(-scores, kind='stable').tolist():
+        best.setdefault(whole_content(videos.contents[row]), row)
+    return list(best.values())
 
 
 def _standardize(scores: np.ndarray) -> np.ndarray:
@@ -571,15 +663,12 @@ def search_similar(
     parts = part_vectors(
         video.pooled[0], video.tokens[0], store.read_info()['parts']
     )
-    contents = {
-        content: None
-        for part in parts
-        for content in _find_near(store, part[None], selection, matching)[0]
-    }
+    near = _find_near(_asker(store, parts, matching), selection)
+    contents = dict.fromkeys(each for found in near for each in found)
     found = _read_sound(store, list(contents))
     scores = found.pooled @ video.pooled[0]
     _check_scores(store, scores, COSINES)
-    order = np.argsort(-scores, kind='stable').tolist()
+    order = _order_videos(found, scores)
     order, near_copies = _collapse(found, order, selection.distinct)
     page = order[selection.offset : selection.end]
     ranking = _Ranking(found, scores, page, selection.offset, near_copies)
@@ -630,6 +719,26 @@ def to_features(videos: StoredVideos) -> TokenFeatures:
     )
 
 
+def choose_row(
+    encoder: RetrievalEncoder, text: str, videos: StoredVideos
+) -> StoredVideos:
+    """Choose what a text finds of a video: the whole, or its best window.
+
+    Args:
+        encoder: The model.
+        text: The text.
+        videos: The whole, and perhaps windows; all of them have frames.
+
+    Returns:
+        One row of them.
+    """
+    if len(videos.contents) == 1:
+        return videos
+    query = encoder.encode_texts([text]).features
+    scores = encoder.score(query, to_features(videos))[0]
+    return videos.select([int(scores.argmax())])
+
+
 @dataclass(frozen=True)
 class _Ranking:
     """Videos and their scores for a query.
@@ -660,15 +769,49 @@ class _Ranking:
 
     @property
     def contents(self) -> list[str]:
-        """The contents of the page."""
-        return [self.videos.contents[row] for row in self.order]
+        """The videos of the page."""
+        return [whole_content(self.videos.contents[row]) for row in self.order]
+
+
+def lay_out_video(
+    store: VideoStore,
+    encoder: RetrievalEncoder,
+    query: TokenFeatures,
+    videos: StoredVideos,
+) -> Timeline:
+    """Compare a text with all frames of a video; see :func:`lay_out`.
+
+    Args:
+        store: The index.
+        encoder: The model.
+        query: Features of one text.
+        videos: The video as a whole, and behind it its windows.
+
+    Raises:
+        SetupError: The index has no frames of it.
+    """
+    if len(videos.contents) > 1:
+        # Frames of the whole are far apart, and in none of the windows.
+        videos = videos.select(range(1, len(videos.contents)))
+    if not all(map(len, videos.tokens)):
+        raise SetupError(
+            f'the index {store.url} has one vector of a video and no frames, '
+            'from which moments are found: index the videos again with '
+            '`mmtvr index CONFIG VIDEOS --into INDEX`, or import features '
+            'with tokens and times'
+        )
+    scores = encoder.score(query, to_features(videos))[0].numpy()
+    _check_scores(store, scores, encoder.score_range)
+    return lay_out(query, videos, scores, encoder.compares == 'tokens')
 
 
 def _to_results(
     store: VideoStore,
     rankings: Sequence[_Ranking],
     matching: dict[str, set[str]] | None = None,
+    encoder: RetrievalEncoder | None = None,
 ) -> list[list[SearchResult]]:
+    """Name the files, and find moments if there is an encoder."""
     contents = [content for each in rankings for content in each.contents]
     files = _files_by_content(store, contents)
     if matching is not None:
@@ -679,18 +822,33 @@ def _to_results(
         }
     first = [e[0][1].key for e in files.values() if e]
     metadata = store.find_metadata(first)
-    return [_name_files(ranking, files, metadata) for ranking in rankings]
+
+    def find(
+        ranking: _Ranking, file: FileEntry, row: int
+    ) -> tuple[tuple[Moment, ...], float | None]:
+        if encoder is None or ranking.query is None:
+            return (), None
+        if file.windows:
+            videos = _read_sound(store, file.contents)
+        else:
+            videos = ranking.videos.select([row])
+        timeline = lay_out_video(store, encoder, ranking.query, videos)
+        return tuple(choose_shown(timeline)), timeline.step
+
+    return [
+        _name_files(ranking, files, metadata, find) for ranking in rankings
+    ]
 
 
 def _name_files(
     ranking: _Ranking,
     files: Mapping[str, Sequence[tuple[bool, FileEntry]]],
     metadata: Mapping[str, Metadata],
+    find: Callable[..., tuple[tuple[Moment, ...], float | None]],
 ) -> list[SearchResult]:
     videos, query = ranking.videos, ranking.query
     results = []
-    for row in ranking.order:
-        content = videos.contents[row]
+    for row, content in zip(ranking.order, ranking.contents, strict=True):
         entries = files.get(content)
         if not entries:
             # It has left the index since.
@@ -702,6 +860,7 @@ def _name_files(
             cosines = tokens @ query.pooled[0].float().numpy()
             moment = float(times[cosines.argmax()])
             seen = _find_word_moments(query, ranking.words, tokens, times)
+        moments, step = find(ranking, file, row)
         about = metadata.get(file.key)
         snippet, snippet_time = '', None
         if content in ranking.said and about is not None:
@@ -731,6 +890,8 @@ def _name_files(
                 fields={} if about is None else about.columns,
                 near_copies=ranking.near_copies.get(row, 0),
                 key=file.key,
+                moments=moments,
+                moment_step=step,
             )
         )
     return results

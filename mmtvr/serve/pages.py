@@ -23,10 +23,12 @@ from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation
 from mmtvr.search.filters import Filter
 from mmtvr.search.judgements import Judgements
+from mmtvr.search.moments import Moment
 from mmtvr.search.query import (
     SearchResult,
     VideoExplanation,
     WordMoment,
+    choose_row,
     search_similar,
     to_features,
     without,
@@ -78,6 +80,7 @@ class Hit:
         snippet: The text around what was found in it.
         snippet_time: Seconds to the subtitle that the snippet is.
         fields: Columns of the file, without its path.
+        moments: From when to when it shows what was asked, the best first.
     """
 
     id: str
@@ -92,6 +95,12 @@ class Hit:
     snippet: str = ''
     snippet_time: float | None = None
     fields: dict[str, Any] = field(default_factory=dict, hash=False)
+    moments: tuple[Moment, ...] = ()
+
+    @property
+    def begin(self) -> float:
+        """Where it is played from, in seconds."""
+        return self.moments[0].start if self.moments else self.time or 0.0
 
     @property
     def extension(self) -> str:
@@ -234,6 +243,7 @@ class Answers:
             found = self.searcher.search(
                 [query.text for query in queries],
                 top_k=max(query.count for query in queries),
+                moments=True,
                 **options,
             )
         except IndexUnavailableError:
@@ -272,9 +282,10 @@ class Answers:
                 'The index has no frames of this video, only one vector: '
                 'there is nothing to compare words with.'
             )
-        features = to_features(videos)
-        found = self.searcher.encoder.explain(text, features)
-        return found, self.library.times(entry).tolist()
+        encoder = self.searcher.encoder
+        video = choose_row(encoder, text, videos)
+        times = video.times[0][:: self.library.tokens_per_frame]
+        return encoder.explain(text, to_features(video)), times.tolist()
 
     def some(self, count: int) -> list[Hit]:
         """A few videos, whichever come first."""
@@ -307,6 +318,7 @@ class Answers:
                 result.snippet,
                 result.snippet_time,
                 {k: v for k, v in result.fields.items() if k not in HIDDEN},
+                result.moments,
             )
 
 

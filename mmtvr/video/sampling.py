@@ -100,6 +100,17 @@ def fill_up(
     return indices[np.minimum(places, count - 1)], places < count
 
 
+def find_duration(times: np.ndarray) -> float:
+    """Seconds from the first frame to the end of the last.
+
+    Args:
+        times: Shape (total,), seconds of the frames, ascending. The last one
+            is taken to be shown for the median step; one alone has no end.
+    """
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return float(times[-1] - times[0]) + step
+
+
 def find_span(
     times: np.ndarray, start: float | None, end: float | None
 ) -> tuple[int, int]:
@@ -129,24 +140,3 @@ def find_span(
             f'{times[-1]:.2f} s'
         )
     return max(first - 1, 0), 1
-
-
-def measure_duration(
-    times: np.ndarray, start: float | None = None, end: float | None = None
-) -> float:
-    """Measure how long a video, or a span of it, lasts.
-
-    The last frame is taken to be shown as long as the others are on average.
-
-    Args:
-        times: Shape (T,), seconds of each frame.
-        start: First second of the span; None from the beginning.
-        end: Last second of the span; None to the end.
-
-    Returns:
-        Seconds, at least 0.
-    """
-    gap = (times[-1] - times[0]) / max(1, len(times) - 1)
-    last = float(times[-1] + gap)
-    last = last if end is None else min(last, end)
-    return max(0.0, last - (start or 0.0))

@@ -157,21 +157,19 @@ def test_a_filter_reaches_all_that_match(index, monkeypatch):
 def test_pages_are_the_whole_in_parts():
     rng = np.random.default_rng(0)
     scores = rng.standard_normal(30)
-    said = rng.permutation(30)[:7].tolist()
-
-    def rank(end):
-        selection = Selection(end, candidates=10)
-        near = selection.neighbours
-        seen = _order_blocks(scores[:near], 10)
-        return _fuse(seen, [row for row in said if row < near], selection)
-
     # What is said must be among those read; here the first block holds it.
-    said = [row for row in said if row < 10]
-    whole = rank(30)
-    assert sorted(whole) == list(range(30))
-    for end in range(1, 31):
-        assert rank(end)[:end] == whole[:end]
-    assert sorted(_order_blocks(scores, 10)[:10]) == list(range(10))
+    said = [row for row in rng.permutation(30).tolist() if row < 10]
+
+    def rank(offset):
+        selection = Selection(3, offset, candidates=10)
+        seen = _order_blocks(scores[: selection.neighbours], selection.block)
+        return _fuse(seen, said, selection)[offset : offset + 3]
+
+    pages = [row for offset in range(0, 30, 3) for row in rank(offset)]
+    assert sorted(pages) == list(range(30))
+    assert pages[:3] == rank(0)
+    assert sorted(pages[:10]) == list(range(10))
+    assert pages[10:20] == sorted(range(10, 20), key=lambda row: -scores[row])
 
 
 def test_reciprocal_ranks_by_hand():

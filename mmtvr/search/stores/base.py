@@ -41,12 +41,19 @@ class DamagedIndexError(IndexUnavailableError):
 
 
 KEY_BYTES = 16
+#: Digits of the name of a video; those behind them number a window of it.
+CONTENT_DIGITS = 2 * KEY_BYTES
+WINDOW_DIGITS = 4
+MAX_WINDOWS = 16**WINDOW_DIGITS
 #: How token features are kept; the first is the default.
 PRECISIONS = ('float16', 'int8')
 INT8_MAX = 127
 #: By how much rounding may change lengths and cosines of features.
 TOLERANCE = 0.02
 SCALE = np.dtype('<f2')
+# Of each vector of a text; what the merged ranking keeps of the exact one is
+# in docs/search.md.
+NEIGHBOURS = 200
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,8 @@ class FileEntry:
             and could not be decoded; it is not tried again while it is so.
         duration: Seconds that the file, or its span, lasts; None where that
             is not known.
+        windows: How many windows of a long video have features of their own,
+            under :func:`window_content`; 0 for a video without.
     """
 
     path: str
@@ -80,6 +89,14 @@ class FileEntry:
     error: str | None = None
     broken: str = ''
     duration: float | None = None
+    windows: int = 0
+
+    @property
+    def contents(self) -> list[str]:
+        """What names its features: of the whole, then of its windows."""
+        numbers = range(self.windows)
+        windows = [window_content(self.content, each) for each in numbers]
+        return [self.content, *windows]
 
     @property
     def key(self) -> str:
@@ -90,7 +107,11 @@ class FileEntry:
 
     def to_json(self) -> str:
         """ASCII, also for paths that are no valid text."""
-        return json.dumps(asdict(self))
+        fields = asdict(self)
+        if not self.windows:
+            # As versions without windows wrote it, which they still read.
+            del fields['windows']
+        return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str) -> 'FileEntry':
@@ -171,8 +192,28 @@ class Metadata:
         return cls(**fields)
 
 
+def window_content(content: str, number: int) -> str:
+    """Name the features of a window of a video, hexadecimal.
+
+    Example:
+        >>> window_content('0123456789abcdef' * 2, 10)
+        '0123456789abcdef0123456789abcdef000a'
+    """
+    return f'{content}{number:0{WINDOW_DIGITS}x}'
+
+
+def window_number(content: str) -> int:
+    """Number of a window, from what :func:`window_content` made."""
+    return int(content[CONTENT_DIGITS:], 16)
+
+
+def whole_content(content: str) -> str:
+    """Name of the video that a window, or the whole, is of."""
+    return content[:CONTENT_DIGITS]
+
+
 class StoredVideos(NamedTuple):
-    """Features of N videos, by content.
+    """Features of N videos, or windows of videos, by content.
 
     Attributes:
         contents: N hashes.
@@ -196,6 +237,19 @@ class StoredVideos(NamedTuple):
             [self.tokens[row] for row in rows],
             [self.times[row] for row in rows],
         )
+
+
+class QueryVectors(NamedTuple):
+    """What the first stage of a search compares with parts of videos.
+
+    Attributes:
+        vectors: Shape (Q, D), float32, unit vectors: the sentence of a text
+            and its words, or the parts of a video.
+        weights: Shape (Q,), float32, how much each counts; positive.
+    """
+
+    vectors: np.ndarray
+    weights: np.ndarray
 
 
 def find_fault(videos: StoredVideos) -> str | None:
@@ -306,17 +360,21 @@ class VideoStore(ABC):
     def nearest_within(
         self, queries: np.ndarray, count: int, contents: Set[str]
     ) -> list[list[tuple[str, float]]]:
-        """:meth:`nearest_each` among some contents alone.
+        """:meth:`nearest_each` among some videos and their windows alone.
 
-        Asks for more and more neighbours, until enough of them are among
-        ``contents``. An engine that filters while it searches does better.
+        Args:
+            queries: Shape (Q, D).
+            count: How many.
+            contents: The videos.
         """
         everything = self.count_videos()
         share = max(1, everything // max(1, len(contents)))
         asked = min(everything, 2 * count * share)
         while True:
             found = [
-                [pair for pair in near if pair[0] in contents][:count]
+                [pair for pair in near if whole_content(pair[0]) in contents][
+                    :count
+                ]
                 for near in self.nearest_each(queries, max(1, asked))
             ]
             enough = min(count, len(contents))
@@ -372,6 +430,32 @@ class VideoStore(ABC):
         """
         return []
 
+    def find_candidates(
+        self, queries: Sequence[QueryVectors], count: int
+    ) -> list[list[str]]:
+        """Contents that are most like all vectors of a query together.
+
+        The similarity is the weighted sum, over the vectors, of the cosine of
+        their best part (MaxSim, arXiv:2004.12832). Here it is put together of
+        the nearest contents of each vector, see :func:`merge_neighbours`; an
+        engine that can compute it does.
+
+        Args:
+            queries: At least one; each has at least one vector.
+            count: How many contents.
+
+        Returns:
+            For each query at most ``count`` contents, the best first.
+        """
+        vectors = np.concatenate([query.vectors for query in queries])
+        found = iter(self.nearest_each(vectors, max(count, NEIGHBOURS)))
+        return [
+            merge_neighbours(
+                [next(found) for _ in query.weights], query.weights, count
+            )
+            for query in queries
+        ]
+
     @abstractmethod
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
         """Features in the order of ``contents``; unknown ones are left out."""
@@ -403,6 +487,24 @@ class VideoStore(ABC):
         A content that two processes added at once is there once afterwards.
         """
 
+    def switch_to(self, name: str) -> None:
+        """Make the address of this store another name of an index.
+
+        What has the address open stays with the index that it opened; who
+        opens it from now on opens the other. Nothing is copied or removed.
+
+        Args:
+            name: NAME of an index of the same server and database.
+
+        Raises:
+            SetupError: There is no such index, the address is an index
+                itself, or the engine has no second names.
+        """
+        raise SetupError(
+            f'{self.url} cannot be switched to {name!r}: only an address in '
+            'Milvus or PostgreSQL can name another index'
+        )
+
     def find_damage(self) -> tuple[list[str], str]:
         """Examine everything that the index keeps about itself.
 
@@ -426,6 +528,13 @@ class VideoStore(ABC):
             )
         return info
 
+    def refuse_switch(self, name: str) -> None:
+        """Raise the error of an address that is an index itself."""
+        raise SetupError(
+            f'{self.url} is an index itself and cannot name {name!r}: choose '
+            'an address where there is none'
+        )
+
     def read_file(self, file: FileEntry) -> StoredVideos:
         """Features of a file if it is as it was when it was indexed.
 
@@ -433,7 +542,8 @@ class VideoStore(ABC):
             file: What the file system says of it now.
 
         Returns:
-            Its features, or those of no video.
+            Its features, of the whole and behind it those of its windows; or
+            those of no video.
         """
         entry = self.find_entry(file.key)
         if entry is None or (entry.size, entry.changed) != (
@@ -441,7 +551,7 @@ class VideoStore(ABC):
             file.changed,
         ):
             return self.read_videos([])
-        return self.read_videos([entry.content])
+        return self.read_videos(entry.contents)
 
 
 def check_info(info: Any, url: str) -> dict[str, Any]:
@@ -496,6 +606,41 @@ def require_at_least(least: int, **numbers: int) -> None:
     for name, number in numbers.items():
         if number < least:
             raise SetupError(f'{name} must be at least {least}, got {number}')
+
+
+def merge_neighbours(
+    found: Sequence[Sequence[tuple[str, float]]],
+    weights: Sequence[float] | np.ndarray,
+    count: int,
+) -> list[str]:
+    """Rank contents by the neighbours of all vectors of one query.
+
+    The weighted sum of their cosines. A content that is no neighbour of a
+    vector is at most as near as the last one, whose cosine stands for it, as
+    in XTR (arXiv:2304.01982).
+
+    Args:
+        found: For each vector its neighbours and their cosines, the best
+            first; with fewer neighbours than asked for, the whole index.
+        weights: How much each vector counts.
+        count: How many contents.
+
+    Returns:
+        At most ``count`` contents, the best first.
+
+    Example:
+        >>> near = [('a', 0.9), ('b', 0.5)], [('b', 0.8), ('c', 0.7)]
+        >>> merge_neighbours(near, [0.5, 0.5], count=2)
+        ['a', 'b']
+    """
+    scores: dict[str, float] = {}
+    for neighbours, weight in zip(found, weights, strict=True):
+        if neighbours:
+            last = neighbours[-1][1]
+            for content, cosine in neighbours:
+                gain = float(weight) * (cosine - last)
+                scores[content] = scores.get(content, 0.0) + gain
+    return sorted(scores, key=scores.__getitem__, reverse=True)[:count]
 
 
 def part_vectors(
@@ -553,6 +698,7 @@ def unpack_tokens(packed: bytes, width: int, precision: str) -> np.ndarray:
 
 LITE = 'milvus:'
 CLUSTERS = ('http', 'https')
+POSTGRES = ('postgresql', 'postgres')
 OBJECT_STORES = ('s3', 'gs', 'az')
 
 

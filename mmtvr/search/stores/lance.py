@@ -28,15 +28,19 @@ from mmtvr.errors import (
 from mmtvr.search.filters import BOOLEAN, NUMBER, TEXT, Filter
 from mmtvr.search.progress import NAME as PROGRESS
 from mmtvr.search.stores.base import (
+    CONTENT_DIGITS,
+    NEIGHBOURS,
     DamagedIndexError,
     FileEntry,
     IndexUnavailableError,
     Metadata,
+    QueryVectors,
     StoredVideos,
     Value,
     VideoStore,
     check_columns,
     check_info,
+    merge_neighbours,
     pack_tokens,
     part_vectors,
     same_model,
@@ -84,6 +88,8 @@ VECTORS_PER_LIST = 128
 # wanted number of codes are compared exactly.
 PROBES = 50
 REFINING = 10
+# For each of the many vectors of a text, none of which is compared exactly.
+PROBES_PER_WORD = 20
 
 # Columns of the table of metadata that no column of a user can be named as.
 METADATA_KEYS = ('$key', '$content', '$json', '$text')
@@ -160,6 +166,7 @@ class LanceStore(VideoStore):
         self._opened: dict | None = None
         self._seen: object = None
         self._puts = 0
+        self._parts: PartsInMemory | None = None
 
     @_guard
     def read_info(self) -> dict | None:
@@ -372,8 +379,6 @@ class LanceStore(VideoStore):
         self, queries: np.ndarray, count: int
     ) -> list[list[tuple[str, float]]]:
         """See :class:`VideoStore`."""
-        if len(queries) == 1:
-            return [self.nearest(queries[0], count)]
         parts = self.read_info()['parts']
         return find_neighbours_each(
             self._table('videos'), queries, count, parts
@@ -394,7 +399,10 @@ class LanceStore(VideoStore):
         for query in queries:
             rows = _search(table, query.astype(np.float32), count * parts)
             # So few are compared exactly, whether there is an index or not.
-            rows = rows.where(f"content IN ('{names}')", prefilter=True)
+            rows = rows.where(
+                f"substr(content, 1, {CONTENT_DIGITS}) IN ('{names}')",
+                prefilter=True,
+            )
             rows = rows.bypass_vector_index()
             found.append(_best_parts(rows.to_arrow(), count))
         return found
@@ -531,6 +539,33 @@ class LanceStore(VideoStore):
                 strict=True,
             )
         )
+
+    @_guard_reading
+    def find_candidates(
+        self, queries: Sequence[QueryVectors], count: int
+    ) -> list[list[str]]:
+        """See :class:`VideoStore`. Exact below ``ROWS_FOR_VECTORS``."""
+        table = self._table('videos')
+        if table.count_rows() < ROWS_FOR_VECTORS:
+            if self._parts is None or self._parts.version != table.version:
+                self._parts = PartsInMemory(table)
+            return [self._parts.nearest(query, count) for query in queries]
+        self._parts = None
+        found = find_neighbours_each(
+            table,
+            np.concatenate([query.vectors for query in queries]),
+            max(count, NEIGHBOURS),
+            self.read_info()['parts'],
+            PROBES_PER_WORD,
+            None,
+        )
+        each = iter(found)
+        return [
+            merge_neighbours(
+                [next(each) for _ in query.weights], query.weights, count
+            )
+            for query in queries
+        ]
 
     @_guard_reading
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -731,7 +766,7 @@ def find_neighbours(
     count: int,
     parts: int,
     probes: int = PROBES,
-    refining: int = REFINING,
+    refining: int | None = REFINING,
 ) -> list[tuple[str, float]]:
     """Find contents by the vector index; by a scan if there is none.
 
@@ -741,22 +776,40 @@ def find_neighbours(
         count: How many contents.
         parts: Rows of a content.
         probes: Lists of the index that are looked into.
-        refining: How many times the wanted rows are compared exactly.
+        refining: How many times the wanted rows are compared exactly; None
+            for none, the cosines are those of the codes then.
 
     Returns:
         See :meth:`VideoStore.nearest`.
     """
     rows = _search(table, query.astype(np.float32), count * parts)
-    rows = rows.nprobes(probes).refine_factor(refining)
+    rows = rows.nprobes(probes)
+    if refining:
+        rows = rows.refine_factor(refining)
     return _best_parts(rows.to_arrow(), count)
 
 
 def find_neighbours_each(
-    table: Any, queries: np.ndarray, count: int, parts: int
+    table: Any,
+    queries: np.ndarray,
+    count: int,
+    parts: int,
+    probes: int = PROBES,
+    refining: int | None = REFINING,
 ) -> list[list[tuple[str, float]]]:
-    """:func:`find_neighbours` of at least two queries in one pass."""
+    """:func:`find_neighbours` of several queries in one pass.
+
+    With ``refining`` None the cosines are those of the codes.
+    """
+    if len(queries) == 1:
+        # LanceDB then leaves out the number of the query.
+        return [
+            find_neighbours(table, queries[0], count, parts, probes, refining)
+        ]
     rows = _search(table, list(queries.astype(np.float32)), count * parts)
-    rows = rows.nprobes(PROBES).refine_factor(REFINING)
+    rows = rows.nprobes(probes)
+    if refining:
+        rows = rows.refine_factor(refining)
     found = rows.to_arrow()
     of_query = found['query_index'].to_numpy()
     return [
@@ -791,6 +844,43 @@ def _best_parts(rows: 'pa.Table', count: int) -> list[tuple[str, float]]:
         best[content] = max(cosine, best.get(content, -1.0))
     # Of equal ones always the same first: pages depend on it.
     return sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:count]
+
+
+class PartsInMemory:
+    """The vectors of all parts of an index without a vector index.
+
+    Comparing them with all vectors of a text is one product of matrices,
+    which takes less time than LanceDB's scan for a single one.
+
+    Args:
+        table: Rows with ``content`` and ``vector``.
+
+    Attributes:
+        version: That of the table.
+    """
+
+    def __init__(self, table: Any) -> None:
+        self.version = table.version
+        rows = table.search().select(['content', 'vector']).to_arrow()
+        rows = rows.sort_by('content').combine_chunks()
+        contents = rows['content'].to_numpy()
+        vectors = rows['vector'].combine_chunks().flatten()
+        width = table.schema.field('vector').type.list_size
+        self._vectors = vectors.to_numpy().reshape(-1, width).astype('f4')
+        is_first = np.ones(len(contents), bool)
+        is_first[1:] = contents[1:] != contents[:-1]
+        self._starts = np.flatnonzero(is_first)
+        self._contents = contents[self._starts]
+
+    def nearest(self, query: QueryVectors, count: int) -> list[str]:
+        """Contents by the weighted sum of the cosines of their best parts."""
+        if not len(self._contents):
+            return []
+        cosines = query.vectors @ self._vectors.T
+        best = np.maximum.reduceat(cosines, self._starts, axis=1)
+        scores = query.weights @ best
+        first = np.argsort(-scores, kind='stable')[:count]
+        return self._contents[first].tolist()
 
 
 def count_lists(rows: int) -> int:

@@ -1,0 +1,118 @@
+"""The first stage of a search by text: MaxSim over parts of videos."""
+
+import numpy as np
+import pytest
+
+from mmtvr.search.stores import base, lance, open_store
+from mmtvr.search.stores.base import (
+    QueryVectors,
+    StoredVideos,
+    VideoStore,
+    merge_neighbours,
+    part_vectors,
+)
+
+WIDTH, PARTS = 16, 2
+
+
+def unit(vectors):
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+@pytest.fixture
+def drawn():
+    """Sixty videos of one to three frames."""
+    rng = np.random.default_rng(0)
+    tokens = [
+        unit(rng.standard_normal((frames, WIDTH), np.float32))
+        for frames in rng.integers(1, 4, 60)
+    ]
+    pooled = unit(np.stack([each.mean(0) for each in tokens]))
+    times = [np.arange(len(each), dtype=np.float32) for each in tokens]
+    contents = [f'{number:032x}' for number in rng.permutation(60)]
+    return StoredVideos(contents, pooled, tokens, times)
+
+
+@pytest.fixture
+def queries():
+    rng = np.random.default_rng(1)
+    return [
+        QueryVectors(
+            unit(rng.standard_normal((count, WIDTH), np.float32)),
+            rng.random(count, np.float32),
+        )
+        for count in (5, 1, 9)
+    ]
+
+
+def rank_slowly(videos, query):
+    scores = {}
+    for content, pooled, tokens, _ in zip(*videos, strict=True):
+        parts = part_vectors(pooled, tokens, PARTS)
+        scores[content] = sum(
+            weight * max(float(part @ vector) for part in parts)
+            for vector, weight in zip(*query, strict=True)
+        )
+    return sorted(scores, key=scores.get, reverse=True)
+
+
+def fill(store, videos):
+    store.create(dict(width=WIDTH, precision='float16', parts=PARTS))
+    half = len(videos.contents) // 2
+    store.add_videos(videos.select(range(half)))
+    store.add_videos(videos.select(range(half, len(videos.contents))))
+    return store
+
+
+def test_candidates_are_those_with_the_best_parts_for_all_vectors(
+    drawn, queries, place
+):
+    store = fill(open_store(place), drawn)
+    found = store.find_candidates(queries, 10)
+    # All are neighbours of each vector, so that merging loses nothing.
+    merged = VideoStore.find_candidates(store, queries, 10)
+    for query, best, other in zip(queries, found, merged, strict=True):
+        expected = rank_slowly(drawn, query)[:10]
+        assert best == expected
+        assert other == expected
+    store.remove_videos(found[0][:3])
+    store.refresh()
+    assert store.find_candidates(queries[:1], 3) == [found[0][3:6]]
+
+
+def test_an_empty_index_has_no_candidates(queries, place):
+    store = open_store(place)
+    store.create(dict(width=WIDTH, precision='float16', parts=PARTS))
+    assert store.find_candidates(queries, 10) == [[], [], []]
+
+
+def test_candidates_of_a_vector_index_are_merged(
+    drawn, queries, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(lance, 'ROWS_FOR_VECTORS', 80)
+    store = fill(open_store(tmp_path / 'index'), drawn)
+    store.compact()
+    assert store._table('videos').list_indices()
+    found = store.find_candidates(queries, 30)
+    for query, some in zip(queries, found, strict=True):
+        # Its codes have one bit for each of 16 dimensions.
+        assert len(set(some) & set(rank_slowly(drawn, query)[:30])) >= 20
+        assert len(some) == 30
+
+
+def test_what_is_no_neighbour_counts_as_the_last_one():
+    near = [[('a', 0.9), ('b', 0.5)], [('b', 0.8), ('c', 0.7)]]
+    # a: 0.9 + 0.7, b: 0.5 + 0.8, c: 0.5 + 0.7
+    assert merge_neighbours(near, [0.5, 0.5], 3) == ['a', 'b', 'c']
+    # a: 0.9 + 2.1, b: 0.5 + 2.4, c: 0.5 + 2.1
+    assert merge_neighbours(near, [1, 3], 2) == ['a', 'b']
+    assert merge_neighbours([[], []], [1, 1], 2) == []
+
+
+def test_more_candidates_than_neighbours_can_be_asked_for(
+    drawn, queries, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(base, 'NEIGHBOURS', 3)
+    store = fill(open_store(tmp_path / 'index'), drawn)
+    (best, *_) = VideoStore.find_candidates(store, queries, 60)
+    assert len(best) == 60
