@@ -193,7 +193,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error('--start and --end go with --video')
     if args.moments and not args.texts:
         parser.error('--moments goes with texts')
-    if args.moments and (args.video or args.unlike or args.server):
+    if args.moments and (args.video or args.unlike):
         parser.error('--moments goes with texts alone')
     if args.page:
         args.offset = (args.page - 1) * args.top_k
@@ -260,10 +260,11 @@ def _ask_server(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(answers))
         return
-    print('\n\n'.join(map(_describe_answer, answers)))
+    described = [_describe_answer(each, args.moments) for each in answers]
+    print('\n\n'.join(described))
 
 
-def _describe_answer(answer: dict[str, Any]) -> str:
+def _describe_answer(answer: dict[str, Any], with_moments: bool) -> str:
     """Put an answer of a server into lines, as those of an index."""
     results = [
         SimpleNamespace(
@@ -272,6 +273,11 @@ def _describe_answer(answer: dict[str, Any]) -> str:
                 'path': each['name'],
                 'copies': range(each['copies']),
                 'words': [SimpleNamespace(**word) for word in each['words']],
+                'moments': [
+                    SimpleNamespace(**moment)
+                    for moment in each['moments']
+                    if with_moments
+                ],
             }
         )
         for each in answer['results']
@@ -444,7 +450,10 @@ def _describe_moments(result: 'SearchResult') -> str:
     spans = ', '.join(
         f'{each.start:.1f} to {each.end:.1f} s' for each in result.moments
     )
-    return f'from {spans}  (frames {result.moment_step:.1f} s apart)'
+    step = getattr(result, 'moment_step', None)
+    return f'from {spans}' + (
+        '' if step is None else f'  (frames {step:.1f} s apart)'
+    )
 
 
 def _describe_files(result: 'SearchResult') -> str:
