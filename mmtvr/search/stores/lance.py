@@ -400,7 +400,7 @@ class LanceStore(VideoStore):
             rows = _search(table, query.astype(np.float32), count * parts)
             # So few are compared exactly, whether there is an index or not.
             rows = rows.where(
-                f"substr(content, 1, {CONTENT_DIGITS}) IN ('{names}')",
+                f"left(content, {CONTENT_DIGITS}) IN ('{names}')",
                 prefilter=True,
             )
             rows = rows.bypass_vector_index()
