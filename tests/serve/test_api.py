@@ -157,7 +157,7 @@ def test_a_batch_answers_as_each_alone(app, client, searcher, monkeypatch):
     ]
     answers = Answers(searcher, Library(searcher.store))
     calls = []
-    for name in ('find_entries', 'nearest_each', 'read_videos', 'find_files'):
+    for name in ('find_candidates', 'find_entries', 'read_videos', 'find_files'):
         method = getattr(searcher.store, name)
 
         def count(*args, method=method, name=name):
@@ -168,7 +168,7 @@ def test_a_batch_answers_as_each_alone(app, client, searcher, monkeypatch):
     together = answers.search([(text, 4) for text in texts])
     # However many texts and results there are.
     assert sorted(calls) == [
-        *('find_entries', 'find_files', 'nearest_each', 'read_videos')
+        *('find_candidates', 'find_entries', 'find_files', 'read_videos')
     ]
     for found, expected in zip(together, alone, strict=True):
         hits = [hit.to_dict() for hit in found.hits]
