@@ -5,9 +5,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
+from shutil import get_terminal_size
+from textwrap import wrap
+from types import MappingProxyType, SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from mmtvr.cli.command import (
@@ -26,11 +29,16 @@ if TYPE_CHECKING:
 TOKEN = 'MMTVR_TOKEN'
 # Queries of a file that are searched before the first answers are printed.
 AT_ONCE = 64
+# Of what stands below a result: the columns of rank and score.
+INDENT = ' ' * 13
+# A space at which no line is broken.
+TIED = '\xa0'
 # Frames that are further apart say little about moments.
 COARSE_SECONDS = 10.0
 EXAMPLES = """
 examples:
-  mmtvr search work_dirs/shapes_index "a red circle rising"
+  mmtvr search work_dirs/shapes_index \\
+      "a red circle rising then a white circle falling"
   mmtvr search INDEX "a dog catches a ball" "someone sings" --top-k 3
   mmtvr search INDEX --video holiday.mp4         # similar videos
   mmtvr search INDEX "at night" --image beach.jpg --not "people"
@@ -41,6 +49,9 @@ examples:
   mmtvr search INDEX "a dog" --page 2
   mmtvr search --server http://127.0.0.1:8000 "a dog"   # of `mmtvr serve`
   mmtvr search IMPORTED_INDEX --vectors queries.npy   # (Q, D), any encoder
+
+Below each result: when its key words are seen best, and, where the videos were
+indexed by an annotation file, the caption that is most like the query.
 
 The index knows the config and the checkpoint that it was made with. A text is
 compared with the pooled vectors of all videos, and the best --candidates are
@@ -231,7 +242,8 @@ def search(args: argparse.Namespace) -> None:
         print(json.dumps(answers))
     else:
         notes = [reading.describe() for reading in readings]
-        print('\n\n'.join(map(describe, queries, found, notes)))
+        captions = [find_captions(found)] * len(found)
+        print('\n\n'.join(map(describe, queries, found, notes, captions)))
         steps = [
             each.moment_step or 0 for results in found for each in results
         ]
@@ -271,6 +283,8 @@ def _describe_answer(answer: dict[str, Any], with_moments: bool) -> str:
             **{
                 **each,
                 'path': each['name'],
+                'start': None,
+                'end': None,
                 'copies': range(each['copies']),
                 'words': [SimpleNamespace(**word) for word in each['words']],
                 'moments': [
@@ -414,35 +428,93 @@ def _export(
     print('\n'.join(said), file=sys.stderr)
 
 
+def find_captions(
+    found: Sequence[Sequence['SearchResult']],
+) -> dict[tuple, tuple[str, ...]]:
+    """Read the captions of results that an annotation file named.
+
+    Returns:
+        By path, start and end. Nothing of a file that is no longer there or
+        has changed: what was found is worth showing without.
+    """
+    sources = {each.source for results in found for each in results}
+    captions: dict[tuple, tuple[str, ...]] = {}
+    for source in sorted(sources):
+        if not source.endswith('.json'):
+            continue
+        from mmtvr.search.video_files import read_captioned
+
+        with suppress(SetupError, OSError):
+            for video, texts in read_captioned(source):
+                captions[video.path, video.start, video.end] = texts
+    return captions
+
+
 def describe(
-    query: str, results: Sequence['SearchResult'], note: str = ''
+    query: str,
+    results: Sequence['SearchResult'],
+    note: str = '',
+    captions: Mapping[tuple, Sequence[str]] = MappingProxyType({}),
 ) -> str:
-    """Put a query, what of it was not read, and its results into lines."""
+    """Put a query, what of it was not read, and its results into lines.
+
+    Args:
+        query: The query.
+        results: Its results, the best first.
+        note: What of it was not read.
+        captions: Of some results, by path, start and end. The one that
+            shares most words with the query is shown.
+    """
     # Those of a file, a path among them, are what others wrote.
     lines = [_one_line(query)]
     if note:
         lines.append(f'  note: {_one_line(note)}')
+    width = get_terminal_size().columns - len(INDENT)
     for result in results:
-        moment = '' if result.time is None else f'  at {result.time:.1f} s'
-        words = '  '.join(
-            f'{word.word} {word.time:.1f} s' for word in result.words
-        )
         path = result.path.encode('utf-8', 'backslashreplace').decode()
+        moment = '' if result.time is None else f'  at {result.time:.1f} s'
         lines.append(
-            f'{result.rank:3d}  {result.score:6.3f}  {_one_line(path)}'
-            f'{moment}'
-            + (f'  ({words})' if words else '')
-            + _describe_files(result)
+            f'{result.rank:3d}  {result.score:6.3f}  '
+            f'{_one_line(_shorten(path))}{moment}{_describe_files(result)}'
         )
         if 'text' in result.matched:
             time, text = result.snippet_time, _one_line(result.snippet)
             at = '' if time is None else f' at {time:.1f} s'
-            lines.append(f'        text{at}: {text}')
+            lines.append(f'{INDENT}text{at}: {text}')
+        texts = captions.get((result.path, result.start, result.end))
+        details = [_describe_words(result)]
         if result.moments:
-            lines.append(f'{"":13}{_describe_moments(result)}')
+            details.insert(0, _describe_moments(result))
+        if texts:
+            caption = max(texts, key=lambda text: _likeness(text, query))
+            details.append(f'“{_one_line(caption)}”')
+        for detail in filter(None, details):
+            broken = wrap(detail, max(width, 40))
+            lines += [INDENT + each.replace(TIED, ' ') for each in broken]
     if not results:
         lines.append('  nothing found')
     return '\n'.join(lines)
+
+
+def _describe_words(result: 'SearchResult') -> str:
+    """When the words are seen best: ``0.5 s red circle · 1.5 s blue bar``."""
+    times: dict[str, list[str]] = {}
+    for word in sorted(result.words, key=lambda each: each.time):
+        times.setdefault(f'{word.time:.1f} s', []).append(word.word)
+    parts = [f'{time} {" ".join(words)}' for time, words in times.items()]
+    return ' · '.join(part.replace(' ', TIED) for part in parts)
+
+
+def _shorten(path: str) -> str:
+    """The path from the current folder, if the file is in it."""
+    folder = os.getcwd() + os.sep
+    return path.removeprefix(folder) if path.startswith(folder) else path
+
+
+def _likeness(text: str, query: str) -> float:
+    """Share of common words among all of two texts."""
+    one, other = ({*each.lower().split()} for each in (text, query))
+    return len(one & other) / max(len(one | other), 1)
 
 
 def _describe_moments(result: 'SearchResult') -> str:

@@ -87,6 +87,8 @@ class SearchResult:
         near_copies: How many further results were left out because they
             look nearly the same.
         key: Names the file in the index.
+        source: The folder or the annotation file that named it; empty for a
+            file that was given by itself.
         moments: From when to when the video shows what the text says, the
             best first, where it was asked for; parts that do not overlap.
         moment_step: Seconds between the frames that they come from: they are
@@ -108,6 +110,7 @@ class SearchResult:
     fields: dict[str, Value] = field(default_factory=dict, hash=False)
     near_copies: int = 0
     key: str = ''
+    source: str = ''
     moments: tuple[Moment, ...] = ()
     moment_step: float | None = None
 
@@ -167,6 +170,8 @@ class IndexReport:
         metadata: How a table of columns fits the index.
         unreadable_subtitles: Path and reason of subtitles that could not be
             read.
+        others: How many files of the folders were left out, as their names
+            do not end like those of videos, by their extension.
         windows: Windows of long videos that were encoded.
         unreadable_windows: Path of each long video of which windows could not
             be read in this call, how many, and why. The rest of it is in the
@@ -183,6 +188,7 @@ class IndexReport:
     seconds: float
     metadata: MetadataReport = field(default_factory=MetadataReport)
     unreadable_subtitles: dict[str, str] = field(default_factory=dict)
+    others: dict[str, int] = field(default_factory=dict)
     windows: int = 0
     unreadable_windows: dict[str, str] = field(default_factory=dict)
 
@@ -895,6 +901,7 @@ def _name_files(
                 fields={} if about is None else about.columns,
                 near_copies=ranking.near_copies.get(row, 0),
                 key=file.key,
+                source=file.source,
                 moments=moments,
                 moment_step=step,
             )

@@ -157,7 +157,12 @@ def test_a_batch_answers_as_each_alone(app, client, searcher, monkeypatch):
     ]
     answers = Answers(searcher, Library(searcher.store))
     calls = []
-    for name in ('find_candidates', 'find_entries', 'read_videos', 'find_files'):
+    for name in (
+        'find_candidates',
+        'find_entries',
+        'read_videos',
+        'find_files',
+    ):
         method = getattr(searcher.store, name)
 
         def count(*args, method=method, name=name):
