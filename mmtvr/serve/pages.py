@@ -384,6 +384,9 @@ class Pages(_Asking):
             q='',
             shade=shade,
             judged=None,
+            # Of the first page alone.
+            can_index=False,
+            indexing=dict(is_running=False),
         )
         self.templates.filters |= dict(clock=clock, shell=quote)
 
