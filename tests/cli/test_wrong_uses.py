@@ -60,6 +60,11 @@ USES = [
         '`Adam`',
     ),
     (
+        'train tiny.py --cfg-options optim_wrapper.optimizer.lr=abc',
+        "'abc'",
+        'must be a number',
+    ),
+    (
         'train tiny.py --cfg-options model.head.type=mmtvr.DMAHead',
         'DMAHead',
         'DMAEHead',
