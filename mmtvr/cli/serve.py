@@ -197,11 +197,19 @@ def read_token(path: str | None) -> str | None:
     """The token of a file or of the environment; None if there is neither.
 
     Raises:
-        SetupError: It is too short to be a secret, or the file has none.
+        SetupError: The file cannot be read, or the token is too short to be a
+            secret.
     """
     where, token = TOKEN, os.environ.get(TOKEN)
     if path is not None:
-        where, token = path, Path(path).read_text('utf-8').strip()
+        try:
+            where, token = path, Path(path).read_text('utf-8').strip()
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, 'strerror', None) or 'it is no text in UTF-8'
+            raise SetupError(
+                f'--token-file {path} cannot be read: {why}. It holds the '
+                'token alone, such as that of `openssl rand -hex 16`'
+            ) from error
     if token is not None and len(token) < MIN_TOKEN:
         raise SetupError(
             f'the token in {where} has {len(token)} characters: take at '
