@@ -113,10 +113,15 @@ def cut_clips(
         The clips, and why there is none of some paths.
 
     Raises:
-        SetupError: They are to last no time.
+        SetupError: They are to last no time, or to go into a file.
     """
     if not seconds > 0:
         raise SetupError(f'clips must be longer than 0 s, got {seconds:g}')
+    if os.path.exists(folder) and not os.path.isdir(folder):
+        raise SetupError(
+            f'clips go into a folder, and {os.fspath(folder)} is a file: give '
+            'another path'
+        )
     made, failed = [], {}
     for number, each in enumerate(results, 1):
         moment = each.time if each.time is not None else each.start or 0.0
