@@ -204,27 +204,26 @@ class RetrievalEncoder:
     def query_vectors(self, texts: EncodedTexts) -> list[QueryVectors]:
         """What the first stage is asked with, for each of B texts.
 
-        The sentence alone where the head compares pooled vectors; otherwise
-        half of the weight is that of the pieces of its words.
+        The pieces of key words; where there are none, of all words. No words
+        where the head compares pooled vectors.
         """
         features = texts.features.to('cpu')
-        pooled = features.pooled.float().numpy()
-        if self._compares_pooled:
-            one = np.ones(1, np.float32)
-            return [QueryVectors(vector[None], one) for vector in pooled]
         queries = []
         for row, words in enumerate(texts.words):
-            pieces = sorted({each for word in words for each in word.pieces})
-            tokens = features.tokens[row][features.mask[row]].float().numpy()
+            keys = [word for word in words if word.is_key] or words
+            pieces = sorted({each for word in keys for each in word.pieces})
+            if self._compares_pooled:
+                pieces = []
+            real = features.mask[row]
             weights = np.ones(len(pieces), np.float32)
             if features.weight is not None:
-                weight = features.weight[row][features.mask[row]]
-                weights = weight.float().numpy()[pieces]
+                weights = features.weight[row][real].float().numpy()[pieces]
             total = max(weights.sum(), np.finfo(np.float32).tiny)
             queries.append(
                 QueryVectors(
-                    np.concatenate([pooled[row][None], tokens[pieces]]),
-                    np.concatenate([[0.5], 0.5 * weights / total], dtype='f4'),
+                    features.pooled[row].float().numpy(),
+                    features.tokens[row][real].float().numpy()[pieces],
+                    weights / total,
                 )
             )
         return queries

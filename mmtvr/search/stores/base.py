@@ -46,9 +46,11 @@ INT8_MAX = 127
 #: By how much rounding may change lengths and cosines of features.
 TOLERANCE = 0.02
 SCALE = np.dtype('<f2')
-# Of each vector of a text; what the merged ranking keeps of the exact one is
-# in docs/search.md.
+# Contents near each vector of a text that are merged, and how many of those
+# that come first then are compared part by part where fewer are wanted. What
+# they keep of the exact ranking is in docs/search.md.
 NEIGHBOURS = 200
+COMPARED = 100
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class FileEntry:
         error: Why it could not be read; None for a video in the index.
         broken: Hash of the bytes, and the span, of a file that was opened
             and could not be decoded; it is not tried again while it is so.
+        hubness: How close it is to reference texts, see
+            :mod:`mmtvr.search.hubness`; None where that was not measured.
     """
 
     path: str
@@ -79,6 +83,7 @@ class FileEntry:
     end: float | None = None
     error: str | None = None
     broken: str = ''
+    hubness: float | None = None
 
     @property
     def key(self) -> str:
@@ -89,7 +94,11 @@ class FileEntry:
 
     def to_json(self) -> str:
         """ASCII, also for paths that are no valid text."""
-        return json.dumps(asdict(self))
+        fields = asdict(self)
+        if self.hubness is None:
+            # Earlier versions read no more fields than they know.
+            del fields['hubness']
+        return json.dumps(fields)
 
     @classmethod
     def from_json(cls, text: str) -> 'FileEntry':
@@ -142,16 +151,23 @@ class StoredVideos(NamedTuple):
 
 
 class QueryVectors(NamedTuple):
-    """What the first stage of a search compares with parts of videos.
+    """Unit vectors of a text, which the first stage compares with parts.
 
     Attributes:
-        vectors: Shape (Q, D), float32, unit vectors: the sentence of a text
-            and its words, or the parts of a video.
-        weights: Shape (Q,), float32, how much each counts; positive.
+        sentence: Shape (D,), float32.
+        words: Shape (L, D), float32; none for a head that compares pooled
+            vectors.
+        weights: Shape (L,), float32, how much each word counts; of sum 1.
     """
 
-    vectors: np.ndarray
+    sentence: np.ndarray
+    words: np.ndarray
     weights: np.ndarray
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """Shape (1 + L, D), the sentence and its words."""
+        return np.concatenate([self.sentence[None], self.words])
 
 
 def find_fault(videos: StoredVideos) -> str | None:
@@ -197,6 +213,15 @@ class VideoStore(ABC):
                 number D of the features, ``precision``, how tokens are kept,
                 and ``parts``, how many vectors the first stage has of a
                 video.
+        """
+
+    @abstractmethod
+    def write_info(self, info: dict[str, Any]) -> None:
+        """Replace the facts about an index that is there.
+
+        Args:
+            info: As :meth:`read_info` gives it; what features depend on, and
+                what the store itself uses, must be as it was.
         """
 
     @abstractmethod
@@ -260,28 +285,60 @@ class VideoStore(ABC):
     def find_candidates(
         self, queries: Sequence[QueryVectors], count: int
     ) -> list[list[str]]:
-        """Contents that are most like all vectors of a query together.
+        """Contents that are most like the sentence and the words of a text.
 
-        The similarity is the weighted sum, over the vectors, of the cosine of
-        their best part (MaxSim, arXiv:2004.12832). Here it is put together of
-        the nearest contents of each vector, see :func:`merge_neighbours`; an
-        engine that can compute it does.
+        By :func:`compare_parts`. Here they are the contents that come first
+        among the neighbours of all vectors, see :func:`merge_neighbours`; an
+        engine that can compare all contents does.
 
         Args:
-            queries: At least one; each has at least one vector.
+            queries: At least one.
             count: How many contents.
 
         Returns:
             For each query at most ``count`` contents, the best first.
         """
         vectors = np.concatenate([query.vectors for query in queries])
-        found = iter(self.nearest_each(vectors, max(count, NEIGHBOURS)))
-        return [
-            merge_neighbours(
-                [next(found) for _ in query.weights], query.weights, count
+        found = self.nearest_each(vectors, max(count, NEIGHBOURS))
+        return self._rank_merged(queries, found, count)
+
+    def _rank_merged(
+        self,
+        queries: Sequence[QueryVectors],
+        found: Iterable[Sequence[tuple[str, float]]],
+        count: int,
+    ) -> list[list[str]]:
+        """Merge the neighbours of all vectors, one query after the other."""
+        each = iter(found)
+        merged = []
+        for query in queries:
+            near = [next(each) for _ in query.vectors]
+            weights = np.ones(1)
+            if len(query.words):
+                weights = np.concatenate([[0.5], 0.5 * query.weights])
+            merged.append(
+                merge_neighbours(near, weights, max(count, COMPARED))
             )
-            for query in queries
-        ]
+        if count >= COMPARED:
+            return merged
+        # The order within what was merged is not good enough for so few.
+        parts = self.require_info()['parts']
+        ranked = []
+        for query, contents in zip(queries, merged, strict=True):
+            videos = self.read_videos(contents)
+            vectors = [
+                part_vectors(pooled, tokens, parts)
+                for pooled, tokens in zip(
+                    videos.pooled, videos.tokens, strict=True
+                )
+            ]
+            starts = np.cumsum([0, *map(len, vectors)])[:-1]
+            scores = np.zeros(0)
+            if vectors:
+                scores = compare_parts(query, np.concatenate(vectors), starts)
+            best = np.argsort(-scores, kind='stable')[:count].tolist()
+            ranked.append([videos.contents[row] for row in best])
+        return ranked
 
     @abstractmethod
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -390,6 +447,38 @@ def require_at_least(least: int, **numbers: int) -> None:
     for name, number in numbers.items():
         if number < least:
             raise SetupError(f'{name} must be at least {least}, got {number}')
+
+
+def compare_parts(
+    query: QueryVectors, parts: np.ndarray, starts: np.ndarray
+) -> np.ndarray:
+    r"""Compare a text with V videos by the parts of these.
+
+    What :class:`mmtvr.models.heads.DMAEHead` does with frames, without its
+    second frame: the mean over two levels, the sentence and the words, of
+
+    .. math:: \tfrac12 \Bigl(\sum_l w_l \max_p s_{lp}
+        + \tfrac1P \sum_p \max_l s_{lp}\Bigr).
+
+    Args:
+        query: The text.
+        parts: Shape (sum of P, D), float32, unit vectors of one video after
+            the other.
+        starts: Shape (V,), the first part of each video; each has one.
+
+    Returns:
+        Shape (V,), float32.
+    """
+    cosines = query.vectors @ parts.T
+    best = np.maximum.reduceat(cosines, starts, axis=1)
+    counts = np.diff(starts, append=len(parts))
+    scores = best[0] + np.add.reduceat(cosines[0], starts) / counts
+    if len(query.words):
+        nearest = cosines[1:].max(axis=0)
+        scores += query.weights @ best[1:]
+        scores += np.add.reduceat(nearest, starts) / counts
+        scores /= 2
+    return scores / 2
 
 
 def merge_neighbours(

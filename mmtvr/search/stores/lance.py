@@ -34,7 +34,7 @@ from mmtvr.search.stores.base import (
     StoredVideos,
     VideoStore,
     check_info,
-    merge_neighbours,
+    compare_parts,
     pack_tokens,
     part_vectors,
     same_model,
@@ -257,6 +257,17 @@ class LanceStore(VideoStore):
         self._database.create_table('about', about, mode=mode)
         self._record()
 
+    @_guard
+    def write_info(self, info: dict) -> None:
+        """See :class:`VideoStore`."""
+        import pyarrow as pa
+
+        about = pa.table({'json': [json.dumps(info)]})
+        # One commit: a reader sees the facts before or after it.
+        self._table('about').add(about, mode='overwrite')
+        self._record()
+        self._info = None
+
     def _record(self) -> None:
         """Keep checksums of the files that were just written."""
         if not self._is_remote:
@@ -374,13 +385,7 @@ class LanceStore(VideoStore):
             PROBES_PER_WORD,
             None,
         )
-        each = iter(found)
-        return [
-            merge_neighbours(
-                [next(each) for _ in query.weights], query.weights, count
-            )
-            for query in queries
-        ]
+        return self._rank_merged(queries, found, count)
 
     @_guard_reading
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -677,12 +682,10 @@ class PartsInMemory:
         self._contents = contents[self._starts]
 
     def nearest(self, query: QueryVectors, count: int) -> list[str]:
-        """Contents by the weighted sum of the cosines of their best parts."""
+        """The best of all contents by :func:`compare_parts`."""
         if not len(self._contents):
             return []
-        cosines = query.vectors @ self._vectors.T
-        best = np.maximum.reduceat(cosines, self._starts, axis=1)
-        scores = query.weights @ best
+        scores = compare_parts(query, self._vectors, self._starts)
         first = np.argsort(-scores, kind='stable')[:count]
         return self._contents[first].tolist()
 
