@@ -12,6 +12,11 @@ from mmtvr.checkpoints import find_checkpoint, guard_loading
 from mmtvr.config import expand_encoder, load_config, parse_plain_config
 from mmtvr.errors import SetupError, first_line
 from mmtvr.pretrained import look_in
+from mmtvr.search.calibration import (
+    Calibration,
+    add_probabilities,
+    find_calibration,
+)
 from mmtvr.search.encoder import RetrievalEncoder, check_model, find_weights
 from mmtvr.search.model_folder import read_model_folder
 from mmtvr.search.query import (
@@ -34,6 +39,9 @@ from mmtvr.search.stores.base import (
     require_at_least,
 )
 
+CANDIDATES = 100
+NEIGHBOURS_OF_HUBS = 16
+REFERENCE_TEXTS = 1000
 # What building a model from a config of another kind raises.
 UNUSABLE = (
     *(AssertionError, AttributeError, LookupError),
@@ -45,8 +53,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     'TextVideoSearcher',
+    'calibrate_index',
     'export_index',
     'import_index',
+    'measure_hubness',
     'open_searcher',
     'remove_from_index',
     'search_by_name',
@@ -234,6 +244,8 @@ class TextVideoSearcher:
         *,
         video: PathLike | None = None,
         candidates: int = 100,
+        min_score: float | None = None,
+        nnn: float = 0.0,
     ) -> list[SearchResult] | list[list[SearchResult]]:
         """Search the open index by text, or by a video for similar ones.
 
@@ -242,12 +254,17 @@ class TextVideoSearcher:
             top_k: How many results.
             video: A video file, of the index or not, in place of a text. It
                 is not among its own results.
-            candidates: How many neighbours of pooled vectors are compared
-                exactly: by the head, or as whole videos.
+            candidates: How many neighbours are compared exactly: by the
+                head, or as whole videos.
+            min_score: Leave out results with a lower score.
+            nnn: Rank videos of a text lower that come first whatever is
+                asked, by this share of their hubness, see
+                :func:`measure_hubness`; 0 to rank by score alone.
 
         Returns:
             Results, the best first; for several texts a list of them for
-            each.
+            each. Those of texts have a probability where there is a
+            :attr:`calibration`.
 
         Raises:
             SetupError: The query is empty or unreadable, or a number below 1.
@@ -258,12 +275,26 @@ class TextVideoSearcher:
         if video is not None:
             features = self._features_of(video)
             found = search_similar(self.store, features, top_k + 1, candidates)
-            return without(found, os.path.abspath(video))[:top_k]
+            others = without(found, os.path.abspath(video))[:top_k]
+            return add_probabilities(others, None, min_score)
         texts = [text] if isinstance(text, str) else list(text)
         found = search_texts(
-            self.store, self.encoder, texts, top_k, candidates
+            self.store, self.encoder, texts, top_k, candidates, nnn
         )
+        calibration = self.calibration
+        found = [
+            add_probabilities(each, calibration, min_score) for each in found
+        ]
         return found[0] if isinstance(text, str) else found
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What scores of texts mean in the open index, if that is known.
+
+        See :func:`calibrate_index`. Of the index itself, else of its model.
+        """
+        info = self.store.require_info()
+        return find_calibration(info, self.encoder.checkpoint)
 
     def read_text(self, text: str) -> 'TextReading':
         """Find what of a query the model cannot read.
@@ -470,6 +501,119 @@ def export_index(
     text = features.encode_captions(encoder, placed['texts'].tolist())
     write_arrays(path, dict(content, **placed, text=text))
     return dict(exported=len(entries), captions=len(text))
+
+
+def calibrate_index(
+    index: PathLike,
+    captions: PathLike,
+    *,
+    videos_folder: PathLike | None = None,
+    checkpoint: PathLike | None = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Find out what scores mean, from captions that trained nothing.
+
+    Each caption is searched for, once as it is, and once as if the index did
+    not hold its video; a logistic curve is fitted to whether the best hits
+    are right. The curve is kept in the index and beside the checkpoint, for
+    other indexes of the same model. Without a checkpoint it is in the index
+    alone.
+
+    Args:
+        index: The folder or the address of an index.
+        captions: An annotation file with captions of videos of the index,
+            none of which the model was trained or chosen with.
+        videos_folder: Where the videos of the annotation file are.
+        checkpoint: Where the checkpoint of the index is now, if it has moved.
+        device: Where to compute; None for a GPU if there is one.
+
+    Returns:
+        Fields of :class:`mmtvr.search.calibration.Calibration`, its
+        ``cut_off``, and ``reliability``: bins of probability, share that is
+        right, and count, of texts that were left out of a fit.
+
+    Raises:
+        SetupError: There is no index or no model of it, a video is not in the
+            index, or there are too few captions.
+    """
+    from mmtvr.search.calibration import FACT, calibrate, write_calibration
+    from mmtvr.search.features import list_readable, place_captions
+    from mmtvr.search.video_files import read_captioned
+
+    searcher = open_searcher(index, checkpoint, device)
+    store, encoder = searcher.store, searcher.encoder
+    entries = list_readable(store)
+    placed = place_captions(
+        read_captioned(captions, videos_folder),
+        entries,
+        [each for each in store.list_files() if each.error is not None],
+    )
+    videos: dict[str, set[tuple]] = {}
+    for text, place in zip(
+        placed['texts'].tolist(),
+        placed['text_video_ids'].tolist(),
+        strict=True,
+    ):
+        entry = entries[place]
+        mine = videos.setdefault(text, set())
+        mine.add((entry.path, entry.start, entry.end))
+    most = max(map(len, videos.values())) + 1
+    found, table = calibrate(
+        search_texts(store, encoder, list(videos), most, CANDIDATES),
+        [frozenset(each) for each in videos.values()],
+        store.count_videos(),
+        encoder.info['checkpoint'],
+    )
+    with store.lock():
+        store.write_info({**store.require_info(), FACT: found.to_dict()})
+    if encoder.checkpoint is not None:
+        write_calibration(found, encoder.checkpoint)
+    return dict(found.to_dict(), cut_off=found.cut_off, reliability=table)
+
+
+def measure_hubness(
+    index: PathLike,
+    captions: PathLike,
+    *,
+    neighbours: int = NEIGHBOURS_OF_HUBS,
+    checkpoint: PathLike | None = None,
+    device: str | None = None,
+) -> int:
+    """Measure which videos of an index come first whatever is asked.
+
+    ``search(..., nnn=ALPHA)`` then ranks these lower (nearest neighbor
+    normalization, arXiv:2410.24114).
+
+    Args:
+        index: The folder or the address of an index.
+        captions: An annotation file whose captions are the reference, at
+            most 1,000 of them, drawn at random: those of the training, not
+            of the videos of the index.
+        neighbours: Of how many of the closest reference texts the scores are
+            averaged.
+        checkpoint: Where the checkpoint of the index is now, if it has moved.
+        device: Where to compute; None for a GPU if there is one.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        SetupError: There is no index or no model of it, or no captions.
+    """
+    import numpy as np
+
+    from mmtvr.datasets.annotations import read_annotations
+    from mmtvr.search.hubness import measure_hubness
+
+    searcher = open_searcher(index, checkpoint, device)
+    records = read_annotations(os.fspath(captions))
+    texts = sorted({text for each in records for text in each.captions})
+    drawn = np.random.default_rng(0).permutation(len(texts))
+    some = [texts[each] for each in drawn[:REFERENCE_TEXTS].tolist()]
+    with searcher.store.lock():
+        return measure_hubness(
+            searcher.store, searcher.encoder, some, neighbours
+        )
 
 
 def import_index(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmtvr.cli.command import (
     add_device,
@@ -45,6 +45,8 @@ examples:
     mmtvr index --into INDEX --remove DIR_OR_FILE
     mmtvr index --into INDEX --export features.npz
     mmtvr index --into NEW_INDEX --import features.npz
+  learn what scores mean, from captions that trained nothing:
+    mmtvr index --into INDEX --calibrate val.json
   features with those of captions, which tools/evaluate.py reads:
     mmtvr index --into INDEX --export features.npz --captions test.json
 
@@ -135,6 +137,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--export', metavar='NPZ', help='write the features of the index'
     )
     tasks.add_argument(
+        '--calibrate',
+        metavar='JSON',
+        help='learn from an annotation file, whose videos are in the index '
+        'and whose captions trained nothing, how probable a score makes it '
+        'that a video shows what is asked; kept in the index and beside the '
+        'checkpoint',
+    )
+    tasks.add_argument(
+        '--hubness',
+        metavar='JSON',
+        help='measure by the captions of an annotation file, those of the '
+        'training, which videos come first whatever is asked; `mmtvr search '
+        '--nnn` then ranks them lower',
+    )
+    tasks.add_argument(
         '--import',
         dest='import_',
         metavar='NPZ',
@@ -150,13 +167,24 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--json', action='store_true', help='print the report as JSON'
     )
     args = parse_with_files(parser, argv)
-    without_model = args.remove or args.export or args.import_
+    without_model = any(
+        (
+            *(args.remove, args.export, args.import_),
+            *(args.calibrate, args.hubness),
+        )
+    )
     if not without_model and not (args.config and args.videos):
-        parser.error('give CONFIG and VIDEOS, or --remove, --export, --import')
+        parser.error(
+            'give CONFIG and VIDEOS, or --remove, --export, --import, '
+            '--calibrate, --hubness'
+        )
     if args.captions and not args.export:
         parser.error('--captions goes with --export')
     if without_model and args.config:
-        parser.error('--remove, --export and --import take no CONFIG, VIDEOS')
+        parser.error(
+            '--remove, --export, --import, --calibrate and --hubness take no '
+            'CONFIG, VIDEOS'
+        )
     return args
 
 
@@ -176,6 +204,25 @@ def run(args: argparse.Namespace) -> None:
             checkpoint=args.checkpoint,
             device=args.device,
         )
+    elif args.calibrate:
+        report = apis.calibrate_index(
+            args.into,
+            args.calibrate,
+            videos_folder=args.videos_folder,
+            checkpoint=args.checkpoint,
+            device=args.device,
+        )
+        if not args.json:
+            print(describe_calibration(report))
+            return
+    elif args.hubness:
+        count = apis.measure_hubness(
+            args.into,
+            args.hubness,
+            checkpoint=args.checkpoint,
+            device=args.device,
+        )
+        report = dict(measured=count)
     elif args.import_:
         parts = 1 if args.parts is None else args.parts
         count = apis.import_index(
@@ -260,6 +307,23 @@ def choose_checkpoint(config: str, given: str | None) -> str | None:
         f'(`python tools/train.py {config}`), give --checkpoint PATH, or '
         '--checkpoint none for the encoders as they were pretrained'
     )
+
+
+def describe_calibration(report: dict[str, Any]) -> str:
+    """Put what scores mean into a few lines."""
+    lines = [
+        f'fitted to {report["queries"]} captions, searched in '
+        f'{report["videos"]} videos; expected calibration error '
+        f'{report["error"]:.3f}',
+        f'a best hit is more probably right than wrong from a score of '
+        f'{report["cut_off"]:.3f} on',
+        'probability  right    hits',
+    ]
+    lines += [
+        f'{probability:11.0%}  {share:5.0%}  {count:6d}'
+        for probability, share, count in report['reliability']
+    ]
+    return '\n'.join(lines)
 
 
 def describe(report: 'IndexReport', index: str) -> str:

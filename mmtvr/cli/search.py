@@ -25,9 +25,12 @@ examples:
   mmtvr search INDEX "a dog" --json | python -m json.tool
   mmtvr search IMPORTED_INDEX --vectors queries.npy   # (Q, D), any encoder
 
-The index knows the config and the checkpoint that it was made with. A text is
-compared with the pooled vectors of all videos, and the best --candidates are
-then compared word by word and frame by frame by the head of the model.
+The index knows the config and the checkpoint that it was made with. The
+sentence and the words of a text are compared with parts of all videos, and the
+best --candidates then frame by frame by the head of the model. Where scores
+are calibrated (`mmtvr index --calibrate`), the percentage says how probable it
+is that a video shows what is asked, and nothing is listed where the best one
+is more probably wrong; --min-score lists from a score on in any case.
 """
 
 
@@ -63,6 +66,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='neighbours that the head compares exactly (default 100)',
     )
     parser.add_argument(
+        '--min-score',
+        type=float,
+        metavar='S',
+        help='leave out results with a lower score (default: all, or none '
+        'where calibrated scores say that nothing fits)',
+    )
+    parser.add_argument(
+        '--nnn',
+        type=float,
+        default=0.0,
+        metavar='ALPHA',
+        help='rank videos lower that come first whatever is asked, by this '
+        'share of what `mmtvr index --hubness` measured (default 0: not)',
+    )
+    parser.add_argument(
         '--json', action='store_true', help='print the results as JSON'
     )
     args = parse_with_files(parser, argv)
@@ -81,11 +99,14 @@ def search(args: argparse.Namespace) -> None:
     with note_after_a_while(f'opening the index {store.url} ...'):
         info = store.require_info()
         queries, found, readings = _find(args, bool(info.get('imported')))
+    from mmtvr.search.calibration import fits
+
     if args.json:
         answers = [
             dict(
                 query=query,
                 **reading._asdict(),
+                fits=fits(results),
                 results=[each.to_dict() for each in results],
             )
             for query, results, reading in zip(
@@ -95,7 +116,12 @@ def search(args: argparse.Namespace) -> None:
         print(json.dumps(answers))
     else:
         notes = [reading.describe() for reading in readings]
-        print('\n\n'.join(map(describe, queries, found, notes)))
+        if args.min_score is None:
+            hidden = [results[:1] * (not fits(results)) for results in found]
+            lines = map(describe, queries, found, notes, hidden)
+        else:
+            lines = map(describe, queries, found, notes)
+        print('\n\n'.join(lines))
 
 
 def _find(
@@ -111,26 +137,53 @@ def _find(
 
         vectors, queries = read_queries(args.vectors)
         found = apis.search_by_vectors(args.index, vectors, **options)
+        found = [_from_score(each, args.min_score) for each in found]
         return queries, found, [TextReading()] * len(queries)
     if args.video and is_imported:
         found = apis.search_by_name(args.index, args.video, **options)
+        found = _from_score(found, args.min_score)
         return [args.video], [found], [TextReading()]
     searcher = apis.open_searcher(args.index, args.checkpoint, args.device)
+    options['min_score'] = args.min_score
     if args.video:
         found = searcher.search(video=args.video, **options)
         return [args.video], [found], [TextReading()]
-    found = searcher.search(args.texts, **options)
+    found = searcher.search(args.texts, **options, nnn=args.nnn)
     return args.texts, found, list(map(searcher.read_text, args.texts))
 
 
+def _from_score(
+    results: list['SearchResult'], least: float | None
+) -> list['SearchResult']:
+    return [each for each in results if least is None or each.score >= least]
+
+
 def describe(
-    query: str, results: Sequence['SearchResult'], note: str = ''
+    query: str,
+    results: Sequence['SearchResult'],
+    note: str = '',
+    unfit: Sequence['SearchResult'] = (),
 ) -> str:
-    """Put a query, what of it was not read, and its results into lines."""
+    """Put a query, what of it was not read, and its results into lines.
+
+    Args:
+        query: The query.
+        results: Its results.
+        note: What of it was not read.
+        unfit: The best result where nothing fits; none is listed then.
+    """
     # Those of a file, a path among them, are what others wrote.
     lines = [_one_line(query)]
     if note:
         lines.append(f'  note: {_one_line(note)}')
+    if unfit:
+        (best,) = unfit
+        lines.append(
+            f'  nothing fits: the best of the videos has score '
+            f'{best.score:.3f} and shows it with a probability of '
+            f'{best.probability:.0%}. --min-score 0 lists them all the same'
+        )
+        return '\n'.join(lines)
     for result in results:
         moment = '' if result.time is None else f'  at {result.time:.1f} s'
         words = '  '.join(
@@ -138,7 +191,8 @@ def describe(
         )
         path = result.path.encode('utf-8', 'backslashreplace').decode()
         lines.append(
-            f'{result.rank:3d}  {result.score:6.3f}  {_one_line(path)}'
+            f'{result.rank:3d}  {result.score:6.3f}  {_percent(result)}'
+            f'{_one_line(path)}'
             f'{moment}'
             + (f'  ({words})' if words else '')
             + _describe_files(result)
@@ -146,6 +200,12 @@ def describe(
     if not results:
         lines.append('  nothing found: the index is empty')
     return '\n'.join(lines)
+
+
+def _percent(result: 'SearchResult') -> str:
+    if result.probability is None:
+        return ''
+    return f'{result.probability:4.0%}  '
 
 
 def _describe_files(result: 'SearchResult') -> str:

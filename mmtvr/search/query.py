@@ -14,6 +14,7 @@ from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation
 from mmtvr.files import load_arrays
 from mmtvr.search.encoder import QueryWord, RetrievalEncoder
+from mmtvr.search.hubness import correct_hubs
 from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import (
     TOLERANCE,
@@ -66,6 +67,8 @@ class SearchResult:
         end: Last second of the indexed span; None to the end.
         copies: Other files of the index with the same content.
         is_gone: Whether the file, and each copy, is no longer there.
+        probability: That the video shows what is asked, see
+            :mod:`mmtvr.search.calibration`; None where that is not known.
     """
 
     path: str
@@ -77,6 +80,7 @@ class SearchResult:
     end: float | None = None
     copies: tuple[str, ...] = ()
     is_gone: bool = False
+    probability: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, dicts, strings and numbers, for JSON."""
@@ -153,6 +157,7 @@ def search_texts(
     texts: Sequence[str],
     top_k: int,
     candidates: int,
+    nnn: float = 0.0,
 ) -> list[list[SearchResult]]:
     """Find the videos of some texts.
 
@@ -163,6 +168,8 @@ def search_texts(
         top_k: How many results for each.
         candidates: How many videos, those most like the sentence and the
             words, the head compares exactly.
+        nnn: How much of the hubness of a video counts against it, where it
+            was measured. The scores of the results are those of the head.
 
     Returns:
         For each text its results, the best first.
@@ -170,7 +177,7 @@ def search_texts(
     results = []
     for first in range(0, len(texts), TEXTS_AT_ONCE):
         some = texts[first : first + TEXTS_AT_ONCE]
-        results += _search_some(store, encoder, some, top_k, candidates)
+        results += _search_some(store, encoder, some, top_k, candidates, nnn)
     return results
 
 
@@ -180,6 +187,7 @@ def _search_some(
     texts: Sequence[str],
     top_k: int,
     candidates: int,
+    nnn: float,
 ) -> list[list[SearchResult]]:
     """Ask the store three times, however many texts there are."""
     encoded = encoder.encode_texts(texts)
@@ -202,7 +210,12 @@ def _search_some(
         else:
             scores = own.pooled @ vector
         _check_scores(store, scores, limits)
-        rankings.append(_Ranking(own, scores, top_k, query, words[number]))
+        order_by = scores
+        if nnn:
+            order_by = correct_hubs(store, own.contents, scores, nnn)
+        rankings.append(
+            _Ranking(own, scores, top_k, query, words[number], order_by)
+        )
     return _to_results(store, rankings)
 
 
@@ -315,10 +328,13 @@ class _Ranking:
         top_k: int,
         query: TokenFeatures | None = None,
         words: Sequence[QueryWord] = (),
+        order_by: np.ndarray | None = None,
     ) -> None:
+        if order_by is None:
+            order_by = scores
         self.videos, self.scores = videos, scores
         self.query, self.words = query, words
-        self.order = np.argsort(-scores, kind='stable')[:top_k].tolist()
+        self.order = np.argsort(-order_by, kind='stable')[:top_k].tolist()
 
     @property
     def contents(self) -> list[str]:

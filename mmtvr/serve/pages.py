@@ -13,6 +13,7 @@ from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 
 from mmtvr.explanation import Explanation
+from mmtvr.search.calibration import describe_probability, fits
 from mmtvr.search.query import (
     SearchResult,
     VideoExplanation,
@@ -58,6 +59,7 @@ class Hit:
         words: Key words and their moments.
         copies: Number of other files with the same content.
         is_gone: Whether the file, and each copy, is no longer there.
+        probability: That it shows what is asked; None if it is not known.
     """
 
     id: str
@@ -68,6 +70,12 @@ class Hit:
     words: tuple[WordMoment, ...] = ()
     copies: int = 0
     is_gone: bool = False
+    probability: float | None = None
+
+    @property
+    def fit(self) -> str:
+        """The probability in words."""
+        return describe_probability(self.probability or 0.0)
 
     @property
     def extension(self) -> str:
@@ -232,6 +240,7 @@ class Answers:
                 result.words,
                 len(result.copies),
                 result.is_gone,
+                result.probability,
             )
 
 
@@ -315,6 +324,7 @@ class Pages(_Asking):
             q=text,
             more=more,
             hits=found.hits,
+            fits=fits(found.hits),
             videos=found.videos,
             note=found.reading.describe(),
             unreadable=0,
@@ -426,6 +436,7 @@ class Api(_Asking):
             dict(
                 query=text,
                 **found.reading._asdict(),
+                fits=fits(found.hits),
                 results=[hit.to_dict() for hit in found.hits],
             )
         )

@@ -11,6 +11,7 @@ import pytest
 from mmtvr.cli import index as index_command
 from mmtvr.cli.command import note_after_a_while
 from mmtvr.cli.search import describe, parse_args
+from mmtvr.search.query import SearchResult
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,6 +33,16 @@ def test_a_query_of_a_file_cannot_command_the_terminal():
     (line, _) = describe('a\x1b[2Jb\n  1  1.000  x.mp4', []).splitlines()
     assert line == r"'a\x1b[2Jb\n  1  1.000  x.mp4'"
     assert describe('a dog', []).startswith('a dog\n')
+
+
+def test_nothing_is_listed_where_nothing_fits():
+    best = SearchResult('a.mp4', 0.31, 1, probability=0.04)
+    (_, line) = describe('a dog', [best], unfit=[best]).splitlines()
+    assert 'nothing fits' in line
+    assert '0.310' in line
+    assert '4%' in line
+    (_, line) = describe('a dog', [best]).splitlines()
+    assert line.split() == ['1', '0.310', '4%', 'a.mp4']
 
 
 def run(*arguments):
