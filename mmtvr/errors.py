@@ -51,6 +51,8 @@ def import_extra(module: str, extra: str, purpose: str) -> ModuleType:
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: No right: of the user, or of anybody where a disk is mounted to be read.
 DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+#: A file where a folder is needed, or a folder where a file is.
+OTHER_KIND = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 #: Of a process, or of the machine.
 TOO_MANY_FILES = (errno.EMFILE, errno.ENFILE)
 #: A path from the root, as messages have it.

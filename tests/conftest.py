@@ -24,6 +24,7 @@ settings.load_profile('mmtvr')
 # Their folder is on the path, see pyproject.toml.
 pytest_plugins = [
     'dual_models',
+    'engine_servers',
     'forks',
     'hub_standin',
     'tiny_clip',

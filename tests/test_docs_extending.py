@@ -1,4 +1,4 @@
-"""The head of docs/extending.md works as the page says."""
+"""The head of docs/how-to/extending.md works as the page says."""
 
 import importlib.util
 import re
@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 import mmtvr.models.heads
 from mmtvr.registry import MODELS
 
-PAGE = Path(__file__).resolve().parents[1] / 'docs' / 'extending.md'
+PAGE = Path(__file__).resolve().parents[1] / 'docs/how-to/extending.md'
 NAME = 'FrameAttentionHead'
 
 

@@ -12,6 +12,12 @@ import pytest
 pytest.importorskip('setuptools', minversion='77')
 ROOT = Path(__file__).resolve().parents[1]
 MIM = 'mmtvr/.mim/'
+NOT_IN_SDIST = {
+    '.dockerignore',
+    '.gitignore',
+    '.pre-commit-config.yaml',
+    '.github',
+}
 
 
 @pytest.fixture(scope='module')
@@ -58,13 +64,18 @@ def build(checkout, hook, target):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return next(target.glob('*.whl'))
+    return next(target.iterdir())
 
 
-def test_a_wheel_holds_the_package_with_configs_and_tools(
+def test_a_wheel_of_the_sdist_holds_the_package_with_configs_and_tools(
     checkout, tracked, tmp_path
 ):
-    wheel = build(checkout, 'build_wheel', tmp_path / 'wheel')
+    sdist = build(checkout, 'build_sdist', tmp_path / 'sdist')
+    shutil.unpack_archive(sdist, tmp_path / 'source', filter='data')
+    (source,) = (tmp_path / 'source').iterdir()
+    left_out = [name for name in tracked if not (source / name).exists()]
+    assert {name.partition('/')[0] for name in left_out} <= NOT_IN_SDIST
+    wheel = build(source, 'build_wheel', tmp_path / 'wheel')
     with zipfile.ZipFile(wheel) as file:
         held = [n for n in file.namelist() if '.dist-info/' not in n]
     expected = [name for name in tracked if name.startswith('mmtvr/')] + [

@@ -1,4 +1,4 @@
-"""The blocks of the README that users copy."""
+"""The blocks that users copy, of the README and of the page on mixing."""
 
 import re
 from pathlib import Path
@@ -7,33 +7,39 @@ import mmaction
 import pytest
 from mmengine.config import Config
 
+from mmtvr import __version__
 from mmtvr.config import check_config
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / 'README.md').read_text()
-BLOCKS = re.findall(
-    r'```python\n(.*?)```', (ROOT / 'README.md').read_text(), re.S
-)
+MIXING = (ROOT / 'docs/tutorials/mmaction2.md').read_text()
+BLOCKS = re.findall(r'```python\n(.*?)```', MIXING, re.S)
 
 
 @pytest.mark.parametrize('block', BLOCKS, ids=range(len(BLOCKS)))
-def test_config_of_the_readme_fits(block, tmp_path):
+def test_config_of_the_page_on_mixing_fits(block, tmp_path):
     path = tmp_path / 'config.py'
     block = block.replace('/path/to/mmaction', mmaction.__path__[0])
     path.write_text(block.replace("'configs/", f"'{ROOT}/configs/"))
     check_config(Config.fromfile(path))
 
 
-def test_the_readme_shows_how_to_mix():
+def test_the_page_shows_how_to_mix():
     assert len(BLOCKS) >= 5
 
 
-def test_folders_and_files_that_the_readme_names_exist():
-    text = (ROOT / 'README.md').read_text()
-    links = re.findall(r'\]\((?!http)([^)#]+)\)', text)
-    configs = re.findall(r'`(\w+_(?:msrvtt|moving_shapes)\.py)`', text)
-    for name in [*links, *(f'configs/{name}' for name in configs)]:
-        assert (ROOT / name).exists(), name
+def test_each_user_finds_their_page_in_one_click():
+    """Of the README and of the first page of the site."""
+    pages = ('start', 'tutorials/own_videos', 'tutorials/msrvtt')
+    first_page = (ROOT / 'docs/index.md').read_text()
+    for page in (*pages, 'tutorials/mmaction2'):
+        assert f'(docs/{page}.md)' in README
+        assert f'({page}.md)' in first_page
+
+
+def test_the_version_to_cite_is_that_of_the_package():
+    citation = (ROOT / 'CITATION.cff').read_text()
+    assert f'\nversion: {__version__}\n' in citation
 
 
 def test_the_lines_on_a_trained_model_run(tmp_path, monkeypatch):

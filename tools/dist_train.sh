@@ -9,7 +9,7 @@
 # same on all. Set GLOO_SOCKET_IFNAME (CPU) or NCCL_SOCKET_IFNAME (GPU) only
 # where traffic is to take another network interface than the one that leads to
 # MASTER_ADDR.
-# docs/faults.md says what happens when a rank or a host is lost.
+# docs/explanation/faults.md says what happens when a rank or a host is lost.
 set -euo pipefail
 
 if [[ $# -lt 2 ]]; then

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mmtvr.apis.evaluation import (
         evaluate_fine_grained as evaluate_fine_grained,
     )
+    from mmtvr.apis.evaluation import evaluate_moments as evaluate_moments
     from mmtvr.apis.retriever import Retriever as Retriever
     from mmtvr.apis.searcher import TextVideoSearcher as TextVideoSearcher
     from mmtvr.apis.searcher import calibrate_index as calibrate_index
@@ -23,11 +24,16 @@ if TYPE_CHECKING:
     from mmtvr.apis.searcher import remove_from_index as remove_from_index
     from mmtvr.apis.searcher import search_by_name as search_by_name
     from mmtvr.apis.searcher import search_by_vectors as search_by_vectors
+    from mmtvr.apis.searcher import switch_index as switch_index
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        'evaluation': ['evaluate', 'evaluate_fine_grained'],
+        'evaluation': [
+            'evaluate',
+            'evaluate_fine_grained',
+            'evaluate_moments',
+        ],
         'retriever': ['Retriever'],
         'searcher': [
             'TextVideoSearcher',
@@ -39,6 +45,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(
             'remove_from_index',
             'search_by_name',
             'search_by_vectors',
+            'switch_index',
         ],
     },
 )

@@ -1,6 +1,8 @@
 """Evaluate scores or embeddings that any system made."""
 
+import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from mmtvr.datasets.annotations import VideoCaptions, describe_captions
 from mmtvr.errors import SetupError
 from mmtvr.evaluation.fine_grained import (
     FineGrainedReport,
@@ -19,6 +22,13 @@ from mmtvr.evaluation.fine_grained import (
     evaluate_fine_grained as score_fine_grained,
 )
 from mmtvr.evaluation.metrics import write_report
+from mmtvr.evaluation.moments import (
+    MomentReport,
+    read_predictions,
+    read_queries,
+)
+from mmtvr.evaluation.moments import evaluate_moments as compare_moments
+from mmtvr.evaluation.moments import to_text as moments_to_text
 from mmtvr.evaluation.protocols import describe_protocol
 from mmtvr.evaluation.ranking import TiePolicy
 from mmtvr.evaluation.report import Report, ReportRow, Table, build_report
@@ -30,7 +40,7 @@ from mmtvr.evaluation.run_files import (
     read_qrels,
     read_run,
 )
-from mmtvr.files import load_arrays
+from mmtvr.files import load_arrays, write_atomically
 
 FORMATS = (
     'a .npy with scores (texts, videos); or a .npz with scores, or with text '
@@ -110,7 +120,7 @@ def evaluate(
     table = load_table(file, None if match is None else Path(match))
     texts, videos = table.scores.shape
     scores = None if bank is None else load_bank(Path(bank), videos)
-    facts = {'file': str(file)}
+    facts = {'file': str(file), **_describe_captions(file, table)}
     try:
         if protocol:
             facts |= describe_protocol(protocol, texts, videos)
@@ -122,6 +132,24 @@ def evaluate(
     if out is not None:
         write_report(Path(out), report, table, protocol or file.name)
     return report
+
+
+def _describe_captions(file: Path, table: Table) -> dict[str, str]:
+    """What the captions of a file say about it, if it holds them."""
+    if file.suffix != '.npz':
+        return {}
+    with np.load(file, allow_pickle=False) as content:
+        if 'texts' not in content:
+            return {}
+        texts = content['texts'].astype(str).tolist()
+    if len(texts) != len(table.scores):
+        return {}
+    captions = defaultdict(list)
+    for video, text in zip(table.text_video_ids.tolist(), texts, strict=True):
+        captions[video].append(text)
+    return describe_captions(
+        [VideoCaptions(str(v), tuple(each)) for v, each in captions.items()]
+    )
 
 
 def _evaluate_run(
@@ -204,6 +232,33 @@ def evaluate_fine_grained(
         raise SetupError(f'{path}: {error}') from error
     if out is not None:
         write_fine_grained_report(Path(out), report)
+    return report
+
+
+def evaluate_moments(
+    file: PathLike, truth: PathLike, *, out: PathLike | None = None
+) -> MomentReport:
+    """Evaluate predicted moments of any system, in QVHighlights' files.
+
+    Args:
+        file: Predictions, lines of JSON with ``qid`` and
+            ``pred_relevant_windows``, ``[[start, end, score], ...]``.
+        truth: Queries, lines of JSON with ``qid``, ``query``, ``vid``,
+            ``duration`` and ``relevant_windows``, ``[[start, end], ...]``.
+        out: Folder for ``moments.json`` and ``moments.txt``.
+
+    Returns:
+        The report; :func:`mmtvr.evaluation.moments.to_text` prints it.
+
+    Raises:
+        SetupError: A file is missing or of another format; names the line.
+    """
+    report = compare_moments(read_queries(truth), read_predictions(file))
+    if out is not None:
+        content = json.dumps(report.as_dict(), indent=2) + '\n'
+        write_atomically(Path(out) / 'moments.json', content)
+        text = moments_to_text(report) + '\n'
+        write_atomically(Path(out) / 'moments.txt', text)
     return report
 
 

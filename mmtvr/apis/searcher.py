@@ -9,7 +9,12 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmtvr.checkpoints import find_checkpoint, guard_loading
-from mmtvr.config import expand_encoder, load_config, parse_plain_config
+from mmtvr.config import (
+    expand_encoder,
+    is_work_folder,
+    load_config,
+    parse_plain_config,
+)
 from mmtvr.errors import SetupError, first_line
 from mmtvr.pretrained import look_in
 from mmtvr.search.calibration import (
@@ -19,10 +24,13 @@ from mmtvr.search.calibration import (
 )
 from mmtvr.search.encoder import RetrievalEncoder, check_model, find_weights
 from mmtvr.search.model_folder import read_model_folder
+from mmtvr.search.moments import MAX_MOMENTS, Moment, find_moments
 from mmtvr.search.query import (
     IndexReport,
     SearchResult,
     VideoExplanation,
+    choose_row,
+    lay_out_video,
     search_by_name,
     search_by_vectors,
     search_similar,
@@ -76,7 +84,10 @@ def open_encoder(
     guard_loading()
     name = None
     if not isinstance(config, Config):
-        if os.path.isdir(config):
+        if is_work_folder(os.fspath(config)):
+            checkpoint = checkpoint or config
+            config = load_config(os.fspath(config))
+        elif os.path.isdir(config):
             found = read_model_folder(config)
             config, name = found.config, found.name
             checkpoint = checkpoint or found.weights
@@ -98,8 +109,9 @@ class TextVideoSearcher:
     its tokenizer, its key words.
 
     Args:
-        config: A config file, a loaded config, or the folder of a
-            :class:`mmtvr.apis.Retriever`, which has its own checkpoint.
+        config: A config file, a loaded config, or, with its own checkpoint,
+            the work folder of a run or the folder of a
+            :class:`mmtvr.apis.Retriever`.
         checkpoint: A checkpoint, or the work folder of a run: its best
             checkpoint, else its last. None for the pretrained encoders as
             they are, which CLIP with a head without parameters allows.
@@ -158,6 +170,8 @@ class TextVideoSearcher:
         videos_folder: PathLike | None = None,
         precision: str | None = None,
         parts: int | None = None,
+        window: float | None = None,
+        overlap: float | None = None,
         workers: int = 0,
         progress: bool = True,
         retry: bool = False,
@@ -174,7 +188,12 @@ class TextVideoSearcher:
             parts: Vectors that the first stage of a new index has of each
                 video, of as many parts of it in time. Defaults to 4, and to
                 1, the whole video, for a head that compares pooled vectors.
-                An index that is there keeps both; to ask for others raises.
+            window: Seconds of a window. A new index has features of each
+                longer video as a whole, and of windows of it, as many frames
+                of each. Defaults to 60; 0 for the whole only.
+            overlap: Seconds that a window has in common with the next one.
+                Defaults to a third of the window. An index that is there
+                keeps all four; to ask for others raises.
             workers: Processes that read videos; 0 for this one.
             progress: Whether to show a bar.
             retry: Whether to try again what could not be decoded before.
@@ -186,7 +205,7 @@ class TextVideoSearcher:
             SetupError: A source is missing, a number is too small, or
                 another model filled the index or it has other settings.
         """
-        from mmtvr.search.indexing import Indexer
+        from mmtvr.search.indexing import Indexer, choose_windows
         from mmtvr.search.video_files import find_videos
 
         one = isinstance(videos, str | os.PathLike)
@@ -196,13 +215,17 @@ class TextVideoSearcher:
             width=self.encoder.width,
             precision=precision or PRECISIONS[0],
             parts=self.encoder.default_parts if parts is None else parts,
+            **choose_windows(window, overlap),
         )
         require_at_least(1, parts=settings['parts'])
+        asked = dict(
+            precision=precision, parts=parts, window=window, overlap=overlap
+        )
         indexer = Indexer(
             store,
             self.encoder,
             {**self.encoder.info, **settings},
-            dict(precision=precision, parts=parts),
+            asked,
             workers,
             progress,
             retry,
@@ -224,12 +247,22 @@ class TextVideoSearcher:
 
     @overload
     def search(
-        self, text: str, top_k: int = ..., *, candidates: int = ...
+        self,
+        text: str,
+        top_k: int = ...,
+        *,
+        candidates: int = ...,
+        moments: bool = ...,
     ) -> list[SearchResult]: ...
 
     @overload
     def search(
-        self, text: Sequence[str], top_k: int = ..., *, candidates: int = ...
+        self,
+        text: Sequence[str],
+        top_k: int = ...,
+        *,
+        candidates: int = ...,
+        moments: bool = ...,
     ) -> list[list[SearchResult]]: ...
 
     @overload
@@ -246,6 +279,7 @@ class TextVideoSearcher:
         candidates: int = 100,
         min_score: float | None = None,
         nnn: float = 0.0,
+        moments: bool = False,
     ) -> list[SearchResult] | list[list[SearchResult]]:
         """Search the open index by text, or by a video for similar ones.
 
@@ -260,6 +294,8 @@ class TextVideoSearcher:
             nnn: Rank videos of a text lower that come first whatever is
                 asked, by this share of their hubness, see
                 :func:`measure_hubness`; 0 to rank by score alone.
+            moments: Of a text: whether to find from when to when each result
+                shows what it says.
 
         Returns:
             Results, the best first; for several texts a list of them for
@@ -267,10 +303,13 @@ class TextVideoSearcher:
             :attr:`calibration`.
 
         Raises:
-            SetupError: The query is empty or unreadable, or a number below 1.
+            SetupError: The query is empty or unreadable, a number below 1, or
+                moments are asked of a video or of an index without frames.
         """
         if (text is None) == (video is None):
             raise SetupError('give a text or a video to search for')
+        if moments and text is None:
+            raise SetupError('moments are found for a text, not for a video')
         require_at_least(1, top_k=top_k, candidates=candidates)
         if video is not None:
             features = self._features_of(video)
@@ -279,7 +318,13 @@ class TextVideoSearcher:
             return add_probabilities(others, None, min_score)
         texts = [text] if isinstance(text, str) else list(text)
         found = search_texts(
-            self.store, self.encoder, texts, top_k, candidates, nnn
+            self.store,
+            self.encoder,
+            texts,
+            top_k,
+            candidates,
+            moments=moments,
+            nnn=nnn,
         )
         calibration = self.calibration
         found = [
@@ -313,7 +358,32 @@ class TextVideoSearcher:
         """
         query = self.encoder.encode_texts([text]).features
         features = to_features(self._features_of(video))
-        return float(self.encoder.score(query, features)[0, 0])
+        # Of a long video of the index, the best window.
+        return float(self.encoder.score(query, features).max())
+
+    def find_moments(
+        self, text: str, video: PathLike, count: int = MAX_MOMENTS
+    ) -> list[Moment]:
+        """Find from when to when a video shows what a text says.
+
+        Args:
+            text: The text.
+            video: A video file. One that is not of the index is encoded as a
+                whole, without windows.
+            count: How many moments, at most.
+
+        Returns:
+            Moments, the best first. They may overlap, by half at most.
+
+        Raises:
+            SetupError: The text is empty or the video cannot be read.
+        """
+        require_at_least(1, count=count)
+        query = self.encoder.encode_texts([text]).features.to('cpu')
+        timeline = lay_out_video(
+            self.store, self.encoder, query, self._features_of(video)
+        )
+        return find_moments(timeline, count)
 
     def explain(self, text: str, path: PathLike) -> VideoExplanation:
         """Say which words and which frames of a video are alike.
@@ -328,7 +398,7 @@ class TextVideoSearcher:
         Raises:
             SetupError: The text is empty or the video cannot be read.
         """
-        video = self._features_of(path)
+        video = choose_row(self.encoder, text, self._features_of(path))
         return VideoExplanation(
             text=text,
             path=os.fspath(path),
@@ -463,7 +533,9 @@ def export_index(
         device: Where to compute; None for a GPU if there is one.
 
     Returns:
-        How many videos and captions were written.
+        How many videos and captions were written; and how many windows of
+        long videos were not, if there are some: each video is exported as a
+        whole.
 
     Raises:
         SetupError: The index is missing or empty, lacks one of the videos, or
@@ -481,9 +553,11 @@ def export_index(
     info = store.require_info()
     features.check_export_path(path)
     entries = features.list_readable(store)
+    windows = sum(entry.windows for entry in entries)
+    left_out = dict(windows_left_out=windows) if windows else {}
     if captions is None:
         write_arrays(path, features.read_features(store, entries))
-        return dict(exported=len(entries))
+        return dict(exported=len(entries), **left_out)
     if info.get('imported'):
         raise SetupError(
             f'{store.url} holds imported features, whose model mmtvr does '
@@ -500,7 +574,7 @@ def export_index(
     encoder = open_searcher(index, checkpoint, device).encoder
     text = features.encode_captions(encoder, placed['texts'].tolist())
     write_arrays(path, dict(content, **placed, text=text))
-    return dict(exported=len(entries), captions=len(text))
+    return dict(exported=len(entries), captions=len(text), **left_out)
 
 
 def calibrate_index(
@@ -686,3 +760,25 @@ def remove_from_index(
         remove_files(store, found)
         store.compact()
     return len(found)
+
+
+def switch_index(address: PathLike, name: str) -> None:
+    """Make an address the name of another index, in Milvus or PostgreSQL.
+
+    An index is rebuilt with a new model beside the old one and the address
+    that people search is switched to it. A searcher or page that is open
+    answers from the old index, with the old model, until it is started
+    again; one that is started afterwards opens the new index with its model.
+
+    Args:
+        address: Of no index, or switched to one before.
+        name: NAME of an index of the same server and database.
+
+    Raises:
+        SetupError: There is no such index, the address is an index itself,
+            or it is a folder or an object store.
+
+    Example:
+        >>> switch_index('http://HOST/clips', 'clips_2')  # doctest: +SKIP
+    """
+    open_store(address).switch_to(name)

@@ -11,12 +11,19 @@ from mmengine.config import DictAction
 
 from mmtvr.cli.command import run_command
 
+EXAMPLES = """
+examples:
+  mmtvr browse tpmcl_moving_shapes
+  mmtvr browse CONFIG --split test --first 100 --samples 4 --out test.png
+"""
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         'mmtvr browse',
         description=__doc__,
+        epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('config', help='config file')

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from mmengine.config import Config, ConfigDict, DictAction
 from tqdm import tqdm
 
-from mmtvr.cli.command import run_command
+from mmtvr.cli.command import HelpFormatter, run_command
 from mmtvr.config import load_config, walk
 from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.datasets.video_check import thread_map
@@ -26,6 +26,12 @@ from mmtvr.video.cache import GIGABYTE, Entry, FrameCache, Query, free_bytes
 SPLITS = ('train', 'val', 'test')
 MEASURED = 48
 NAMES_SHOWN = 5
+EXAMPLES = """
+examples:
+  mmtvr cache CONFIG
+  mmtvr cache tpmcl_msrvtt --split train --cfg-options \\
+      train_dataloader.dataset.pipeline.0.cache.folder=data/frame_cache
+"""
 
 
 class CacheJob(NamedTuple):
@@ -255,6 +261,8 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         'mmtvr cache',
         description='Decode the videos of a config into its frame cache.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         'config', help='config file in which LoadVideoFrames has a cache'

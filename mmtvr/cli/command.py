@@ -17,6 +17,7 @@ from mmtvr.distributed.phase import STARTING, phase
 from mmtvr.errors import (
     DENIED,
     FULL,
+    OTHER_KIND,
     TOO_MANY_FILES,
     NonFiniteError,
     SetupError,
@@ -31,6 +32,8 @@ SECONDS_FOR_LAUNCHER = 10
 UNKNOWN_ARGUMENT = re.compile(
     r"class `(\w+)` in .* got an unexpected keyword argument '(\w+)'"
 )
+# Words of mmengine's registries.
+UNKNOWN_TYPE = re.compile(r'(\S+) is not in the (\S+) registry')
 # Until it is said what takes so long.
 SECONDS_UNTIL_NOTE = 1.0
 RESUME = '--resume goes on from the last checkpoint'
@@ -105,13 +108,35 @@ def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
             f'{unknown[1]} of the config has no argument `{unknown[2]}`: is '
             'the key misspelt?'
         )
+    missing = UNKNOWN_TYPE.search(why)
+    if isinstance(error, KeyError) and missing:
+        return SetupError(
+            f'the config names a type {missing[1]}, which is no '
+            f'{missing[2].rpartition(":")[2]}: is it misspelt? What you '
+            'register yourself is found by custom_imports=dict(imports=[...])'
+        )
     # What was allowed at the start and no longer is, on one of several ranks,
     # is a fault of its host, and is reported with its traceback.
     several = int(os.environ.get('WORLD_SIZE', 1)) > 1
     under_way = several and phase.name != STARTING
     if number in DENIED and names_file(error) and not under_way:
         return SetupError(f'not allowed: {why}')
+    if number in OTHER_KIND and names_file(error) and not under_way:
+        return SetupError(
+            f'a file is where a folder is needed, or the reverse: {why}. '
+            'Give another path'
+        )
     return error
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps a text of several lines as it is, and wraps that of one."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if '\n' in text.strip():
+            return super()._fill_text(text, width, indent)
+        plain = argparse.HelpFormatter
+        return plain._fill_text(self, text, width, indent)
 
 
 def parse_with_files(

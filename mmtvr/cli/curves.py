@@ -9,8 +9,9 @@ A panel each shows the losses, the recall in both directions, the logit scale,
 the hard negatives per row and the share of active margins of TPM-CL, as far as
 the runs logged them. The parts of a resumed run are joined.
 
-example:
-  curves work_dirs/a work_dirs/b --out curves.png
+examples:
+  mmtvr curves work_dirs/tpmcl_moving_shapes
+  mmtvr curves work_dirs/a work_dirs/b --names DMAE TPM-CL --out curves.svg
 """
 
 

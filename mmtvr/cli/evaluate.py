@@ -4,14 +4,28 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmtvr.apis.evaluation import FORMATS, evaluate, evaluate_fine_grained
-from mmtvr.cli.command import run_command
+from mmtvr.apis.evaluation import (
+    FORMATS,
+    evaluate,
+    evaluate_fine_grained,
+    evaluate_moments,
+)
+from mmtvr.cli.command import HelpFormatter, run_command
 from mmtvr.errors import SetupError
 from mmtvr.evaluation.fine_grained import to_text as fine_grained_to_text
+from mmtvr.evaluation.moments import to_text as moments_to_text
 from mmtvr.evaluation.protocols import PROTOCOLS
 from mmtvr.evaluation.ranking import TIE_POLICIES
 from mmtvr.evaluation.report import to_text
 from mmtvr.evaluation.run_files import QRELS_FORMATS
+
+EXAMPLES = """
+examples:
+  mmtvr evaluate scores.npz --out report          # of mmtvr test --dump
+  mmtvr evaluate sims.npy --match columns.npy --about encoder=CLIP frames=12
+  mmtvr evaluate scores.npz --rescore dual-softmax:0.01
+  mmtvr evaluate run.trec --qrels qrels.txt
+"""
 
 
 def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -19,6 +33,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         'mmtvr evaluate',
         description='Evaluate scores or embeddings of any system.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument('file', type=Path, help=FORMATS)
     parser.add_argument(
@@ -53,6 +69,13 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         'writes one',
     )
     parser.add_argument(
+        '--moments',
+        type=Path,
+        metavar='FILE.jsonl',
+        help='evaluate predicted moments instead: the right ones, and the '
+        "predictions in place of the scores, in QVHighlights' format",
+    )
+    parser.add_argument(
         '--about',
         nargs='+',
         default=[],
@@ -62,7 +85,11 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--out', type=Path, help='folder for report.txt, .json and .png'
     )
-    return parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
+    for fact in args.about:
+        if '=' not in fact:
+            parser.error(f'--about takes NAME=VALUE, got {fact!r}')
+    return args
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,11 +98,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     facts = [fact.partition('=') for fact in options.pop('about')]
     about = {name: value for name, _, value in facts}
     captions = options.pop('fine_grained')
+    truth = options.pop('moments')
+    if truth is not None:
+        return run_command(lambda: _print_moments(truth, captions, options))
     if captions is not None:
         return run_command(lambda: _print_fine_grained(captions, options))
     return run_command(
         lambda: print(to_text(evaluate(**options, about=about)))
     )
+
+
+def _print_moments(truth: Path, captions: Path | None, options: dict) -> None:
+    file, out = options.pop('file'), options.pop('out')
+    options.pop('ties')
+    given = [name for name, value in options.items() if value]
+    if captions is not None or given:
+        raise SetupError(
+            f'--{given[0] if given else "fine-grained"} has no use with '
+            '--moments, which only takes the predictions and --out'
+        )
+    print(moments_to_text(evaluate_moments(file, truth, out=out)))
 
 
 def _print_fine_grained(captions: Path, options: dict) -> None:

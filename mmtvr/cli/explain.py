@@ -13,8 +13,8 @@ index that come closest to the score or beat it; an index knows its config and
 checkpoint, which need not be given then.
 
 examples:
-  explain VIDEO "a red circle rising" --index INDEX --out why.svg
-  explain VIDEO "a dog" --config CONFIG --checkpoint CHECKPOINT
+  mmtvr explain VIDEO "a red circle rising" --index INDEX --out why.svg
+  mmtvr explain VIDEO "a dog" --config CONFIG --checkpoint CHECKPOINT
 """
 
 

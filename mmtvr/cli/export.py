@@ -20,7 +20,8 @@ examples:
 
 Where the folder goes, mmtvr.apis.Retriever.from_pretrained(FOLDER) loads it,
 and `mmtvr index FOLDER VIDEOS --into INDEX` indexes with it; neither runs
-code from it. The config is executed here, as by training: docs/hand_over.md.
+code from it. The config is executed here, as by training:
+docs/how-to/hand_over.md.
 """
 
 

@@ -9,13 +9,25 @@ import torch
 from mmengine.config import DictAction
 
 from mmtvr.checkpoints import TRUST_HELP, guard_loading, read_checkpoint
-from mmtvr.cli.command import add_device, at_least, run_command
+from mmtvr.cli.command import (
+    HelpFormatter,
+    add_device,
+    at_least,
+    run_command,
+)
 from mmtvr.config import load_config
 from mmtvr.config.frozen import SPLITS, find_files
 from mmtvr.config.preflight import check_file, check_weights
 from mmtvr.engine.extraction import Extraction
 from mmtvr.errors import SetupError
 from mmtvr.registry import MODELS
+
+EXAMPLES = """
+examples:
+  mmtvr extract clip4clip_msrvtt data/features
+  mmtvr extract CONFIG FOLDER --split train --views 4
+  mmtvr train clip4clip_msrvtt --cfg-options frozen_features=data/features
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -76,6 +88,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'and captions, once. Training then takes it by --cfg-options '
         'frozen_features=FOLDER. A run that was killed goes on; torchrun '
         '--nproc-per-node N shares the work.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument('config', help='config file')
     parser.add_argument('folder', type=Path, help='where to write the files')

@@ -16,6 +16,10 @@ each with its five best videos and the true one as rows of frames,
 which words carried the score, which frames TPM-CL would mask, and whether
 NegNCE would count the first result as a hard negative. It is one HTML file
 that needs no network.
+
+examples:
+  mmtvr failures tpmcl_moving_shapes work_dirs/tpmcl_moving_shapes/epoch_10.pth
+  mmtvr failures CONFIG CHECKPOINT --count 20 --out report/failures.html
 """
 
 

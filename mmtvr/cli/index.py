@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 # In place of a checkpoint: the encoders as they were pretrained.
 PRETRAINED = 'none'
+# The recipe that needs no training: a text against the mean of the frames.
+ZERO_SHOT = 'clip4clip_own'
 WHEN_STOPPED = 'what is indexed can be searched, and the same command goes on'
 NOTHING_EXPORTED = 'nothing was written; the same command starts again'
 # Unreadable videos that are listed.
@@ -35,10 +37,14 @@ examples:
     mmtvr index configs/tpmcl_moving_shapes.py data/moving_shapes/test \\
         --into work_dirs/shapes_index
   your own folder, zero-shot, with CLIP as it was pretrained:
-    mmtvr index configs/clip4clip_msrvtt.py ~/Videos --checkpoint none \\
+    mmtvr index --encoder openai/clip-vit-base-patch32 ~/Videos \\
         --into ~/videos_index
+  the same with what a run learned:
+    mmtvr index work_dirs/dmae_mine ~/Videos --into ~/videos_index
   several folders, read by four processes, frames kept in 8 bits:
     mmtvr index CONFIG DIR1 DIR2 --into INDEX --workers 4 --precision int8
+  long videos in windows of half a minute, for finer moments:
+    mmtvr index CONFIG DIR --into INDEX --window 30
   encoding spread over two processes or GPUs:
     torchrun --nproc_per_node 2 -m mmtvr index CONFIG DIR --into INDEX
   without a model:
@@ -47,6 +53,7 @@ examples:
     mmtvr index --into NEW_INDEX --import features.npz
   learn what scores mean, from captions that trained nothing:
     mmtvr index --into INDEX --calibrate val.json
+    mmtvr index --into http://HOST:19530/clips --switch-to clips_2
   features with those of captions, which tools/evaluate.py reads:
     mmtvr index --into INDEX --export features.npz --captions test.json
 
@@ -55,7 +62,7 @@ have another content are encoded, renamed ones are recognised, and those that
 are gone leave the index. It may be stopped at any time, and goes on where it
 was. Files that cannot be read are listed and stop nothing; they are tried
 again when they change, or with --retry. What counts as a video, and all else:
-docs/search.md.
+docs/how-to/search.md.
 """
 
 
@@ -63,7 +70,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the arguments behind ``mmtvr index``."""
     parser = argparse.ArgumentParser(
         'mmtvr index',
-        usage='mmtvr index CONFIG VIDEOS... --into INDEX [options]',
+        usage='mmtvr index {CONFIG | --encoder NAME} VIDEOS... --into INDEX '
+        '[options]',
         description='Encode videos once, so that they can be searched.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -71,8 +79,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'config',
         nargs='?',
-        help='config file of the model, or the folder of a retriever '
-        '(mmtvr export)',
+        help='config file of the model, the work folder of a run, or the '
+        'folder of a retriever (mmtvr export)',
     )
     parser.add_argument(
         'videos',
@@ -85,6 +93,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='INDEX',
         help='the index: a folder, made if need be, or the address of an '
         'engine',
+    )
+    parser.add_argument(
+        '--encoder',
+        metavar='NAME',
+        help='in place of CONFIG: a pretrained dual encoder as it is, by its '
+        'name or folder; a text is compared with the mean of the frames',
     )
     parser.add_argument(
         '--checkpoint',
@@ -125,6 +139,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'parts of it in time (default: 4, or 1 for a head that compares '
         'pooled vectors)',
     )
+    new.add_argument(
+        '--window',
+        type=float,
+        metavar='SECONDS',
+        help='videos that are longer are encoded as a whole and in windows of '
+        'this length (default: 60; 0: as a whole only)',
+    )
+    new.add_argument(
+        '--overlap',
+        type=float,
+        metavar='SECONDS',
+        help='what a window has in common with the next one (default: a third '
+        'of the window)',
+    )
     tasks = parser.add_mutually_exclusive_group()
     tasks.add_argument(
         '--remove',
@@ -157,6 +185,12 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='NPZ',
         help='fill a new index with features that any encoder made',
     )
+    tasks.add_argument(
+        '--switch-to',
+        metavar='NAME',
+        help='make the address INDEX, in Milvus or PostgreSQL, a name of the '
+        'index NAME of the same server, as after a rebuild with a new model',
+    )
     parser.add_argument(
         '--captions',
         metavar='JSON',
@@ -167,23 +201,29 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--json', action='store_true', help='print the report as JSON'
     )
     args = parse_with_files(parser, argv)
+    if args.encoder and args.config:
+        args.videos, args.config = [args.config, *args.videos], None
+    if args.encoder and args.checkpoint:
+        parser.error('--encoder takes no --checkpoint: it is as pretrained')
     without_model = any(
         (
-            *(args.remove, args.export, args.import_),
+            *(args.remove, args.export, args.import_, args.switch_to),
             *(args.calibrate, args.hubness),
         )
     )
-    if not without_model and not (args.config and args.videos):
+    if not without_model and not (
+        (args.config or args.encoder) and args.videos
+    ):
         parser.error(
-            'give CONFIG and VIDEOS, or --remove, --export, --import, '
-            '--calibrate, --hubness'
+            'give CONFIG (or --encoder NAME) and VIDEOS, or --remove, '
+            '--export, --import, --switch-to, --calibrate, --hubness'
         )
     if args.captions and not args.export:
         parser.error('--captions goes with --export')
-    if without_model and args.config:
+    if without_model and (args.config or args.encoder):
         parser.error(
-            '--remove, --export, --import, --calibrate and --hubness take no '
-            'CONFIG, VIDEOS'
+            '--remove, --export, --import, --switch-to, --calibrate and '
+            '--hubness take no CONFIG, VIDEOS'
         )
     return args
 
@@ -229,6 +269,13 @@ def run(args: argparse.Namespace) -> None:
             args.into, args.import_, precision=args.precision, parts=parts
         )
         report = dict(imported=count)
+    elif args.switch_to:
+        apis.switch_index(args.into, args.switch_to)
+        if args.json:
+            print(json.dumps(dict(switched_to=args.switch_to)))
+        else:
+            print(f'who opens this address now opens {args.switch_to}')
+        return
     else:
         _index(args)
         return
@@ -238,14 +285,19 @@ def run(args: argparse.Namespace) -> None:
         what, *rest = report
         print(
             f'{report[what]} videos {what}'
-            + ''.join(f', with {report[each]} {each}' for each in rest)
+            + ''.join(
+                f', with {report[each]} {each.replace("_", " ")}'
+                for each in rest
+            )
         )
 
 
 def _index(args: argparse.Namespace) -> None:
     """Index videos, as one process or one of several."""
-    checkpoint = choose_checkpoint(args.config, args.checkpoint)
-    check_checkpoint(checkpoint)
+    checkpoint = None
+    if args.encoder is None:
+        checkpoint = choose_checkpoint(args.config, args.checkpoint)
+        check_checkpoint(checkpoint)
     for video in args.videos:
         if not os.path.exists(video):
             raise SetupError(
@@ -253,6 +305,7 @@ def _index(args: argparse.Namespace) -> None:
                 f'{Path.cwd()})'
             )
     from mmtvr.apis import TextVideoSearcher
+    from mmtvr.config import find_config, load_config
     from mmtvr.search.stores import hide_secrets
 
     rank, device = 0, args.device
@@ -266,13 +319,20 @@ def _index(args: argparse.Namespace) -> None:
             count = torch.cuda.device_count()
             device = f'cuda:{int(os.environ["LOCAL_RANK"]) % count}'
     with note_after_a_while('loading the model ...'):
-        searcher = TextVideoSearcher(args.config, checkpoint, device)
+        model = args.config
+        if args.encoder is not None:
+            model = load_config(ZERO_SHOT, {'model.encoder': args.encoder})
+        elif args.checkpoint == PRETRAINED:
+            model = find_config(args.config)
+        searcher = TextVideoSearcher(model, checkpoint, device)
     report = searcher.index(
         args.videos,
         args.into,
         videos_folder=args.videos_folder,
         precision=args.precision,
         parts=args.parts,
+        window=args.window,
+        overlap=args.overlap,
         workers=args.workers,
         progress=not args.json,
         retry=args.retry,
@@ -292,10 +352,12 @@ def choose_checkpoint(config: str, given: str | None) -> str | None:
 
     Also None for the folder of a retriever, which has its own.
     """
-    from mmtvr.config import find_config
+    from mmtvr.config import find_config, is_work_folder
 
     if given is not None:
         return None if given == PRETRAINED else given
+    if is_work_folder(config):
+        return config
     if os.path.isdir(config):
         return None
     config = find_config(config)
@@ -333,6 +395,15 @@ def describe(report: 'IndexReport', index: str) -> str:
         f'{report.reused} known by their content, {report.unchanged} '
         f'unchanged, {report.removed} removed; {report.seconds:.1f} s'
     ]
+    if report.windows:
+        lines.append(f'{report.windows} windows of long videos encoded')
+    if report.unreadable_windows:
+        count = len(report.unreadable_windows)
+        lines.append(f'{count} long videos were not read everywhere:')
+        lines += [
+            f'  {path!r}: {why}'
+            for path, why in report.unreadable_windows.items()
+        ]
     if report.unreadable:
         skipped = ''
         if report.skipped:

@@ -14,7 +14,7 @@ from mmtvr.checkpoints import (
     guard_loading,
     read_checkpoint,
 )
-from mmtvr.cli.command import run_command
+from mmtvr.cli.command import HelpFormatter, run_command
 from mmtvr.config import load_config
 from mmtvr.errors import SetupError
 from mmtvr.files import atomic_path
@@ -23,6 +23,11 @@ from mmtvr.models.lora import ADAPTER, has_lora, merge_lora, take_adapters
 from mmtvr.registry import MODELS
 
 SIDES = ('text_encoder', 'frame_encoder')
+EXAMPLES = """
+examples:
+  mmtvr lora CONFIG CHECKPOINT --adapters adapters.safetensors
+  mmtvr lora CONFIG adapters.safetensors --merged merged.pth
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,6 +110,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'mmtvr lora',
         description='Write the LoRA adapters of a checkpoint alone, or merged '
         'into the towers: a checkpoint for the config without model.lora.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument('config', help='config file with model.lora')
     parser.add_argument(

@@ -54,6 +54,10 @@ COMMANDS = {
     'lora': ('mmtvr.cli.lora', 'take or merge the adapters of a checkpoint'),
     'export': ('mmtvr.cli.export', 'make a folder to hand over, ONNX'),
     'doctor': ('mmtvr.doctor', 'check what this machine can do'),
+    'completion': (
+        'mmtvr.cli.completion',
+        'print what completes commands in a shell',
+    ),
 }
 EXAMPLE = """
 a first search, with the model and the videos that ship with mmtvr:
@@ -69,7 +73,7 @@ command, with examples.
 
 def describe() -> str:
     """Write the help text."""
-    lines = [f'  {name:<9} {text}' for name, (_, text) in COMMANDS.items()]
+    lines = [f'  {name:<10} {text}' for name, (_, text) in COMMANDS.items()]
     head = 'usage: mmtvr COMMAND ...\n\nText-video retrieval.\n\ncommands:\n'
     return head + '\n'.join(lines) + '\n' + EXAMPLE
 

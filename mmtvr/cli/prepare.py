@@ -9,15 +9,17 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from mmtvr.datasets.annotations import clean_captions, write_annotation
+from mmtvr.datasets.annotations import (
+    best_strict_recall,
+    clean_captions,
+    count_shared_captions,
+    write_annotation,
+)
 from mmtvr.datasets.preparation import (
     PARAGRAPHS,
     READERS,
     Splits,
-    best_strict_recall,
     compare_counts,
-    count_shared_captions,
-    read_pairs,
 )
 from mmtvr.errors import SetupError
 from mmtvr.sanitize import for_terminal
@@ -26,17 +28,23 @@ COLUMNS = (
     *('split', 'videos', 'captions'),
     *('normalized', 'empty', 'shared', 'best R@1'),
 )
+PUBLISHED = 'ok: as many as published; '
 LEGEND = (
-    'ok: as many as published; normalized: white space collapsed; empty: no '
-    'word left, dropped; shared: captions that another video has too; best '
-    'R@1: what any system can reach from text to video without luck.'
+    'normalized: white space collapsed; empty: no word left, dropped; shared: '
+    'captions that another video has too; best R@1: what any system can reach '
+    'from text to video without luck.'
 )
-
 
 EPILOG = """
 examples:
-  mmtvr prepare table pairs.csv data/video_retrieval/mine
+  mmtvr prepare table pairs.csv --videos DIR
   mmtvr prepare msrvtt DIR_WITH_ORIGINAL_FILES
+"""
+
+BENCHMARK_EXAMPLES = """
+examples:
+  mmtvr prepare {0} DIR_WITH_ORIGINAL_FILES
+  mmtvr prepare {0} DIR --output data/video_retrieval/{0}
 """
 
 
@@ -53,12 +61,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         'source',
         choices=('table', *READERS),
         metavar='{table,BENCHMARK}',
-        help='table: a CSV or JSONL of your own videos; a benchmark: '
-        + ', '.join(READERS),
+        help='table: your own videos, from a CSV or another layout; a '
+        'benchmark: ' + ', '.join(READERS),
     )
     argv = sys.argv[1:] if argv is None else argv
     source = parser.parse_args(argv[:1]).source
     if source == 'table':
+        from mmtvr.cli.prepare_table import main as prepare_table
+
         return prepare_table(argv[1:])
     return prepare_benchmark(source, argv[1:])
 
@@ -73,6 +83,8 @@ def prepare_benchmark(
     parser = argparse.ArgumentParser(
         f'mmtvr prepare {dataset}',
         description=f'Prepare {dataset} from its original annotation files.',
+        epilog=BENCHMARK_EXAMPLES.format(dataset),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         'annotations', type=Path, help='folder with the original files'
@@ -101,37 +113,9 @@ def prepare_benchmark(
     return 0
 
 
-def prepare_table(arguments: Sequence[str] | None = None) -> int:
-    """Prepare your own videos; the exit status is 1 for an unusable table."""
-    parser = argparse.ArgumentParser(
-        'mmtvr prepare table',
-        description='Prepare your own videos from a CSV or JSONL table of '
-        '(file, caption).',
-    )
-    parser.add_argument(
-        'table',
-        type=Path,
-        help='CSV with a header, or JSONL: file, caption, optionally start '
-        'and end in seconds',
-    )
-    parser.add_argument('output', type=Path, help='folder for the JSON file')
-    parser.add_argument(
-        '--split', help='name of the JSON file (default: name of the table)'
-    )
-    options = parser.parse_args(arguments)
-    try:
-        videos = read_pairs(options.table)
-        split = options.split or options.table.stem
-        prepare('custom', {split: videos}, options.output)
-    except (SetupError, OSError) as error:
-        print(f'error: {for_terminal(str(error))}', file=sys.stderr)
-        return 1
-    return 0
-
-
 def prepare(
     dataset: str, splits: Splits, output: Path, paragraph: bool = False
-) -> None:
+) -> list[Path]:
     """Clean and write every split and print a table of what it holds.
 
     Args:
@@ -141,9 +125,13 @@ def prepare(
             ``<split>_paragraph.json``.
         paragraph: Join all captions of a video to one.
 
+    Returns:
+        The files that were written.
+
     Raises:
         SetupError: A split holds no caption.
     """
+    written = []
     table = Table(
         title=f'{dataset}, written to {output}',
         box=SIMPLE,
@@ -162,7 +150,8 @@ def prepare(
             cleaned = [video.as_paragraph() for video in cleaned]
         name = f'{split}_paragraph' if paragraph else split
         about = {'dataset': dataset, 'split': name}
-        write_annotation(output / f'{name}.json', cleaned, about)
+        written.append(output / f'{name}.json')
+        write_annotation(written[-1], cleaned, about)
         table.add_row(
             name,
             *compare_counts(dataset, split, len(cleaned), report.captions),
@@ -173,4 +162,5 @@ def prepare(
         )
     console = Console()
     console.print(table)
-    console.print(LEGEND)
+    console.print((PUBLISHED if dataset in READERS else '') + LEGEND)
+    return written

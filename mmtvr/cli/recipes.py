@@ -9,7 +9,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from mmtvr.config.reading import read_recipes
+from mmtvr.config.reading import find_recipes, read_recipes
 
 EPILOG = """
 t2v R@1 is in percent, measured with mmtvr (m) or as others state it (c); --csv
@@ -19,6 +19,9 @@ examples:
   mmtvr recipes
   mmtvr recipes ablation/
   mmtvr recipes msrvtt --csv
+  mmtvr recipes tpmcl_msrvtt --path
+
+A config of your own changes a recipe: _base_ = 'PATH', then what differs.
 """
 
 
@@ -34,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         'part', nargs='?', default='', help='list names that contain this'
     )
     parser.add_argument('--csv', action='store_true', help='print as CSV')
+    parser.add_argument(
+        '--path', action='store_true', help='print their files alone'
+    )
     args = parser.parse_args(argv)
     recipes = [
         each
@@ -41,8 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.part in each['recipe'] and (args.part or each['data'])
     ]
     if not recipes:
-        print(f'no recipe has {args.part!r} in its name', file=sys.stderr)
+        print(
+            f'error: no recipe has {args.part!r} in its name; `mmtvr recipes` '
+            'lists them',
+            file=sys.stderr,
+        )
         return 1
+    if args.path:
+        files = find_recipes()
+        print('\n'.join(str(files[each['recipe']]) for each in recipes))
+        return 0
     if args.csv:
         writer = csv.DictWriter(sys.stdout, recipes[0])
         writer.writeheader()

@@ -16,10 +16,16 @@ from mmtvr.apis.reproduction import (
     train_and_test,
 )
 from mmtvr.checkpoints import guard_loading
-from mmtvr.cli.command import gc_disabled, run_command
+from mmtvr.cli.command import HelpFormatter, gc_disabled, run_command
 from mmtvr.distributed import LAUNCHERS, launched_rank
 from mmtvr.errors import SetupError
 
+EXAMPLES = """
+examples:
+  mmtvr reproduce --list
+  mmtvr reproduce clip4clip_msrvtt --check        # what is missing here
+  mmtvr reproduce clip4clip_msrvtt --work-dir work_dirs/clip4clip
+"""
 STOPPED = 'the same command goes on from the last checkpoint'
 
 
@@ -30,6 +36,8 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
         description='Train and test a recipe under a named protocol and '
         'compare with a published number. Exit status: 0 if every number is '
         'within the tolerance, 1 otherwise.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument('name', nargs='?', help='one of --list')
     parser.add_argument(

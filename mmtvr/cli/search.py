@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from mmtvr.datasets.transforms.text import TextReading
     from mmtvr.search.query import SearchResult
 
+# Frames that are further apart say little about moments.
+COARSE_SECONDS = 10.0
 EXAMPLES = """
 examples:
   mmtvr search work_dirs/shapes_index "a red circle rising"
   mmtvr search INDEX "a dog catches a ball" "someone sings" --top-k 3
   mmtvr search INDEX --video holiday.mp4         # similar videos
+  mmtvr search INDEX "a dog" --moments           # from when to when
   mmtvr search INDEX "a dog" --json | python -m json.tool
   mmtvr search IMPORTED_INDEX --vectors queries.npy   # (Q, D), any encoder
 
@@ -81,11 +84,18 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'share of what `mmtvr index --hubness` measured (default 0: not)',
     )
     parser.add_argument(
+        '--moments',
+        action='store_true',
+        help='also say from when to when each video shows what the text says',
+    )
+    parser.add_argument(
         '--json', action='store_true', help='print the results as JSON'
     )
     args = parse_with_files(parser, argv)
     if sum(map(bool, (args.texts, args.video, args.vectors))) != 1:
         parser.error('give texts, or --video FILE, or --vectors FILE')
+    if args.moments and not args.texts:
+        parser.error('--moments goes with texts')
     return args
 
 
@@ -122,6 +132,15 @@ def search(args: argparse.Namespace) -> None:
         else:
             lines = map(describe, queries, found, notes)
         print('\n\n'.join(lines))
+        steps = [
+            each.moment_step or 0 for results in found for each in results
+        ]
+        if max(steps, default=0) > COARSE_SECONDS and not info.get('window'):
+            print(
+                f'\nnote: frames of a video are up to {max(steps):.0f} s '
+                'apart, and moments no finer; an index that is made now, in '
+                'another place, has windows of long videos'
+            )
 
 
 def _find(
@@ -148,7 +167,9 @@ def _find(
     if args.video:
         found = searcher.search(video=args.video, **options)
         return [args.video], [found], [TextReading()]
-    found = searcher.search(args.texts, **options, nnn=args.nnn)
+    found = searcher.search(
+        args.texts, moments=args.moments, nnn=args.nnn, **options
+    )
     return args.texts, found, list(map(searcher.read_text, args.texts))
 
 
@@ -197,6 +218,8 @@ def describe(
             + (f'  ({words})' if words else '')
             + _describe_files(result)
         )
+        if result.moments:
+            lines.append(f'{"":13}{_describe_moments(result)}')
     if not results:
         lines.append('  nothing found: the index is empty')
     return '\n'.join(lines)
@@ -206,6 +229,14 @@ def _percent(result: 'SearchResult') -> str:
     if result.probability is None:
         return ''
     return f'{result.probability:4.0%}  '
+
+
+def _describe_moments(result: 'SearchResult') -> str:
+    """From when to when, and how exact that is."""
+    spans = ', '.join(
+        f'{each.start:.1f} to {each.end:.1f} s' for each in result.moments
+    )
+    return f'from {spans}  (frames {result.moment_step:.1f} s apart)'
 
 
 def _describe_files(result: 'SearchResult') -> str:

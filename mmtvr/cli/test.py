@@ -1,15 +1,16 @@
 """``mmtvr test`` and ``tools/test.py``: test a checkpoint."""
 
 import argparse
+import os
 from collections.abc import Sequence
 
 from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 
 from mmtvr.checkpoints import find_checkpoint, guard_loading
-from mmtvr.cli.command import gc_disabled, run_command
+from mmtvr.cli.command import HelpFormatter, gc_disabled, run_command
 from mmtvr.cli.train import parse_run
-from mmtvr.config import load_config
+from mmtvr.config import is_work_folder, load_config
 from mmtvr.config.preflight import (
     build_runner,
     check_file,
@@ -19,20 +20,38 @@ from mmtvr.config.preflight import (
 from mmtvr.distributed.launch import prepare_launch
 from mmtvr.errors import SetupError
 
+EXAMPLES = """
+examples:
+  mmtvr test tpmcl_moving_shapes work_dirs/tpmcl_moving_shapes
+  mmtvr test CONFIG epoch_5.pth --dump scores.npz
+  mmtvr test CONFIG epoch_5.pth --cfg-options test_dataloader.batch_size=8
+
+`mmtvr evaluate scores.npz` reads what --dump wrote.
+"""
+
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; that of the process if None."""
     parser = argparse.ArgumentParser(
-        'mmtvr test', description='Test a checkpoint'
+        'mmtvr test',
+        description='Test a checkpoint.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file, name of a recipe, or work folder of a run'
+    )
     parser.add_argument(
         'checkpoint',
+        nargs='?',
         help='checkpoint file, .pth or .safetensors, or the work folder of a '
-        'run: its best checkpoint, else its last',
+        'run: its best checkpoint, else its last (default: that of CONFIG, '
+        'if it is a work folder)',
     )
     parser.add_argument(
-        '--work-dir', help='folder for logs (default: work_dirs/CONFIG)'
+        '--work-dir',
+        help='folder for logs (default: work_dirs/CONFIG, or test/ in a work '
+        'folder)',
     )
     parser.add_argument(
         '--dump',
@@ -49,7 +68,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'tools/data/fine_grained.py wrote, or without a path those that the '
         'dataset makes',
     )
-    return parse_run(parser, argv, 'test_dataloader.batch_size=8')
+    args = parse_run(parser, argv, 'test_dataloader.batch_size=8')
+    if args.checkpoint is None:
+        if not is_work_folder(args.config):
+            parser.error('give a checkpoint, or the work folder of a run')
+        args.checkpoint = args.config
+    if args.work_dir is None and is_work_folder(args.config):
+        # The runner writes its config, which would replace that of the run.
+        args.work_dir = os.path.join(args.config, 'test')
+    return args
 
 
 def add_dump(cfg: Config, out_file: str) -> None:
@@ -74,7 +101,9 @@ def test(args: argparse.Namespace) -> None:
     """Test as the command line and the config say."""
     guard_loading(args.trust_checkpoint)
     with gc_disabled():
-        cfg = load_config(args.config, args.cfg_options, args.work_dir)
+        cfg = load_config(
+            args.config, args.cfg_options, args.work_dir, args.data
+        )
         checkpoint = args.checkpoint
         if '://' not in checkpoint:
             checkpoint = str(find_checkpoint(checkpoint))

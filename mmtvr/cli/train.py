@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config, DictAction
 
 from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP, guard_loading
-from mmtvr.cli.command import gc_disabled, run_command
+from mmtvr.cli.command import HelpFormatter, gc_disabled, run_command
 from mmtvr.config import load_config
 from mmtvr.config.preflight import (
     build_runner,
@@ -21,15 +21,37 @@ from mmtvr.distributed.launch import prepare_launch
 from mmtvr.engine.loops import unwrap_model
 from mmtvr.errors import SetupError
 
+# The recipe for data of one's own.
+OWN_RECIPE = 'dmae_own'
+EXAMPLES = """
+examples:
+  mmtvr train tpmcl_moving_shapes
+  mmtvr train my_config.py --work-dir work_dirs/first --seed 1
+  mmtvr train my_config.py --work-dir work_dirs/first --resume
+  mmtvr train tpmcl_msrvtt --cfg-options train_cfg.max_epochs=3 \\
+      train_dataloader.batch_size=32
+
+`mmtvr recipes` lists recipes; a config of your own begins with _base_ = 'PATH'
+of one, which `mmtvr recipes NAME --path` prints. On several GPUs:
+  torchrun --nproc-per-node 8 -m mmtvr train CONFIG --launcher pytorch
+"""
 AMP_DTYPES = {'fp16': 'float16', 'bf16': 'bfloat16'}
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; that of the process if None."""
     parser = argparse.ArgumentParser(
-        'mmtvr train', description='Train a model'
+        'mmtvr train',
+        description='Train a model.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config',
+        nargs='?',
+        help='config file or name of a recipe (default, with --data: '
+        f'{OWN_RECIPE})',
+    )
     parser.add_argument(
         '--work-dir',
         help='folder for logs and checkpoints (default: work_dirs/CONFIG)',
@@ -60,7 +82,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--no-validate', action='store_true', help='skip all validation'
     )
     parser.add_argument('--seed', type=int, help='random seed')
-    return parse_run(parser, argv, 'train_cfg.max_epochs=3')
+    args = parse_run(parser, argv, 'train_cfg.max_epochs=3')
+    if args.config is None and args.data is None:
+        parser.error('give a CONFIG, or --data DIR for your own videos')
+    args.config = args.config or OWN_RECIPE
+    return args
 
 
 def parse_run(
@@ -73,6 +99,12 @@ def parse_run(
         argv: The command line; that of the process if None.
         example: A setting for the help of ``--cfg-options``.
     """
+    parser.add_argument(
+        '--data',
+        metavar='DIR',
+        help='folder of the data, in place of each data_root of the config; '
+        '`mmtvr prepare table` makes one of your own videos',
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -159,7 +191,9 @@ def train(args: argparse.Namespace) -> None:
     """Train as the command line and the config say."""
     guard_loading(args.trust_checkpoint)
     with gc_disabled():
-        cfg = load_config(args.config, args.cfg_options, args.work_dir)
+        cfg = load_config(
+            args.config, args.cfg_options, args.work_dir, args.data
+        )
         apply(args, cfg)
         prepare_launch(cfg, args.launcher)
         runner = build_runner(cfg)

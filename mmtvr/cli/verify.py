@@ -14,12 +14,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mmtvr.cli.command import run_command
+from mmtvr.cli.command import HelpFormatter, run_command
 from mmtvr.config import load_config, walk
-from mmtvr.datasets.preparation import (
+from mmtvr.datasets.annotations import (
     best_strict_recall,
-    compare_counts,
     count_shared_captions,
+)
+from mmtvr.datasets.preparation import (
+    compare_counts,
 )
 from mmtvr.datasets.verification import (
     KINDS,
@@ -38,6 +40,12 @@ from mmtvr.sanitize import for_terminal
 
 STAGES = ('train', 'val', 'test')
 STOPPED = 'run it again to go on'
+EXAMPLES = """
+examples:
+  mmtvr verify tpmcl_msrvtt
+  mmtvr verify CONFIG --ignore short duplicate --workers 8
+  mmtvr verify CONFIG --cfg-options test_dataloader.dataset.data_root=DIR
+"""
 CONFIG_LEGEND = """\
 missing: no such file. unreadable: by the reader of the config, also a span
 after the end. short: fewer frames than asked for. duplicate: equal content.
@@ -70,6 +78,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         'unreadable, too short, duplicated or suspicious. Stopped at any '
         'time, it goes on where it was. Exit status 1: something was found '
         'that is not ignored, or the command could not be run.',
+        epilog=EXAMPLES,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument('config', help='config file')
     parser.add_argument(

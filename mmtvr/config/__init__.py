@@ -5,6 +5,7 @@ from mmtvr.config.reading import (
     check_plain_types,
     expand_encoder,
     find_config,
+    is_work_folder,
     load_config,
     parse_plain_config,
 )
@@ -14,6 +15,7 @@ __all__ = [
     'check_plain_types',
     'expand_encoder',
     'find_config',
+    'is_work_folder',
     'load_config',
     'parse_plain_config',
     'walk',

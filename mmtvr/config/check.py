@@ -95,9 +95,23 @@ def check_config(cfg: Config) -> None:
     for place, node in walk(cfg.to_dict()):
         for fault in find_faults(node, scope):
             faults.setdefault(fault, place)
+    faults |= _check_optimizer(cfg)
     if faults:
         lines = [f'  {place}: {fault}' for fault, place in faults.items()]
         raise SetupError('\n'.join(['the config does not fit mmtvr:', *lines]))
+
+
+def _check_optimizer(cfg: Config) -> dict[str, str]:
+    """Faults of its type, which mmengine looks up without a word."""
+    kind = cfg.get('optim_wrapper', {}).get('optimizer', {}).get('type')
+    if not isinstance(kind, str):
+        return {}
+    # It registers PyTorch's.
+    import_module('mmengine.optim')
+    if root.OPTIMIZERS.get(kind) is not None:
+        return {}
+    guess = _guess(kind, root.OPTIMIZERS.module_dict)
+    return {f'there is no optimizer {kind}{guess}': 'optim_wrapper.optimizer'}
 
 
 @cache

@@ -21,6 +21,8 @@ from mmtvr.registry import SCOPE
 
 # Where the wheel puts configs/, and an editable install a link to it.
 RECIPES = Path(mmtvr.__file__).parent / '.mim' / 'configs'
+# Ends the names of recipes for data of one's own.
+OWN = '_own'
 # A registered name, alone or with the library whose registry has it.
 SCOPES = (SCOPE, 'mmaction', 'mmengine')
 KNOWN_TYPE = re.compile(rf'(?:(?:{"|".join(SCOPES)})\.)?[A-Za-z_]\w*')
@@ -31,19 +33,24 @@ def load_config(
     path: str,
     options: Mapping[str, Any] | None = None,
     work_dir: str | None = None,
+    data: str | None = None,
 ) -> Config:
     """Read a config file, merge options, set ``work_dir`` and check keys.
 
     Args:
-        path: The config file, or the name of a recipe, see
-            :func:`find_recipes`.
+        path: The config file, the name of a recipe, see
+            :func:`find_recipes`, or the work folder of a run.
         options: Dotted keys and values of ``--cfg-options``.
         work_dir: Folder for logs and checkpoints. Defaults to that of the
-            config, else ``work_dirs/`` with the name of the config.
+            config, else ``work_dirs/`` with the name of the config, in which
+            that of the data takes the place of ``own``.
+        data: Folder with annotation files and ``videos``: ``data_root`` of
+            each stage.
 
     Raises:
         SetupError: The file or one of its bases does not exist, a key is
-            unknown, or ``model.encoder`` cannot be read.
+            unknown, ``model.encoder`` cannot be read, or the data is not
+            there.
     """
     path = find_config(path)
     try:
@@ -52,10 +59,13 @@ def load_config(
         raise SetupError(f'{path} cannot be read: {error}') from error
     if options:
         merge_options(cfg, options)
+    name = Path(path).stem
+    if data is not None:
+        use_data(cfg, data)
+        if name.endswith(OWN):
+            name = name.removesuffix(OWN) + f'_{Path(data).resolve().name}'
     cfg.work_dir = (
-        work_dir
-        or cfg.get('work_dir')
-        or str(Path('work_dirs', Path(path).stem))
+        work_dir or cfg.get('work_dir') or str(Path('work_dirs', name))
     )
     init_default_scope(cfg.get('default_scope') or SCOPE)
     expand_encoder(cfg)
@@ -64,14 +74,53 @@ def load_config(
     return cfg
 
 
+def use_data(cfg: Config, data: str) -> None:
+    """Let all stages of a config read one folder of data.
+
+    Args:
+        cfg: Changed in place.
+        data: Folder with the annotation files that the config names.
+
+    Raises:
+        SetupError: There is no such folder, or nothing in the config reads
+            one.
+    """
+    if not Path(data).is_dir():
+        raise SetupError(
+            f'there is no folder of data {data} (looked from {Path.cwd()}); '
+            '`mmtvr prepare table SOURCE --videos DIR` makes one'
+        )
+    nodes = [
+        node
+        for stage in ('train', 'val', 'test')
+        for _, node in walk(cfg.get(f'{stage}_dataloader') or {})
+        if 'data_root' in node
+    ]
+    if not nodes:
+        raise SetupError(
+            f'--data {data}: no dataset of the config has a data_root'
+        )
+    for node in nodes:
+        node['data_root'] = data
+
+
 def find_config(name: str) -> str:
-    """Find a config by its path, or by the name of a recipe.
+    """Find a config by its path, the name of a recipe, or a work folder.
 
     Raises:
         SetupError: There is neither; names the closest recipes.
     """
     if Path(name).is_file():
         return name
+    if is_work_folder(name):
+        (config,) = Path(name).glob('*.py')
+        return str(config)
+    configs = sorted(each.name for each in Path(name).glob('*.py'))
+    if configs:
+        raise SetupError(
+            f'the folder {name} holds {len(configs)} configs '
+            f'({", ".join(configs[:3])}): name one of them'
+        )
     recipes = find_recipes()
     stem = name.removesuffix('.py')
     if stem in recipes:
@@ -82,6 +131,11 @@ def find_config(name: str) -> str:
         f'there is neither a config file {name} (looked from {Path.cwd()}) '
         f'nor a recipe of that name{guess}. `mmtvr recipes` lists all'
     )
+
+
+def is_work_folder(path: str) -> bool:
+    """Whether a folder is that of a run: it holds one config, as it ran."""
+    return Path(path).is_dir() and len([*Path(path).glob('*.py')]) == 1
 
 
 def find_recipes() -> dict[str, Path]:

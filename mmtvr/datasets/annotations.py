@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
@@ -107,9 +108,10 @@ def write_annotation(
 
 
 HOW_TO_PREPARE = (
-    '`python tools/data/msrvtt/prepare.py DIR` writes it from the original '
-    'files (other data sets: tools/data/README.md), and so does '
-    "`bash prepare_msrvtt.sh` in mmaction2's tools/data/video_retrieval"
+    'For your own videos `mmtvr prepare table SOURCE --videos DIR` writes it, '
+    'for MSR-VTT `mmtvr prepare msrvtt DIR` from the original files (other '
+    'data sets: tools/data/README.md), and so does `bash prepare_msrvtt.sh` '
+    "in mmaction2's tools/data/video_retrieval"
 )
 LAYOUT = (
     '{"videos": [{"file": "video0.mp4", "captions": ["a caption"], "start": '
@@ -343,3 +345,62 @@ def _find_repeated(captions: Sequence[str]) -> Iterator[str]:
         if caption in seen:
             yield caption
         seen.add(caption)
+
+
+def count_shared_captions(videos: Sequence[VideoCaptions]) -> int:
+    """Count captions, each occurrence, that another video has too."""
+    return sum(
+        sum(counts.values())
+        for counts in _videos_of_captions(videos).values()
+        if len(counts) > 1
+    )
+
+
+def best_strict_recall(videos: Sequence[VideoCaptions]) -> float:
+    """Text-to-video R@1 in percent that no system can exceed without luck.
+
+    Equal texts get equal rankings, so of the videos that share a caption only
+    one can be ranked first, best the one that has the caption most often.
+    """
+    groups = _videos_of_captions(videos).values()
+    reachable = sum(max(counts.values()) for counts in groups)
+    total = sum(len(video.captions) for video in videos)
+    return 100.0 * reachable / total
+
+
+def describe_captions(videos: Sequence[VideoCaptions]) -> dict[str, str]:
+    """Facts for a report on a test: who asks, and what can be reached.
+
+    Args:
+        videos: Those of the test.
+
+    Returns:
+        ``data`` and ``ceiling``, in words.
+
+    Example:
+        >>> videos = [VideoCaptions('a.mp4', ('one', 'two'))]
+        >>> describe_captions(videos)['ceiling']
+        '100 % t2v R@1: no two videos share a caption'
+    """
+    texts = sum(len(video.captions) for video in videos)
+    asked = 'one caption each'
+    if texts != len(videos):
+        asked = 'each caption a query, video to text any of them'
+    shared = count_shared_captions(videos)
+    why = 'no two videos share a caption'
+    if shared:
+        why = f'{shared:,} captions are those of another video too'
+    return dict(
+        data=f'{texts:,} captions of {len(videos):,} videos, {asked}',
+        ceiling=f'{best_strict_recall(videos):.4g} % t2v R@1: {why}',
+    )
+
+
+def _videos_of_captions(
+    videos: Sequence[VideoCaptions],
+) -> dict[str, Counter[int]]:
+    groups: dict[str, Counter[int]] = defaultdict(Counter)
+    for number, video in enumerate(videos):
+        for caption in video.captions:
+            groups[caption][number] += 1
+    return groups

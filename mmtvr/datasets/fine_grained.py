@@ -2,7 +2,7 @@
 
 Twins and partial captions are made by rules over the parts of speech that a
 tagger finds and the word lists below. How often they are right is written in
-docs/evaluation.md. The format is that of
+docs/explanation/evaluation.md. The format is that of
 :mod:`mmtvr.evaluation.fine_grained`.
 """
 

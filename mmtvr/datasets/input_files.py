@@ -1,5 +1,6 @@
 """Text, JSON and CSV files of unknown origin: bounded, checked, named."""
 
+import codecs
 import csv
 import io
 import json
@@ -55,6 +56,57 @@ def read_text(path: str | Path) -> str:
             f'{path}, line {line} is not UTF-8: byte 0x{data[error.start]:02x}'
             f' at position {error.start}; save the file as UTF-8'
         ) from error
+
+
+#: Of files that are no UTF-8: what Windows writes in Western Europe.
+FALLBACK = 'cp1252'
+
+
+def decode_text(
+    path: str | Path, encoding: str | None = None
+) -> tuple[str, list[str]]:
+    """Read a text file whose encoding nobody stated.
+
+    Args:
+        path: The file.
+        encoding: A name that Python knows. None: what the byte order mark
+            says, else UTF-8 where it is that, else cp1252.
+
+    Returns:
+        The text, and a note with an example where the encoding is a guess.
+
+    Raises:
+        SetupError: It cannot be read in that encoding, or see
+            :func:`read_text`.
+    """
+    data = _read_bytes(path)
+    guess = encoding or _guess_encoding(data)
+    try:
+        text = data.decode(guess)
+    except LookupError as error:
+        raise SetupError(f'there is no encoding {guess!r}') from error
+    except UnicodeDecodeError as error:
+        line = data.count(b'\n', 0, error.start) + 1
+        raise SetupError(
+            f'{path}, line {line} is not in {guess}: byte '
+            f'0x{data[error.start]:02x}; name the encoding (--encoding)'
+        ) from error
+    text = text.removeprefix('\ufeff')
+    if encoding or guess.startswith('utf-8'):
+        return text, []
+    special = re.search(r'\w*[^\x00-\x7f]\w*', text)
+    example = f', such as {special[0]!r}' if special else ''
+    return text, [f'read as {guess}{example}']
+
+
+def _guess_encoding(data: bytes) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return 'utf-16'
+    try:
+        data.decode('utf-8')
+    except UnicodeDecodeError:
+        return FALLBACK
+    return 'utf-8-sig'
 
 
 def _read_bytes(path: str | Path) -> bytes:

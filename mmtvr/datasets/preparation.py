@@ -7,17 +7,15 @@ the file and the place where one is missing or not of its layout.
 """
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from mmtvr.datasets.annotations import VideoCaptions
+from mmtvr.datasets.caption_formats import group_by_video, read_captions
 from mmtvr.datasets.input_files import (
-    check_span,
     expect,
-    find_caption_fault,
-    parse_json,
     read_json,
     read_lines,
     read_table,
@@ -26,7 +24,6 @@ from mmtvr.datasets.input_files import (
     take,
     take_name,
     take_texts,
-    to_seconds,
 )
 from mmtvr.errors import SetupError
 
@@ -386,53 +383,32 @@ PARAGRAPHS = ('didemo', 'activitynet')
 
 
 def read_pairs(path: Path) -> list[VideoCaptions]:
-    """Read rows of (file, caption) and optionally (start, end) in seconds.
+    """Read a table of (file, caption), and optionally (start, end).
 
     Rows of the same file and span become one video with several captions, in
-    order of first appearance.
+    order of first appearance. Delimiter, encoding and columns are recognised,
+    see :func:`mmtvr.datasets.caption_formats.read_captions`.
 
     Args:
-        path: ``*.csv`` with a header, or ``*.jsonl`` with one object a line.
+        path: ``*.csv``, ``*.tsv``, or ``*.jsonl`` with one object a line.
 
     Raises:
-        SetupError: The file is neither or holds no row, a row lacks ``file``
-            or ``caption``, a caption has no word, or a span is invalid; the
-            message names the row.
+        SetupError: It is no table or holds no row, or rows lack a file or a
+            caption with a word, or have an invalid span; the message names
+            them.
     """
-    videos = defaultdict(list)
-    for where, row in _read_rows(path):
-        file, caption = row.get('file'), row.get('caption')
-        if file in (None, '') or caption in (None, ''):
-            raise SetupError(f'{where} has no file or no caption')
-        fault = find_caption_fault(caption)
-        if fault:
-            raise SetupError(f'{where}: the caption is {fault}')
-        start, end = (
-            to_seconds(row.get(key), f'{key} of {where}')
-            for key in ('start', 'end')
+    found = read_captions(path, into=path.parent, format='table')
+    if found.left_out:
+        listed = [f'{each.where}: {each.reason}' for each in found.left_out]
+        more = f'; and {len(listed) - 5} more' if len(listed) > 5 else ''
+        raise SetupError(
+            f'{len(listed)} of {len(found.rows) + len(listed)} rows cannot '
+            f'be used: {"; ".join(listed[:5])}{more}'
         )
-        check_span(start, end, where)
-        videos[take_name(file, where), start, end].append(caption)
-    if not videos:
+    if not found.rows:
         raise SetupError(f'{path} holds no row')
-    return [
-        VideoCaptions(file, tuple(captions), start, end)
-        for (file, start, end), captions in videos.items()
-    ]
-
-
-def _read_rows(path: Path) -> Iterator[tuple[str, dict]]:
-    kind = path.suffix.lower()
-    if kind == '.csv':
-        rows = read_table(path, 'file', 'caption')
-        yield from ((f'{path}, line {row.line}', row) for row in rows)
-    elif kind == '.jsonl':
-        for number, line in enumerate(split_lines(read_text(path)), 1):
-            if line.strip():
-                where = f'{path}, line {number}'
-                yield where, expect(parse_json(line, where), dict, where)
-    else:
-        raise SetupError(f'{path} must be a .csv or a .jsonl file')
+    videos = group_by_video(row._replace(split='') for row in found.rows)
+    return videos['']
 
 
 # --- Counts ---
@@ -466,34 +442,3 @@ def _compare(count: int, known: int | None) -> str:
     if known is None:
         return f'{count:,}'
     return f'{count:,} ok' if count == known else f'{count:,} not {known:,}'
-
-
-def count_shared_captions(videos: Sequence[VideoCaptions]) -> int:
-    """Count captions, each occurrence, that another video has too."""
-    return sum(
-        sum(counts.values())
-        for counts in _videos_of_captions(videos).values()
-        if len(counts) > 1
-    )
-
-
-def best_strict_recall(videos: Sequence[VideoCaptions]) -> float:
-    """Text-to-video R@1 in percent that no system can exceed without luck.
-
-    Equal texts get equal rankings, so of the videos that share a caption only
-    one can be ranked first, best the one that has the caption most often.
-    """
-    groups = _videos_of_captions(videos).values()
-    reachable = sum(max(counts.values()) for counts in groups)
-    total = sum(len(video.captions) for video in videos)
-    return 100.0 * reachable / total
-
-
-def _videos_of_captions(
-    videos: Sequence[VideoCaptions],
-) -> dict[str, Counter[int]]:
-    groups: dict[str, Counter[int]] = defaultdict(Counter)
-    for number, video in enumerate(videos):
-        for caption in video.captions:
-            groups[caption][number] += 1
-    return groups

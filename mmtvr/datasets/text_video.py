@@ -13,6 +13,7 @@ from mmengine.logging import print_log
 from mmtvr.datasets.annotations import (
     VideoCaptions,
     complete_names,
+    describe_captions,
     find_oddities,
     read_annotations,
     refuse_path_escapes,
@@ -119,7 +120,8 @@ class TextVideoDataset(BaseDataset):
         """Read the annotation file, check the videos, list the samples.
 
         ``left_out`` of the meta information describes what is left out,
-        ``about`` is what the transforms report of how videos are read.
+        ``about`` is what the transforms report of how videos are read and,
+        in test mode, what is asked and what can be reached.
         """
         self._metainfo['about'] = {
             name: value
@@ -149,6 +151,8 @@ class TextVideoDataset(BaseDataset):
             )
         captions = [text for record in records for text in record.captions]
         self._describe_left_out(len(records), len(captions), samples)
+        if self.test_mode:
+            self._metainfo['about'] |= self._describe_test(records, samples)
         self._pass_captions(captions)
         return samples
 
@@ -262,6 +266,17 @@ class TextVideoDataset(BaseDataset):
             f'{len(left_out):,} of {videos:,} videos and {captions - kept:,} '
             f'of {captions:,} captions, whose files are missing or unreadable'
         )
+
+    def _describe_test(
+        self, records: Sequence[VideoCaptions], samples: Sequence[dict]
+    ) -> dict[str, str]:
+        """Facts of this data for a report: who asks, what can be reached."""
+        kept = {sample['video_id'] for sample in samples}
+        videos = [records[video_id] for video_id in sorted(kept)]
+        path = Path(self.ann_file)
+        facts = describe_captions(videos)
+        name = f'{path.parent.name}/{path.stem}'
+        return {**facts, 'data': f'{name}: {facts["data"]}'}
 
     def _pass_captions(self, captions: Sequence[str]) -> None:
         for transform in self.pipeline.transforms:

@@ -156,7 +156,10 @@ SECONDS_UNTIL_BAR = 2
 
 
 def find_unreadable(
-    samples: Sequence[dict], pipeline: Sequence[Any], ann_file: str
+    samples: Sequence[dict],
+    pipeline: Sequence[Any],
+    ann_file: str,
+    title: str = 'Checking the videos of the test set, once',
 ) -> dict[int, str]:
     """Find the samples that a test could not read.
 
@@ -171,6 +174,7 @@ def find_unreadable(
         pipeline: The transforms; the first with a ``find_problem``, as
             :class:`LoadVideoFrames`, is asked. Without one nothing is found.
         ann_file: The annotation file.
+        title: Of the progress bar.
 
     Returns:
         Position of the sample to the reason.
@@ -193,7 +197,7 @@ def find_unreadable(
         bar = tqdm(
             work,
             total=len(unknown),
-            desc='Checking the videos of the test set, once',
+            desc=title,
             delay=SECONDS_UNTIL_BAR,
             mininterval=1,
         )

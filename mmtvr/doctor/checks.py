@@ -30,6 +30,15 @@ MAX_PROCESSES = 3
 # The address of Milvus Lite begins with it.
 LITE = 'milvus:'
 
+EPILOG = """
+examples:
+  mmtvr doctor
+  mmtvr doctor tpmcl_msrvtt                       # its data and weights too
+  mmtvr doctor work_dirs/shapes_index             # an index, nothing else
+
+Exit status: 1 if there is an error, 0 otherwise, also with warnings.
+"""
+
 
 class Check(NamedTuple):
     """A function that examines one thing.
@@ -85,9 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog='mmtvr doctor',
         description='Find out why this machine cannot train or search, or '
-        'whether an index is damaged.',
-        epilog='Exit status: 1 if there is an error, 0 otherwise, also with '
-        'warnings.',
+        'whether an\nindex is damaged.',
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         'subject',

@@ -22,6 +22,13 @@ from mmtvr.doctor.findings import Finding, Severity
 LOCK_FILE = Path(__file__).resolve().parents[2] / 'requirements/lock.txt'
 INSTALL = 'pip install -c requirements/lock.txt -e .'
 Versions = Mapping[str, object]
+# mmaction2 asks for the second, mmcv-lite 2.1 and many others for the first.
+OPENCV = (
+    *('opencv-python', 'opencv-contrib-python'),
+    *('opencv-python-headless', 'opencv-contrib-python-headless'),
+)
+# requirements/lock-mmaction-1.2.txt, outside of what setup.py asks for.
+SECOND_LOCK = {'mmaction2': '1.2.0', 'mmcv-lite': '2.1.0'}
 
 
 class Breakage(NamedTuple):
@@ -123,6 +130,16 @@ BREAKAGES = (
         'pip uninstall mmcv mmcv-lite; ' + INSTALL,
     ),
     Breakage(
+        'two OpenCV packages together',
+        lambda v: sum(has(v, name) for name in OPENCV) > 1,
+        'warning',
+        'all of them write into one folder, cv2; what is imported depends on '
+        'the order in which they were installed, and removing one takes files '
+        'of the other ("module \'cv2\' has no attribute ...")',
+        f'pip uninstall {" ".join(OPENCV)}; pip install '
+        '-c requirements/lock.txt opencv-contrib-python',
+    ),
+    Breakage(
         'openmim with setuptools >= 82',
         lambda v: has(v, 'openmim') and not v.get('pkg_resources'),
         'warning',
@@ -194,7 +211,7 @@ def collect_versions() -> dict[str, object]:
     found: dict[str, object] = {}
     for name in (
         *('torch', 'mmengine', 'mmcv', 'mmcv-lite', 'mmaction2', 'numpy'),
-        *('transformers', 'setuptools', 'openmim', 'decord'),
+        *('transformers', 'setuptools', 'openmim', 'decord', *OPENCV),
     ):
         try:
             found[name] = version(name)
@@ -270,6 +287,9 @@ def compare_version(
     """
     if own is None:
         return Finding('versions', name, 'error', 'it is not installed', fix)
+    if own == SECOND_LOCK.get(name):
+        text = f'{own}, tested with requirements/lock-mmaction-1.2.txt'
+        return Finding('versions', name, 'ok', text)
     if not asked.contains(own, prereleases=True):
         text = f'{own}, mmtvr needs {asked}'
         return Finding('versions', name, 'error', text, fix)

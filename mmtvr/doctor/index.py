@@ -5,7 +5,7 @@ import numpy as np
 from mmtvr.doctor.findings import Finding, Severity
 from mmtvr.errors import SetupError
 from mmtvr.search.stores import open_store
-from mmtvr.search.stores.base import VideoStore, find_fault
+from mmtvr.search.stores.base import VideoStore, find_fault, whole_content
 
 VIDEOS_PER_LOOK = 1024
 SHOWN = 20
@@ -31,10 +31,13 @@ def check_index(address: str) -> list[Finding]:
         found = _check_features(store)
     except SetupError as error:
         return [_finding('error', str(error))]
+    different = len(set(map(whole_content, store.list_contents())))
     text = (
         f'{store.count_files():,} videos by {info.get("name")}, '
-        f'{store.count_videos():,} different'
+        f'{different:,} different'
     )
+    if store.count_videos() > different:
+        text += f', with {store.count_videos() - different:,} windows'
     return [*findings, *(found or [_finding('ok', text)])]
 
 

@@ -94,6 +94,11 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if isinstance(dataloader, dict):
             dataloader = _with_resumable_batches(dataloader)
         super().__init__(runner, dataloader, **kwargs)
+        if self.max_epochs < 1:
+            raise SetupError(
+                f'train_cfg.max_epochs is {self.max_epochs}: a training has '
+                'at least 1 epoch; `mmtvr test` tests without one'
+            )
         sampler = self.dataloader.batch_sampler
         self.batches = sampler if hasattr(sampler, 'set_place') else None
         self._set_seed(runner.seed)

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 #: Of what an index says about its model.
 FORMAT = 1
+#: Of one whose long videos have windows, which older versions do not know.
+WINDOWED_FORMAT = 2
 DIGEST_BYTES = 12
 # What training needs and an encoded video does not depend on.
 NOT_ENCODING = (
@@ -43,7 +45,7 @@ NOT_ENCODING = (
 )
 HASHED = ('model', 'pipeline', 'checkpoint')
 PARTS = 4
-META_KEYS = ('text', 'frame_inds', 'frame_times', 'filename')
+META_KEYS = ('text', 'frame_inds', 'frame_times', 'duration', 'filename')
 
 
 class QueryWord(NamedTuple):
@@ -92,11 +94,14 @@ class EncodedVideo(NamedTuple):
         content: Names its features; empty if the file cannot be opened.
         features: None if they are known already, or it is unreadable.
         error: Why it cannot be read.
+        seconds: How long the video, or the span of it, is; 0 if it was not
+            read.
     """
 
     content: str
     features: VideoFeatures | None = None
     error: str | None = None
+    seconds: float = 0.0
 
 
 def choose_device(name: torch.device | str | None) -> torch.device:
@@ -195,11 +200,12 @@ class RetrievalEncoder:
     @property
     def default_parts(self) -> int:
         """Vectors of a video that the first stage needs with this head."""
-        return 1 if self._compares_pooled else PARTS
+        return 1 if self.compares == 'pooled' else PARTS
 
     @property
-    def _compares_pooled(self) -> bool:
-        return getattr(self._text_model.head, 'compares', 'tokens') == 'pooled'
+    def compares(self) -> str:
+        """What the head compares, ``'tokens'`` or ``'pooled'`` vectors."""
+        return getattr(self._text_model.head, 'compares', 'tokens')
 
     def query_vectors(self, texts: EncodedTexts) -> list[QueryVectors]:
         """What the first stage is asked with, for each of B texts.
@@ -212,7 +218,7 @@ class RetrievalEncoder:
         for row, words in enumerate(texts.words):
             keys = [word for word in words if word.is_key] or words
             pieces = sorted({each for word in keys for each in word.pieces})
-            if self._compares_pooled:
+            if self.compares == 'pooled':
                 pieces = []
             real = features.mask[row]
             weights = np.ones(len(pieces), np.float32)
@@ -354,7 +360,7 @@ class RetrievalEncoder:
             features, error = None, read.error
             if read.packed is not None:
                 features, error = next(encoded)
-            yield EncodedVideo(read.content, features, error)
+            yield EncodedVideo(read.content, features, error, read.seconds)
 
     def _encode_packed(
         self, packed: list[dict]
@@ -688,10 +694,11 @@ def check_model(found: dict[str, Any], ours: dict[str, Any], url: str) -> None:
     Raises:
         SetupError: They differ in what features depend on.
     """
-    if found.get('format') != FORMAT:
+    if found.get('format') not in (FORMAT, WINDOWED_FORMAT):
         raise SetupError(
             f'the index {url} has format {found.get("format")}, this version '
-            f'of mmtvr reads {FORMAT}: index the videos again'
+            f'of mmtvr reads {FORMAT} and {WINDOWED_FORMAT}: index the videos '
+            'again'
         )
     differ = [fact for fact in HASHED if found.get(fact) != ours[fact]]
     if differ:

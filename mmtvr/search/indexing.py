@@ -1,24 +1,38 @@
 """Bring an index up to date with the files."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce, barrier, get_rank, get_world_size
+from mmengine.dist import (
+    all_gather_object,
+    all_reduce,
+    barrier,
+    get_rank,
+    get_world_size,
+)
 from tqdm import tqdm
 
 from mmtvr.errors import SetupError
-from mmtvr.search.encoder import EncodedVideo, RetrievalEncoder, check_model
+from mmtvr.search.encoder import (
+    WINDOWED_FORMAT,
+    EncodedVideo,
+    RetrievalEncoder,
+    check_model,
+)
 from mmtvr.search.query import IndexReport
 from mmtvr.search.stores.base import (
     FileEntry,
     StoredVideos,
     VideoStore,
     require_at_least,
+    whole_content,
+    window_number,
 )
 from mmtvr.search.video_files import (
     FoundVideo,
@@ -28,9 +42,12 @@ from mmtvr.search.video_files import (
     find_gone,
     find_moved,
     is_unchanged,
+    plan_windows,
 )
 
 VIDEOS_PER_COMMIT = 512
+#: Seconds of a window of a long video.
+DEFAULT_WINDOW = 60.0
 SECONDS_PER_COMMIT = 10.0
 
 
@@ -50,6 +67,8 @@ class PendingBatch:
         encoded: Contents that were added.
         reused: Files whose content had features.
         skipped: Files whose content is known to be unreadable.
+        windows: Windows of long videos that were added.
+        broken_windows: Files of which windows could not be read, and why.
     """
 
     def __init__(
@@ -64,7 +83,11 @@ class PendingBatch:
         self.unreadable: dict[str, str] = {}
         self.known = known
         self.broken = broken
-        self.encoded = self.reused = self.skipped = 0
+        self.encoded = self.reused = self.skipped = self.windows = 0
+        self.broken_windows: dict[str, str] = {}
+        self._windows_of: dict[str, int] = {}
+        for content in known:
+            self._count_window(content)
         self._entries: list[FileEntry] = []
         self._results: list[EncodedVideo] = []
         self._last = time.monotonic()
@@ -81,13 +104,38 @@ class PendingBatch:
         elif error is None:
             self.skipped += 1
             error = self.broken[content]
-        changes = dict(content=content, broken='')
+        windows = self._windows_of.get(content, 0)
+        changes = dict(content=content, broken='', windows=windows)
         if error is not None:
             changes = dict(content='', broken=content)
             self.unreadable[entry.path] = error
         self._entries.append(replace(entry, error=error, **changes))
+        self._commit_if_due()
+
+    def add_window(self, result: EncodedVideo) -> None:
+        """Take a window, before the video itself is added.
+
+        A video that is in the index has all of its windows: where a process
+        was killed between them, the next one goes on.
+        """
+        if result.features is not None and result.content not in self.known:
+            self.known.add(result.content)
+            self._results.append(result)
+        self._count_window(result.content)
+        self._commit_if_due()
+
+    def _count_window(self, content: str) -> None:
+        whole = whole_content(content)
+        if content != whole:
+            count = 1 + window_number(content)
+            self._windows_of[whole] = max(
+                count, self._windows_of.get(whole, 0)
+            )
+
+    def _commit_if_due(self) -> None:
         waited = time.monotonic() - self._last > SECONDS_PER_COMMIT
-        if waited or len(self._entries) >= VIDEOS_PER_COMMIT:
+        most = max(len(self._entries), len(self._results))
+        if waited or most >= VIDEOS_PER_COMMIT:
             self.commit()
 
     def commit(self) -> None:
@@ -103,7 +151,12 @@ class PendingBatch:
             self.store.add_videos(_stack(self._results))
         if self._entries:
             self.store.put_files(self._entries)
-        self.encoded += len(self._results)
+        windows = sum(
+            each.content != whole_content(each.content)
+            for each in self._results
+        )
+        self.windows += windows
+        self.encoded += len(self._results) - windows
         self._entries, self._results = [], []
 
 
@@ -115,6 +168,36 @@ def _stack(results: Sequence[EncodedVideo]) -> StoredVideos:
         [each.tokens for each in features],
         [each.times for each in features],
     )
+
+
+def choose_windows(
+    window: float | None, overlap: float | None
+) -> dict[str, Any]:
+    """Facts of a new index about windows of long videos, and its format.
+
+    Args:
+        window: Seconds; 0 for none, None for the default.
+        overlap: Seconds; None for a third of the window.
+
+    Raises:
+        SetupError: They are no lengths of a window and of a part of it.
+
+    Example:
+        >>> choose_windows(30.0, None)
+        {'format': 2, 'window': 30.0, 'overlap': 10.0}
+    """
+    window = DEFAULT_WINDOW if window is None else float(window)
+    overlap = window / 3 if overlap is None else float(overlap)
+    if not 0 <= window < math.inf:
+        raise SetupError(f'window must be at least 0 s, got {window}')
+    if window and not 0 <= overlap < window:
+        raise SetupError(
+            f'overlap must be at least 0 s and less than the window of '
+            f'{window:g} s, got {overlap:g}'
+        )
+    if not window:
+        return {}
+    return dict(format=WINDOWED_FORMAT, window=window, overlap=overlap)
 
 
 def needs_new_index(
@@ -145,9 +228,11 @@ def needs_new_index(
     try:
         check_model(there, info, store.url)
         for name, value in (asked or {}).items():
-            if value is not None and value != there[name]:
+            # Indexes of earlier versions have no windows.
+            made_with = there.get(name, 0)
+            if value is not None and value != made_with:
                 raise SetupError(
-                    f'{store.url} was made with {name} {there[name]}, which '
+                    f'{store.url} was made with {name} {made_with}, which '
                     f'stays as it is: leave {name} {value} out, or index into '
                     'another place'
                 )
@@ -237,8 +322,16 @@ class Indexer:
             pending, as_before = self._find_pending(
                 entries, sources.videos, broken
             )
-            self._encode(pending, batch)
+            facts = self.info if is_new else self.store.read_info()
+            long = self._encode(pending, batch, facts)
+            if long:
+                self._encode_windows(long, batch)
             counts = _count(batch, as_before)
+            broken_windows = {
+                path: why
+                for each in all_gather_object(batch.broken_windows)
+                for path, why in each.items()
+            }
             if get_rank() == 0 and batch.info is None:
                 self.store.refresh()
                 gone += find_moved(before, self.store.list_files(), gone)
@@ -252,7 +345,7 @@ class Indexer:
             unreadable = {
                 e.path: e.error for e in files if e.error is not None
             }
-        encoded, reused, unchanged, skipped = counts
+        encoded, reused, unchanged, skipped, windows = counts
         return IndexReport(
             videos=sum(e.error is None for e in files),
             encoded=encoded,
@@ -262,6 +355,8 @@ class Indexer:
             unreadable={**sources.closed, **unreadable},
             skipped=skipped,
             seconds=time.monotonic() - start,
+            windows=windows,
+            unreadable_windows=broken_windows,
         )
 
     def _find_pending(
@@ -287,7 +382,10 @@ class Indexer:
         self,
         pending: Sequence[tuple[FoundVideo, FileEntry]],
         batch: PendingBatch,
-    ) -> None:
+        facts: Mapping[str, Any],
+    ) -> list['_LongVideo']:
+        """Encode videos; those that get windows are not added yet."""
+        long: list[_LongVideo] = []
         results = self.encoder.encode_videos(
             [video for video, _ in pending],
             self.workers,
@@ -304,8 +402,12 @@ class Indexer:
         )
         pairs = enumerate(zip(pending, results, strict=True), start=1)
         try:
-            for count, ((_, entry), result) in pairs:
-                batch.add(entry, result)
+            for count, ((video, entry), result) in pairs:
+                windows = _plan(video, result, facts, batch)
+                if windows:
+                    long.append(_LongVideo(entry, result, windows))
+                else:
+                    batch.add(entry, result)
                 # They come in batches: after the first of one, the time of
                 # all of it would pass for that of a single video.
                 if count % self.encoder.batch_size == 0:
@@ -315,14 +417,84 @@ class Indexer:
             bar.close()
             # Also when stopped from the keyboard.
             batch.commit()
+        return long
+
+    def _encode_windows(
+        self, long: Sequence['_LongVideo'], batch: PendingBatch
+    ) -> None:
+        """Encode the windows of long videos, and add each behind them."""
+        # Copies share them.
+        once = {each.result.content: each for each in long}
+        results = self.encoder.encode_videos(
+            [window for each in once.values() for window in each.windows],
+            self.workers,
+            frozenset(batch.known),
+        )
+        bar = tqdm(
+            desc=f'Indexing windows of {len(once)} long videos',
+            total=sum(len(each.windows) for each in once.values()),
+            unit='window',
+            disable=not self.progress or get_rank() > 0,
+        )
+        try:
+            for video in once.values():
+                failed = []
+                for window in video.windows:
+                    result = next(results)
+                    batch.add_window(result)
+                    bar.update()
+                    if result.error is not None:
+                        failed.append((window, result.error))
+                if failed:
+                    window, why = failed[0]
+                    batch.broken_windows[window.path] = (
+                        f'{len(failed)} of {len(video.windows)} windows, the '
+                        f'first from {window.start:.0f} s: {why}'
+                    )
+                batch.add(video.entry, video.result)
+            for video in long:
+                if once[video.result.content] is not video:
+                    batch.add(video.entry, video.result)
+        finally:
+            bar.close()
+            batch.commit()
+
+
+class _LongVideo(NamedTuple):
+    """A video that was encoded as a whole, and its windows."""
+
+    entry: FileEntry
+    result: EncodedVideo
+    windows: list[FoundVideo]
+
+
+def _plan(
+    video: FoundVideo,
+    result: EncodedVideo,
+    facts: Mapping[str, Any],
+    batch: PendingBatch,
+) -> list[FoundVideo]:
+    """The windows that are to be encoded besides the video."""
+    if result.features is None or result.content in batch.known:
+        return []
+    try:
+        return plan_windows(video, result.content, result.seconds, facts)
+    except ValueError as error:
+        batch.broken_windows[video.path] = str(error)
+        return []
 
 
 def _count(batch: PendingBatch, as_before: Sequence[FileEntry]) -> list[int]:
-    """What all processes encoded, reused, left unchanged and skipped."""
+    """What all processes encoded, reused, left unchanged and skipped.
+
+    And the windows that they encoded.
+    """
     skipped = sum(entry.error is not None for entry in as_before)
     unchanged = len(as_before) - skipped
     skipped += batch.skipped
-    counts = torch.tensor([batch.encoded, batch.reused, unchanged, skipped])
+    counts = torch.tensor(
+        [batch.encoded, batch.reused, unchanged, skipped, batch.windows]
+    )
     all_reduce(counts)
     return counts.tolist()
 
@@ -331,4 +503,9 @@ def remove_files(store: VideoStore, entries: Sequence[FileEntry]) -> None:
     """Take files out of an index, and features that no file has any more."""
     store.remove_files([entry.key for entry in entries])
     named = {entry.content for entry in store.list_files()}
-    store.remove_videos(sorted(store.list_contents() - named))
+    unnamed = [
+        content
+        for content in store.list_contents()
+        if whole_content(content) not in named
+    ]
+    store.remove_videos(sorted(unnamed))

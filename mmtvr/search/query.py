@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from mmtvr.explanation import Explanation
 from mmtvr.files import load_arrays
 from mmtvr.search.encoder import QueryWord, RetrievalEncoder
 from mmtvr.search.hubness import correct_hubs
+from mmtvr.search.moments import Moment, Timeline, choose_shown, lay_out
 from mmtvr.search.stores import open_store
 from mmtvr.search.stores.base import (
     TOLERANCE,
@@ -25,12 +26,16 @@ from mmtvr.search.stores.base import (
     find_fault,
     part_vectors,
     require_at_least,
+    whole_content,
 )
 from mmtvr.structures import TokenFeatures
 
 COSINES = (-1.0, 1.0)
 # Texts of which the candidates are in memory at a time.
 TEXTS_AT_ONCE = 16
+# How many times as many candidates may be compared where windows of few long
+# videos are all that is near.
+MOST_CANDIDATES = 16
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,10 @@ class SearchResult:
         is_gone: Whether the file, and each copy, is no longer there.
         probability: That the video shows what is asked, see
             :mod:`mmtvr.search.calibration`; None where that is not known.
+        moments: From when to when the video shows what the text says, the
+            best first, where it was asked for; parts that do not overlap.
+        moment_step: Seconds between the frames that they come from: they are
+            no more exact.
     """
 
     path: str
@@ -81,6 +90,8 @@ class SearchResult:
     copies: tuple[str, ...] = ()
     is_gone: bool = False
     probability: float | None = None
+    moments: tuple[Moment, ...] = ()
+    moment_step: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, dicts, strings and numbers, for JSON."""
@@ -135,6 +146,10 @@ class IndexReport:
         skipped: How many of these were not tried again, since they are as
             they were.
         seconds: How long it took.
+        windows: Windows of long videos that were encoded.
+        unreadable_windows: Path of each long video of which windows could not
+            be read in this call, how many, and why. The rest of it is in the
+            index.
     """
 
     videos: int
@@ -145,6 +160,8 @@ class IndexReport:
     unreadable: dict[str, str]
     skipped: int
     seconds: float
+    windows: int = 0
+    unreadable_windows: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as lists, dicts, strings and numbers, for JSON."""
@@ -157,6 +174,7 @@ def search_texts(
     texts: Sequence[str],
     top_k: int,
     candidates: int,
+    moments: bool = False,
     nnn: float = 0.0,
 ) -> list[list[SearchResult]]:
     """Find the videos of some texts.
@@ -170,14 +188,21 @@ def search_texts(
             words, the head compares exactly.
         nnn: How much of the hubness of a video counts against it, where it
             was measured. The scores of the results are those of the head.
+        moments: Whether to find from when to when each result shows what the
+            text says.
 
     Returns:
         For each text its results, the best first.
+
+    Raises:
+        SetupError: Moments are asked for, and the index has no frames.
     """
     results = []
     for first in range(0, len(texts), TEXTS_AT_ONCE):
         some = texts[first : first + TEXTS_AT_ONCE]
-        results += _search_some(store, encoder, some, top_k, candidates, nnn)
+        results += _search_some(
+            store, encoder, some, top_k, candidates, moments, nnn
+        )
     return results
 
 
@@ -187,14 +212,19 @@ def _search_some(
     texts: Sequence[str],
     top_k: int,
     candidates: int,
+    moments: bool,
     nnn: float,
 ) -> list[list[SearchResult]]:
-    """Ask the store three times, however many texts there are."""
+    """Ask the store three times, however many texts there are.
+
+    For moments, once more for each long video that was found.
+    """
     encoded = encoder.encode_texts(texts)
     text, words = encoded.features.to('cpu'), encoded.words
     vectors = text.pooled.float().numpy()
-    near = store.find_candidates(
-        encoder.query_vectors(encoded), max(candidates, top_k)
+    queries = encoder.query_vectors(encoded)
+    near = _find_enough(
+        lambda count: store.find_candidates(queries, count), candidates, top_k
     )
     different = list(dict.fromkeys(each for found in near for each in found))
     videos = _read_sound(store, different)
@@ -212,11 +242,39 @@ def _search_some(
         _check_scores(store, scores, limits)
         order_by = scores
         if nnn:
-            order_by = correct_hubs(store, own.contents, scores, nnn)
+            wholes = list(map(whole_content, own.contents))
+            order_by = correct_hubs(store, wholes, scores, nnn)
         rankings.append(
             _Ranking(own, scores, top_k, query, words[number], order_by)
         )
-    return _to_results(store, rankings)
+    return _to_results(store, rankings, encoder if moments else None)
+
+
+def _find_enough(
+    find: Callable[[int], list[list[str]]], candidates: int, top_k: int
+) -> list[list[str]]:
+    """Contents for each query, of ``top_k`` videos if there are so many.
+
+    The windows of one long video may come before all others: then more
+    candidates are taken.
+
+    Args:
+        find: Gives at most so many contents for each query.
+        candidates: How many are wanted at least.
+        top_k: How many videos are wanted.
+    """
+    count = max(candidates, top_k)
+    most = MOST_CANDIDATES * count
+    while True:
+        near = find(count)
+        # Fewer than asked: there are no more.
+        crowded = any(
+            len(found) == count and len(set(map(whole_content, found))) < top_k
+            for found in near
+        )
+        if not crowded or count >= most:
+            return near
+        count *= 4
 
 
 def _read_sound(store: VideoStore, contents: Sequence[str]) -> StoredVideos:
@@ -263,10 +321,15 @@ def search_similar(
     parts = part_vectors(
         video.pooled[0], video.tokens[0], store.read_info()['parts']
     )
+
+    def find(count: int) -> list[list[str]]:
+        near = store.nearest_each(parts, count)
+        return [[content for content, _ in found] for found in near]
+
     contents = {
         content: None
-        for part in parts
-        for content, _ in store.nearest(part, max(candidates, top_k))
+        for near in _find_enough(find, candidates, top_k)
+        for content in near
     }
     found = _read_sound(store, list(contents))
     scores = found.pooled @ video.pooled[0]
@@ -318,6 +381,26 @@ def to_features(videos: StoredVideos) -> TokenFeatures:
     )
 
 
+def choose_row(
+    encoder: RetrievalEncoder, text: str, videos: StoredVideos
+) -> StoredVideos:
+    """Choose what a text finds of a video: the whole, or its best window.
+
+    Args:
+        encoder: The model.
+        text: The text.
+        videos: The whole, and perhaps windows; all of them have frames.
+
+    Returns:
+        One row of them.
+    """
+    if len(videos.contents) == 1:
+        return videos
+    query = encoder.encode_texts([text]).features
+    scores = encoder.score(query, to_features(videos))[0]
+    return videos.select([int(scores.argmax())])
+
+
 class _Ranking:
     """Videos and their scores for a query, the best ``top_k`` first."""
 
@@ -334,30 +417,84 @@ class _Ranking:
             order_by = scores
         self.videos, self.scores = videos, scores
         self.query, self.words = query, words
-        self.order = np.argsort(-order_by, kind='stable')[:top_k].tolist()
+        best: dict[str, int] = {}
+        for row in np.argsort(-order_by, kind='stable').tolist():
+            # Of a long video its best window, or the whole.
+            best.setdefault(whole_content(videos.contents[row]), row)
+        self.order = list(best.values())[:top_k]
 
     @property
     def contents(self) -> list[str]:
-        """The best contents."""
-        return [self.videos.contents[row] for row in self.order]
+        """The contents of the best videos."""
+        return [whole_content(self.videos.contents[row]) for row in self.order]
+
+
+def lay_out_video(
+    store: VideoStore,
+    encoder: RetrievalEncoder,
+    query: TokenFeatures,
+    videos: StoredVideos,
+) -> Timeline:
+    """Compare a text with all frames of a video; see :func:`lay_out`.
+
+    Args:
+        store: The index.
+        encoder: The model.
+        query: Features of one text.
+        videos: The video as a whole, and behind it its windows.
+
+    Raises:
+        SetupError: The index has no frames of it.
+    """
+    if len(videos.contents) > 1:
+        # Frames of the whole are far apart, and in none of the windows.
+        videos = videos.select(range(1, len(videos.contents)))
+    if not all(map(len, videos.tokens)):
+        raise SetupError(
+            f'the index {store.url} has one vector of a video and no frames, '
+            'from which moments are found: index the videos again with '
+            '`mmtvr index CONFIG VIDEOS --into INDEX`, or import features '
+            'with tokens and times'
+        )
+    scores = encoder.score(query, to_features(videos))[0].numpy()
+    _check_scores(store, scores, encoder.score_range)
+    return lay_out(query, videos, scores, encoder.compares == 'tokens')
 
 
 def _to_results(
-    store: VideoStore, rankings: Sequence[_Ranking]
+    store: VideoStore,
+    rankings: Sequence[_Ranking],
+    encoder: RetrievalEncoder | None = None,
 ) -> list[list[SearchResult]]:
+    """Name the files, and find moments if there is an encoder."""
     files = _files_by_content(
         store, [content for each in rankings for content in each.contents]
     )
-    return [_name_files(ranking, files) for ranking in rankings]
+
+    def find(
+        ranking: _Ranking, file: FileEntry, row: int
+    ) -> tuple[tuple[Moment, ...], float | None]:
+        if encoder is None or ranking.query is None:
+            return (), None
+        if file.windows:
+            videos = _read_sound(store, file.contents)
+        else:
+            videos = ranking.videos.select([row])
+        timeline = lay_out_video(store, encoder, ranking.query, videos)
+        return tuple(choose_shown(timeline)), timeline.step
+
+    return [_name_files(ranking, files, find) for ranking in rankings]
 
 
 def _name_files(
-    ranking: _Ranking, files: dict[str, list[tuple[bool, FileEntry]]]
+    ranking: _Ranking,
+    files: dict[str, list[tuple[bool, FileEntry]]],
+    find: Callable[..., tuple[tuple[Moment, ...], float | None]],
 ) -> list[SearchResult]:
     videos, query = ranking.videos, ranking.query
     results = []
-    for row in ranking.order:
-        entries = files.get(videos.contents[row])
+    for row, content in zip(ranking.order, ranking.contents, strict=True):
+        entries = files.get(content)
         if not entries:
             # It has left the index since.
             continue
@@ -368,6 +505,7 @@ def _name_files(
             cosines = tokens @ query.pooled[0].float().numpy()
             moment = float(times[cosines.argmax()])
             seen = _find_word_moments(query, ranking.words, tokens, times)
+        moments, step = find(ranking, file, row)
         results.append(
             SearchResult(
                 path=file.path,
@@ -379,6 +517,8 @@ def _name_files(
                 end=file.end,
                 copies=tuple(copy.path for _, copy in copies),
                 is_gone=is_gone,
+                moments=moments,
+                moment_step=step,
             )
         )
     return results

@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -16,9 +17,13 @@ from mmtvr.errors import SetupError
 from mmtvr.files import hash_file
 from mmtvr.search.stores.base import KEY_BYTES
 from mmtvr.search.video_files import FoundVideo
-from mmtvr.video import AutoReader, UnreadableVideoError
+from mmtvr.video import AutoReader, UnreadableVideoError, VideoReader
+from mmtvr.video.supervised_reader import SupervisedReader
 
 METHODS = multiprocessing.get_all_start_methods()
+# Windows of a file that may fail, each after its time limit.
+MAX_FAILURES = 3
+GIVEN_UP = f'{MAX_FAILURES} others of this file could not be read'
 START_METHOD = 'forkserver' if 'forkserver' in METHODS else 'spawn'
 
 
@@ -30,11 +35,14 @@ class ReadVideo(NamedTuple):
             opened.
         packed: Its frames; None if unreadable, or if its features are known.
         error: Why it cannot be read.
+        seconds: How long the video, or the span of it, is; 0 if its loading
+            transform does not say.
     """
 
     content: str
     packed: dict[str, Any] | None = None
     error: str | None = None
+    seconds: float = 0.0
 
 
 class VideosToRead(Dataset):
@@ -55,6 +63,8 @@ class VideosToRead(Dataset):
         self.videos = videos
         self.pipeline = pipeline
         self.known = known
+        self._kept: tuple[str, VideoReader] | None = None
+        self._failures: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -66,13 +76,19 @@ class VideosToRead(Dataset):
             content = name_content(video)
             if content in self.known:
                 return ReadVideo(content)
-            return ReadVideo(content, self._read(video))
+            if self._failures[video.path] >= MAX_FAILURES:
+                return ReadVideo(content, error=GIVEN_UP)
+            packed, seconds = self._read(video)
+            return ReadVideo(content, packed, seconds=seconds)
         except Exception as error:
+            self._close()
             if _is_about_setup(error):
                 raise
+            if video.content:
+                self._failures[video.path] += 1
             return ReadVideo(content, error=_reason(error, video.path))
 
-    def _read(self, video: FoundVideo) -> dict[str, Any]:
+    def _read(self, video: FoundVideo) -> tuple[dict[str, Any], float]:
         sample: dict[str, Any] = dict(
             filename=video.path, modality='RGB', start_index=0
         )
@@ -80,6 +96,9 @@ class VideosToRead(Dataset):
             sample['start'] = video.start
         if video.end is not None:
             sample['end'] = video.end
+        reader = self._open_once(video)
+        if reader is not None:
+            sample['reader'] = reader
         packed = self.pipeline(sample)
         about = packed['data_samples']
         if about.get('frame_times') is None:
@@ -87,7 +106,41 @@ class VideosToRead(Dataset):
             with AutoReader(video.path) as reader:
                 times = reader.get_times()[about.frame_inds]
             about.set_metainfo(dict(frame_times=times))
-        return packed
+        # What does not say how long it is knows no spans, so no windows.
+        end = about.get('duration', 0.0)
+        if video.end is not None:
+            end = min(end, video.end)
+        return packed, end - (video.start or 0.0)
+
+    def _open_once(self, video: FoundVideo) -> VideoReader | None:
+        """The reader that the windows of a file share.
+
+        They follow one another, and to open a long file takes seconds: all
+        of its packets are read. None for a video that is no window.
+        """
+        if not video.content:
+            return None
+        (loader,) = (
+            each
+            for each in self.pipeline.transforms
+            if hasattr(each, 'open_video')
+        )
+        if loader.frame_cache is not None:
+            # What it holds of a file is that of one span.
+            return None
+        if self._kept is None or self._kept[0] != video.path:
+            self._close()
+            reader = loader.open_video(video.path, {})
+            self._kept = video.path, reader
+        reader = self._kept[1]
+        if isinstance(reader, SupervisedReader):
+            reader.restart_time_limit()
+        return reader
+
+    def _close(self) -> None:
+        if self._kept is not None:
+            self._kept[1].close()
+        self._kept = None
 
 
 def load_batches(
@@ -112,6 +165,8 @@ def name_content(video: FoundVideo) -> str:
         OSError: The file cannot be opened, or is a pipe or a device, which
             might never end.
     """
+    if video.content:
+        return video.content
     if not stat.S_ISREG(os.stat(video.path).st_mode):
         raise OSError(errno.EINVAL, 'it is not a regular file')
     content = hash_file(video.path, KEY_BYTES)

@@ -1,14 +1,15 @@
 """Video files to index: which there are, and what changed."""
 
+import math
 import os
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmtvr.datasets.annotations import complete_names, read_annotations
 from mmtvr.errors import SetupError
 from mmtvr.files import FileStamp, find_video_files
-from mmtvr.search.stores.base import FileEntry
+from mmtvr.search.stores.base import MAX_WINDOWS, FileEntry, window_content
 
 ANNOTATION = '.json'
 VIDEOS_FOLDER = 'videos'
@@ -23,12 +24,15 @@ class FoundVideo(NamedTuple):
             was given by itself.
         start: First second of the span; None from the beginning.
         end: Last second of the span; None to the end.
+        content: Names its features, where that is known without reading it:
+            of a window of a long video.
     """
 
     path: str
     source: str = ''
     start: float | None = None
     end: float | None = None
+    content: str = ''
 
 
 class CaptionedVideo(NamedTuple):
@@ -141,6 +145,46 @@ def read_captioned(
         video = FoundVideo(path, annotation, record.start, record.end)
         captioned.append(CaptionedVideo(video, record.captions))
     return captioned
+
+
+def plan_windows(
+    video: FoundVideo, content: str, seconds: float, info: Mapping[str, Any]
+) -> list[FoundVideo]:
+    """Divide a long video into windows of one length, each over the last.
+
+    The last one goes to the end, and is as long as the overlap at least.
+
+    Args:
+        video: The video.
+        content: Names its features.
+        seconds: How long it is.
+        info: Facts of the index: ``window`` and ``overlap``, in seconds. An
+            index without them, or with a ``window`` of 0, has no windows.
+
+    Returns:
+        The windows in their order; none of a video that one window holds.
+
+    Raises:
+        ValueError: They are more than the index can number.
+    """
+    window, overlap = info.get('window', 0), info.get('overlap', 0)
+    if not window or seconds <= window:
+        return []
+    step = window - overlap
+    count = 1 + math.ceil((seconds - window) / step)
+    if count > MAX_WINDOWS:
+        raise ValueError(
+            f'{seconds:.0f} s are {count} windows of {window:g} s, an index '
+            f'has at most {MAX_WINDOWS} of a video: make one with a longer '
+            '--window'
+        )
+    first, windows = video.start or 0.0, []
+    for number in range(count):
+        start = first + number * step
+        end = start + window if number + 1 < count else video.end
+        name = window_content(content, number)
+        windows.append(FoundVideo(video.path, video.source, start, end, name))
+    return windows
 
 
 def _order(video: FoundVideo) -> tuple:

@@ -95,12 +95,12 @@ class Library:
         self.open(entry)[0].close()
 
     def features(self, entry: FileEntry) -> StoredVideos:
-        """The features of an entry, one video.
+        """The features of an entry: of the whole, then of its windows.
 
         Raises:
             NotIndexedError: The index has none of this file.
         """
-        videos = self.store.read_videos([entry.content])
+        videos = self.store.read_videos(entry.contents)
         if not videos.contents:
             raise NotIndexedError
         return videos
@@ -111,8 +111,28 @@ class Library:
         Returns:
             Shape (T,); (1,) zero where it knows none.
         """
-        times = self.features(entry).times[0][:: self.tokens_per_frame]
+        times = np.unique(np.concatenate(self.features(entry).times))
         return times if len(times) else np.zeros(1, np.float32)
+
+    def times_together(
+        self, entry: FileEntry, time: float | None
+    ) -> np.ndarray:
+        """Seconds of the frames that the model saw together.
+
+        Args:
+            entry: The video.
+            time: Of a long one, of the window that begins nearest to this
+                time; None for the whole.
+
+        Returns:
+            As :meth:`times`.
+        """
+        rows = [each for each in self.features(entry).times if len(each)]
+        if not rows:
+            return np.zeros(1, np.float32)
+        first = rows[0][0] if time is None else time
+        row = min(rows, key=lambda each: abs(each[0] - first))
+        return row[:: self.tokens_per_frame]
 
     def some(self, count: int) -> list[FileEntry]:
         """A few readable entries of different content."""

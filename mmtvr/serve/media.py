@@ -105,8 +105,11 @@ class Media:
         )
 
     async def strip(self, request: Request) -> Response:
-        """Send all frames that the index knows, side by side."""
-        return await self._send(request, self.pictures, self.thumbnails.strip)
+        """Send all frames that the model saw together, side by side."""
+        time = read_time(request)
+        return await self._send(
+            request, self.pictures, self.thumbnails.strip, time
+        )
 
     async def preview(self, request: Request) -> Response:
         """Send a short video that every browser plays."""
@@ -287,9 +290,14 @@ class Thumbnails:
 
         return self._describe(entry, 'poster', moment, '.jpg', make)
 
-    def strip(self, entry: FileEntry) -> Picture:
-        """A JPEG of all frames that the index knows, side by side."""
-        times = self.library.times(entry)
+    def strip(self, entry: FileEntry, time: float | None = None) -> Picture:
+        """A JPEG of the frames that the model saw together, side by side.
+
+        Args:
+            entry: The video.
+            time: Of a long one, where the window begins; None: the whole.
+        """
+        times = self.library.times_together(entry, time)
         side = STRIP_SIDE if len(times) <= STRIP_LONGEST else STRIP_SIDE // 3
 
         def make() -> bytes:
@@ -298,7 +306,8 @@ class Thumbnails:
             wide = np.concatenate(list(frames), axis=1)
             return _to_jpeg(wide, STRIP_QUALITY)
 
-        return self._describe(entry, 'strip', side, '.jpg', make)
+        detail = (side, float(times[0]))
+        return self._describe(entry, 'strip', detail, '.jpg', make)
 
     def preview(self, entry: FileEntry, time: float | None) -> Picture:
         """A short silent MP4 in H.264, see :meth:`poster`."""
@@ -342,7 +351,7 @@ class Thumbnails:
         self,
         entry: FileEntry,
         kind: str,
-        detail: float,
+        detail: float | tuple[float, ...],
         suffix: str,
         make: Callable[[], bytes],
     ) -> Picture:

@@ -14,10 +14,12 @@ from starlette.routing import Route
 
 from mmtvr.explanation import Explanation
 from mmtvr.search.calibration import describe_probability, fits
+from mmtvr.search.moments import Moment
 from mmtvr.search.query import (
     SearchResult,
     VideoExplanation,
     WordMoment,
+    choose_row,
     search_similar,
     to_features,
     without,
@@ -60,6 +62,7 @@ class Hit:
         copies: Number of other files with the same content.
         is_gone: Whether the file, and each copy, is no longer there.
         probability: That it shows what is asked; None if it is not known.
+        moments: From when to when it shows what was asked, the best first.
     """
 
     id: str
@@ -71,11 +74,17 @@ class Hit:
     copies: int = 0
     is_gone: bool = False
     probability: float | None = None
+    moments: tuple[Moment, ...] = ()
 
     @property
     def fit(self) -> str:
         """The probability in words."""
         return describe_probability(self.probability or 0.0)
+
+    @property
+    def begin(self) -> float:
+        """Where it is played from, in seconds."""
+        return self.moments[0].start if self.moments else self.time or 0.0
 
     @property
     def extension(self) -> str:
@@ -169,7 +178,7 @@ class Answers:
             results = [
                 found[:count]
                 for found, (_, count) in zip(
-                    self.searcher.search(texts, top_k=most),
+                    self.searcher.search(texts, top_k=most, moments=True),
                     queries,
                     strict=True,
                 )
@@ -209,9 +218,10 @@ class Answers:
                 'The index has no frames of this video, only one vector: '
                 'there is nothing to compare words with.'
             )
-        features = to_features(videos)
-        found = self.searcher.encoder.explain(text, features)
-        return found, self.library.times(entry).tolist()
+        encoder = self.searcher.encoder
+        video = choose_row(encoder, text, videos)
+        times = video.times[0][:: self.library.tokens_per_frame]
+        return encoder.explain(text, to_features(video)), times.tolist()
 
     def some(self, count: int) -> list[Hit]:
         """A few videos, whichever come first."""
@@ -241,6 +251,7 @@ class Answers:
                 len(result.copies),
                 result.is_gone,
                 result.probability,
+                result.moments,
             )
 
 

@@ -17,8 +17,8 @@ from mmtvr.video.reader import UnreadableVideoError, VideoReader
 
 #: Packets up to so many bytes stay in memory from the first look on.
 MAX_PACKET_BYTES = 64 * 2**20
-# Shown exact against stamped files, see docs/video.md. A format that is not
-# here is read in order, which is right for all of them.
+# Shown exact against stamped files, see docs/explanation/video.md. A format
+# that is not here is read in order, which is right for all of them.
 CONTAINERS = ('mov,mp4,m4a,3gp,3g2,mj2', 'matroska,webm')
 CODECS = ('h264', 'hevc', 'vp8', 'vp9')
 # Bytes of the decoder's settings up to what is read of them.

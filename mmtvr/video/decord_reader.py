@@ -24,8 +24,8 @@ DECODE_REDUCED = 2 / 3
 class DecordReader(VideoReader):
     """A video file opened with decord, which decodes what is asked for.
 
-    Not exact on every file when it jumps (see docs/video.md), and not
-    available everywhere.
+    Not exact on every file when it jumps (see docs/explanation/video.md), and
+    not available everywhere.
 
     Args:
         path: The video file.

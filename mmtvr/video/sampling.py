@@ -100,6 +100,17 @@ def fill_up(
     return indices[np.minimum(places, count - 1)], places < count
 
 
+def find_duration(times: np.ndarray) -> float:
+    """Seconds from the first frame to the end of the last.
+
+    Args:
+        times: Shape (total,), seconds of the frames, ascending. The last one
+            is taken to be shown for the median step; one alone has no end.
+    """
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
+    return float(times[-1] - times[0]) + step
+
+
 def find_span(
     times: np.ndarray, start: float | None, end: float | None
 ) -> tuple[int, int]:

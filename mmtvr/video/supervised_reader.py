@@ -64,6 +64,10 @@ class SupervisedReader(VideoReader):
             request['options']['short_side'] = short_side
         self._count = self._ask('open', **request)['count']
 
+    def restart_time_limit(self) -> None:
+        """Give the next work on this file as much time as the first."""
+        self._left = self.time_limit
+
     def __len__(self) -> int:
         """Number of frames, at least one."""
         return self._count

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
+from mmtvr.errors import SetupError
+
 BASE = 'DejaVu Sans'
 # SVG keeps text as text: a viewer shapes it with all fonts that it has.
 SVG_TEXT = {'svg.fonttype': 'none'}
@@ -81,8 +83,17 @@ def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> None:
         path: ``.png``, ``.svg`` or another ending of matplotlib. Text in an
             SVG stays text.
         dpi: Dots per inch of pixels.
+
+    Raises:
+        SetupError: matplotlib writes no files with such an ending.
     """
     path = Path(path)
+    known = figure.canvas.get_supported_filetypes()
+    if path.suffix.lower().removeprefix('.') not in known:
+        raise SetupError(
+            f'{path} cannot be written: it must end in .'
+            f'{", .".join(sorted(known))}'
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     with rc_context(SVG_TEXT):
         figure.savefig(path, dpi=dpi)

@@ -18,11 +18,13 @@ from mmtvr.datasets.moving_shapes.generation import (
     ensure_moving_shapes,
     write_video,
 )
+from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.errors import SetupError
 from mmtvr.registry import MODELS
 from mmtvr.search import calibration, query
 from mmtvr.search.encoder import find_weights
 from mmtvr.search.stores import open_store
+from mmtvr.video import AutoReader
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/clip4clip_moving_shapes.py'
@@ -257,3 +259,103 @@ def test_scores_that_the_head_cannot_give_are_refused(
     )
     with pytest.raises(SetupError, match='is damaged'):
         searcher.search('a red circle')
+
+
+@pytest.fixture(scope='module')
+def long_video(shapes, tmp_path_factory):
+    """Three videos of shapes one after the other, some six seconds."""
+    frames = []
+    for number in range(3):
+        with AutoReader(shapes / f'videos/video{number}.mp4') as reader:
+            frames += [*reader.get_frames(range(len(reader)))]
+    path = tmp_path_factory.mktemp('long') / 'long.mp4'
+    write_video(path, frames)
+    return path
+
+
+def test_windows_hold_what_their_spans_do(
+    searcher, long_video, tmp_path, monkeypatch
+):
+    opened = []
+    open_video = LoadVideoFrames.open_video
+
+    def count(self, path, results):
+        opened.append(path)
+        return open_video(self, path, results)
+
+    monkeypatch.setattr(LoadVideoFrames, 'open_video', count)
+    options = dict(progress=False, window=2, overlap=1)
+    report = searcher.index(long_video, into=tmp_path / 'long', **options)
+    assert (report.videos, report.encoded) == (1, 1)
+    # Once as a whole, and once for all of its windows.
+    assert len(opened) == 2
+    (entry,) = searcher.store.list_files()
+    assert report.windows == entry.windows >= 4
+    windows = searcher.store.read_videos(entry.contents[1:])
+    spans = [
+        dict(
+            file='long.mp4',
+            start=float(start),
+            end=start + 2.0,
+            captions=['a'],
+        )
+        for start in range(entry.windows - 1)
+    ]
+    annotation = tmp_path / 'spans.json'
+    annotation.write_text(json.dumps(dict(videos=spans)))
+    searcher.index(
+        annotation,
+        into=tmp_path / 'spans',
+        videos_folder=long_video.parent,
+        progress=False,
+    )
+    entries = sorted(searcher.store.list_files(), key=lambda each: each.start)
+    found = searcher.store.read_videos([each.content for each in entries])
+    for row, times in enumerate(found.times):
+        assert np.array_equal(times, windows.times[row])
+        assert np.allclose(found.tokens[row], windows.tokens[row], atol=1e-3)
+    assert windows.times[-1].min() >= entry.windows - 1
+
+
+def test_moments_of_a_long_video(searcher, shapes, long_video, tmp_path):
+    options = dict(progress=False, window=2, overlap=1)
+    searcher.index(
+        [long_video, shapes / 'videos'], into=tmp_path / 'index', **options
+    )
+    text = 'a red circle rising'
+    found = searcher.search(text, moments=True)
+    assert sorted(each.path for each in found)[0] == str(long_video)
+    (hit,) = [each for each in found if each.path == str(long_video)]
+    assert hit.score == pytest.approx(searcher.score(text, long_video))
+    assert hit.moment_step <= 0.5
+    every = searcher.find_moments(text, long_video)
+    assert every[0] == hit.moments[0]
+    assert all(0 <= each.start < each.end < 7 for each in every)
+    # What it was found by is a window, not the whole.
+    explained = searcher.explain(text, long_video)
+    assert np.ptp(explained.times) < 2
+    assert hit.time in explained.times
+    without, *_ = searcher.search(text, top_k=1)
+    assert without.moments == ()
+    # Videos are exported as wholes, and what is left out is counted.
+    counts = searching.export_index(tmp_path / 'index', tmp_path / 'out.npz')
+    assert counts['exported'] == 7
+    assert counts['windows_left_out'] >= 4
+
+
+def test_moments_need_frames(searcher, tmp_path):
+    vectors = np.eye(2, searcher.encoder.width, dtype=np.float32)
+    names = np.array(['one', 'two'])
+    np.savez(tmp_path / 'features.npz', video=vectors, videos=names)
+    searching.import_index(tmp_path / 'imported', tmp_path / 'features.npz')
+    with pytest.raises(SetupError, match='no frames, from which moments'):
+        query.search_texts(
+            open_store(tmp_path / 'imported'),
+            searcher.encoder,
+            ['a star'],
+            top_k=1,
+            candidates=1,
+            moments=True,
+        )
+    with pytest.raises(SetupError, match='for a text, not for a video'):
+        searcher.search(video='clip.mp4', moments=True)

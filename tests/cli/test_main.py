@@ -1,6 +1,10 @@
 """How ``mmtvr`` ends, whichever of its commands was run."""
 
+import argparse
+import itertools
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -119,9 +123,51 @@ def test_a_number_that_is_too_small_is_told_at_once(arguments, capsys):
     assert f'argument {name}: {number} is below ' in told
 
 
-@pytest.mark.parametrize('name', COMMANDS)
-def test_each_command_helps(name, capsys):
+@pytest.mark.parametrize(
+    'name', [*COMMANDS, 'prepare table', 'prepare msrvtt']
+)
+def test_each_command_helps_with_two_examples_that_it_reads(
+    name, capsys, monkeypatch
+):
     with pytest.raises(SystemExit) as end:
-        main([name, '--help'])
+        main([*name.split(), '--help'])
     assert end.value.code == 0
-    assert f'usage: mmtvr {name}' in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert f'usage: mmtvr {name}' in told
+    examples = re.findall(
+        f'^ +(mmtvr {name} .*)$', told.replace('\\\n', ''), re.M
+    )
+    examples += re.findall(f'^ +(mmtvr {name})$', told, re.M)
+    assert len(examples) >= 2
+    parse = argparse.ArgumentParser.parse_args
+
+    def read(parser, argv):
+        found = parse(parser, argv)
+        # The one that only says which comes next.
+        if parser.prog == 'mmtvr prepare':
+            return found
+        raise EOFError
+
+    monkeypatch.setattr(argparse.ArgumentParser, 'parse_args', read)
+    monkeypatch.setattr(
+        argparse.ArgumentParser,
+        'parse_intermixed_args',
+        lambda parser, argv: read(parser, argv),
+    )
+    for example in examples:
+        words = shlex.split(example, comments=True)
+        words = list(itertools.takewhile(lambda w: w not in '|>', words))
+        with pytest.raises(EOFError):
+            main(words[1:])
+
+
+def test_the_overview_imports_nothing_that_takes_long():
+    code = 'from mmtvr.cli.main import main; main(["--help"])'
+    command = [sys.executable, '-X', 'importtime', '-c', code]
+    told = subprocess.run(
+        command, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    ).stderr
+    loaded = {line.rpartition('|')[2].strip() for line in told.splitlines()}
+    # A clock would measure how busy the machine is.
+    assert not loaded & {'torch', 'mmengine', 'numpy', 'rich', 'lancedb'}
+    assert len(loaded) < 150

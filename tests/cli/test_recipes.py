@@ -52,6 +52,10 @@ def test_list_of_recipes(capsys):
     assert [row['recipe'] for row in rows] == [
         name for name in find_recipes() if 'vatex' in name
     ]
+    assert main(['tpmcl_msvd', '--path']) == 0
+    assert capsys.readouterr().out.split()[0] == str(
+        find_recipes()['tpmcl_msvd']
+    )
     assert main([]) == 0
     assert 'ablation' not in capsys.readouterr().out
     assert main(['nothing']) == 1

@@ -11,6 +11,7 @@ import pytest
 from mmtvr.cli import index as index_command
 from mmtvr.cli.command import note_after_a_while
 from mmtvr.cli.search import describe, parse_args
+from mmtvr.search.moments import Moment
 from mmtvr.search.query import SearchResult
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,6 +44,23 @@ def test_nothing_is_listed_where_nothing_fits():
     assert '4%' in line
     (_, line) = describe('a dog', [best]).splitlines()
     assert line.split() == ['1', '0.310', '4%', 'a.mp4']
+
+
+def test_moments_are_said_with_how_exact_they_are():
+    moments = (Moment(3.0, 12.5, 1.2), Moment(70.0, 80.0, 1.1))
+    found = SearchResult(
+        'clip.mp4', 0.5, 1, 4.0, moments=moments, moment_step=2.5
+    )
+    assert describe('a dog', [found]).splitlines()[2].strip() == (
+        'from 3.0 to 12.5 s, 70.0 to 80.0 s  (frames 2.5 s apart)'
+    )
+
+
+def test_moments_are_those_of_texts(capsys):
+    assert parse_args(['INDEX', 'a dog', '--moments']).moments
+    with pytest.raises(SystemExit):
+        parse_args(['INDEX', '--video', 'clip.mp4', '--moments'])
+    assert '--moments goes with texts' in capsys.readouterr().err
 
 
 def run(*arguments):

@@ -7,15 +7,15 @@ import pytest
 from mmtvr.cli.prepare import prepare_benchmark
 from mmtvr.datasets.annotations import (
     VideoCaptions,
+    best_strict_recall,
     clean_captions,
+    count_shared_captions,
     write_annotation,
 )
 from mmtvr.datasets.preparation import (
     KNOWN_COUNTS,
     LSMDC_FILES,
     READERS,
-    best_strict_recall,
-    count_shared_captions,
     read_didemo,
     read_lsmdc,
     read_msrvtt,
@@ -149,11 +149,16 @@ def test_read_pairs_groups_rows_of_one_clip(tmp_path, suffix):
     ]
 
 
-def test_read_pairs_names_the_row_without_a_caption(tmp_path):
+def test_read_pairs_names_every_row_that_cannot_be_used(tmp_path):
     path = tmp_path / 'own.csv'
-    path.write_text('file,caption\na.mp4,x\nb.mp4,\n')
-    with pytest.raises(SetupError, match='line 3 has no file or no caption'):
+    rows = ''.join(f'{name}.mp4,\n' for name in 'bcdefg')
+    path.write_text(f'file,caption\na.mp4,x\n{rows}')
+    with pytest.raises(SetupError) as raised:
         read_pairs(path)
+    message = str(raised.value)
+    assert message.startswith('6 of 7 rows cannot be used')
+    assert all(f'line {number}: ' in message for number in range(3, 8))
+    assert message.endswith('and 1 more')
 
 
 @pytest.mark.shared

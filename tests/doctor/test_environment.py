@@ -44,6 +44,11 @@ HEALTHY = {
         ),
         ({'mmaction2': '1.2.0'}, 'warning', 'localizers.drn'),
         ({'mmcv': '2.0.1'}, 'warning', 'mmcv._ext'),
+        (
+            {'opencv-python': '5.0.0.93', 'opencv-contrib-python': '4.11.0'},
+            'warning',
+            "'cv2' has no attribute",
+        ),
         ({'openmim': '0.3.9'}, 'warning', 'mim does not start'),
         ({'decord': None}, 'warning', 'aarch64'),
         ({'forced': True}, 'warning', 'run the code'),
@@ -65,7 +70,7 @@ def test_a_healthy_environment_has_none():
 
 
 def test_each_breakage_is_tested_above():
-    assert len(environment.BREAKAGES) == 12
+    assert len(environment.BREAKAGES) == 13
 
 
 def test_this_environment_breaks_nowhere():
@@ -87,6 +92,18 @@ def test_versions_are_compared(own, severity, text):
     found = environment.compare_version('torch', own, asked, '2.13.0', 'fix')
     assert (found.severity, found.text) == (severity, text)
     assert (found.fix == 'fix') == (severity == 'error')
+
+
+def test_what_a_second_lock_pins_is_no_error():
+    pinned = environment.read_lock(
+        environment.LOCK_FILE.with_name('lock-mmaction-1.2.txt')
+    )
+    pinned.pop('importlib-metadata')
+    assert pinned == environment.SECOND_LOCK
+    for name, own in pinned.items():
+        asked = SpecifierSet(f'<{own}')
+        found = environment.compare_version(name, own, asked, None, 'fix')
+        assert (found.severity, found.fix) == ('ok', '')
 
 
 def test_python_and_absent_packages_are_compared(monkeypatch):

@@ -161,8 +161,8 @@ def test_protocols_know_their_sizes():
 def test_protocols_equal_the_original_files(
     shared_dir, dataset, split, name, paragraph
 ):
-    from mmtvr.datasets.annotations import clean_captions
-    from mmtvr.datasets.preparation import READERS, best_strict_recall
+    from mmtvr.datasets.annotations import best_strict_recall, clean_captions
+    from mmtvr.datasets.preparation import READERS
 
     videos = READERS[dataset](shared_dir / 'annotations' / dataset)[split]
     videos, _ = clean_captions(videos)

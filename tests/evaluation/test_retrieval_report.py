@@ -107,5 +107,8 @@ def test_facts_come_from_the_pipeline_that_ran(rows, tiny_videos, tmp_path):
     assert about == dict(
         decoder='pyav',
         frames='2 per video, the middle of equal segments',
+        data=f'{tiny_videos.name}/test_JSFUSION: 9 captions of 5 videos, '
+        'each caption a query, video to text any of them',
+        ceiling='100 % t2v R@1: no two videos share a caption',
         note='a trial',
     )

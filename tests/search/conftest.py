@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from mmtvr import apis
+from mmtvr.errors import SetupError
 from mmtvr.search.encoder import EncodedVideo, VideoFeatures
 from mmtvr.search.indexing import Indexer
 from mmtvr.search.stores import open_store
@@ -72,11 +74,60 @@ def index_folder(about):
     return run
 
 
-@pytest.fixture(params=['lance', 'milvus'])
+def check_switch(server, videos, index_folder, about):
+    """Rebuild an index with another model, and switch to it."""
+    clips = f'{server}/clips'
+    *_, first = index_folder([videos], f'{server}/clips_1')
+    apis.switch_index(clips, 'clips_1')
+    serving = open_store(clips)
+    assert serving.read_info()['model'] == about['model']
+    # The command that keeps the index up to date goes by the address too.
+    (videos / 'four.mp4').write_bytes(b'four')
+    report, *_ = index_folder([videos], clips)
+    assert (report.videos, report.encoded) == (4, 1)
+    assert first.count_videos() == 4
+    new = dict(model='d' * 24, parts=1)
+    index_folder([videos], f'{server}/clips_2', **new)
+    (content,) = (
+        entry.content
+        for entry in first.list_files()
+        if entry.path.endswith('four.mp4')
+    )
+    query = draw(content).pooled
+    before = serving.nearest(query, 4)
+    apis.switch_index(clips, 'clips_2')
+    # What is open answers as before, also after it looked at its facts again.
+    serving._read_at = 0.0
+    assert serving.nearest(query, 4) == before
+    assert serving.read_info()['model'] == about['model']
+    started = open_store(clips)
+    assert started.require_info()['model'] == new['model']
+    assert started.nearest(query, 1)[0][0] == content
+    apis.switch_index(clips, 'clips_1')
+    assert open_store(clips).require_info()['model'] == about['model']
+    for address, name, match in (
+        (clips, 'absent', 'there is no index .*absent'),
+        (f'{server}/clips_2', 'clips_1', 'is an index itself'),
+    ):
+        with pytest.raises(SetupError, match=match):
+            apis.switch_index(address, name)
+
+
+@pytest.fixture(
+    params=[
+        'lance',
+        'milvus',
+        pytest.param('postgres', marks=pytest.mark.slow),
+    ]
+)
 def place(request, tmp_path):
     """Address of an index that is not there yet, in each engine."""
     if request.param == 'lance':
         return tmp_path / 'index'
+    if request.param == 'postgres':
+        server = request.getfixturevalue('postgres_server')
+        name = request.node.name.partition('[')[0][:60]
+        return f'{server.url}/{name}'
     pytest.importorskip('pymilvus')
     pytest.importorskip('milvus_lite')
     return f'milvus:{tmp_path}/milvus.db'

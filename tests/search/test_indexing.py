@@ -171,6 +171,11 @@ def test_a_reader_sees_what_is_added_while_it_is_open(
     assert reader.count_videos() == 4
 
 
+def test_a_folder_cannot_be_switched_to_another_index(tmp_path):
+    with pytest.raises(SetupError, match='only an address in Milvus or'):
+        open_store(tmp_path / 'index').switch_to('clips_2')
+
+
 def test_a_folder_of_something_else_is_no_index(tmp_path):
     (tmp_path / 'thesis.txt').write_text('precious')
     with pytest.raises(SetupError, match=r"holds 'thesis\.txt'"):

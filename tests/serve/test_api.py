@@ -18,13 +18,14 @@ QUERY = 'a red circle rising'
 def test_search_gives_what_the_model_finds(client, searcher):
     answer = client.get('/api/search', params=dict(q=QUERY, k=3)).json()
     assert answer['query'] == QUERY
-    expected = searcher.search(QUERY, top_k=3)
+    expected = searcher.search(QUERY, top_k=3, moments=True)
     assert [r['score'] for r in answer['results']] == [
         result.score for result in expected
     ]
     best = answer['results'][0]
     assert best['rank'] == 1
     assert best['time'] == expected[0].time
+    assert best['moments'] == [vars(moment) for moment in expected[0].moments]
     assert [word['word'] for word in best['words']] == [
         *('red', 'circle', 'rising')
     ]

@@ -69,6 +69,8 @@ def test_the_limit_holds_for_all_work_on_a_file(stubs):
     with SupervisedReader('blocks', reader=kind, time_limit=30) as reader:
         reader.get_times()
         assert 0 < reader._left < 30
+        reader.restart_time_limit()
+        assert reader._left == 30
         reader._left = 0.1
         with pytest.raises(UnreadableVideoError, match='after 30 s'):
             reader.get_frames([5])

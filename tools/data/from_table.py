@@ -1,8 +1,8 @@
-"""Prepare your own videos from a CSV or JSONL table of (file, caption)."""
+"""Prepare your own videos from a table or another layout of captions."""
 
 import sys
 
-from mmtvr.cli.prepare import prepare_table
+from mmtvr.cli.prepare_table import main
 
 if __name__ == '__main__':
-    sys.exit(prepare_table())
+    sys.exit(main())

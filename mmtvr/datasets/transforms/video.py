@@ -22,6 +22,7 @@ from mmtvr.video import UnreadableVideoError, VideoReader
 from mmtvr.video.cache import CachedReader, FrameCache, decoder_versions
 from mmtvr.video.sampling import (
     fill_up,
+    find_duration,
     find_span,
     sample_per_second,
     sample_uniformly,
@@ -189,6 +190,8 @@ class LoadVideoFrames(BaseTransform):
 
     - filename: path of the video
     - start, end (optional): time span in seconds to choose frames from
+    - reader (optional): the video, opened by :meth:`open_video`; it stays
+      open, for other spans of the same file
 
     **Added Keys:**
 
@@ -198,6 +201,8 @@ class LoadVideoFrames(BaseTransform):
     - frame_times: (T,) seconds from the first frame of the file
     - frame_mask: (T,) bool, False for padding, see ``short_videos``
     - total_frames: number of frames in the file
+    - duration: seconds from the first frame of the file to the end of the
+      last
     - original_shape, img_shape: (H, W) as stored, and as decoded
     - num_clips (1), clip_len (T), modality ('RGB'): for mmaction2
 
@@ -315,6 +320,8 @@ class LoadVideoFrames(BaseTransform):
         return len(np.unique(found['frame_inds'][found['frame_mask']]))
 
     def _load(self, results: dict) -> dict:
+        if 'reader' in results:
+            return self._read(results['reader'], results)
         path = str(results['filename'])
         with self.open_video(path, results) as reader:
             return self._read(reader, results)
@@ -363,12 +370,14 @@ class LoadVideoFrames(BaseTransform):
         frames = reader.get_frames(indices[mask])
         padding = [np.zeros_like(frames[0])] * (self.num_frames - len(frames))
         imgs = [*frames, *padding]
+        times = reader.get_times()
         return dict(
             imgs=imgs,
             frame_inds=indices,
-            frame_times=reader.get_times()[indices],
+            frame_times=times[indices],
             frame_mask=mask,
             total_frames=len(reader),
+            duration=find_duration(times),
             original_shape=reader.original_shape,
             img_shape=imgs[0].shape[:2],
             num_clips=1,

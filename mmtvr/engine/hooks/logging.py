@@ -169,10 +169,8 @@ class ResultTableHook(Hook):
         facts['best checkpoint'] = hub.get_info('best_ckpt')
         facts['last checkpoint'] = hub.get_info('last_ckpt')
         if runner.cfg.filename:
-            facts['next'] = (
-                f'mmtvr test {quote(runner.cfg.filename)} '
-                f'{quote(runner.work_dir)}'
-            )
+            # Its config has what the command line changed.
+            facts['next'] = f'mmtvr test {quote(runner.work_dir)}'
         self._log(runner, 'Training results', results, facts)
 
     def after_test_epoch(

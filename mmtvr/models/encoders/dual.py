@@ -314,8 +314,8 @@ class DualTextEncoder(DualTower):
     """Words and sentence of a caption by any dual encoder of transformers.
 
     A word is the last hidden state through the model's own text projection,
-    the sentence is the model's own text feature; docs/encoders.md says per
-    family what that is. Captions are padded as the model was trained, from
+    the sentence is the model's own text feature; docs/how-to/encoders.md says
+    per family what that is. Captions are padded as the model was trained, from
     ``tokens`` and ``mask``: padding behind them changes nothing. Paragraphs
     of K rows are encoded as by :class:`CLIPTextEncoder`.
 

@@ -1,4 +1,4 @@
-"""Where an index lives: a folder (LanceDB) or a cluster (Milvus)."""
+"""Where an index lives: a folder (LanceDB), Milvus or PostgreSQL."""
 
 import os
 
@@ -7,6 +7,7 @@ from mmtvr.search.stores.base import (
     CLUSTERS,
     LITE,
     OBJECT_STORES,
+    POSTGRES,
     FileEntry,
     StoredVideos,
     VideoStore,
@@ -31,8 +32,9 @@ def open_store(index: str | os.PathLike[str]) -> VideoStore:
     Args:
         index: A folder or an object store (``s3://``, ``gs://``, ``az://``),
             held by LanceDB in this process; a Milvus cluster
-            (``http://HOST:19530/NAME``, ``https://``); or ``milvus:FILE.db``,
-            which is Milvus Lite in this process.
+            (``http://HOST:19530/NAME``, ``https://``); ``milvus:FILE.db``,
+            which is Milvus Lite in this process; or PostgreSQL with pgvector
+            (``postgresql://HOST:5432/DATABASE/NAME``).
 
     Raises:
         SetupError: The address is of no known kind, or the folder holds
@@ -44,8 +46,13 @@ def open_store(index: str | os.PathLike[str]) -> VideoStore:
         from mmtvr.search.stores.milvus import MilvusStore
 
         return MilvusStore(index)
+    if scheme in POSTGRES:
+        from mmtvr.search.stores.pgvector import PgvectorStore
+
+        return PgvectorStore(index)
     if scheme and scheme not in OBJECT_STORES:
-        known = [f'{each}://' for each in (*CLUSTERS, *OBJECT_STORES)]
+        known = (*CLUSTERS, POSTGRES[0], *OBJECT_STORES)
+        known = [f'{each}://' for each in known]
         raise SetupError(
             f'{hide_secrets(index)!r} is no address of an index: give a '
             f'folder, or one of {", ".join(known)}'

@@ -40,6 +40,10 @@ class DamagedIndexError(IndexUnavailableError):
 
 
 KEY_BYTES = 16
+#: Digits of the name of a video; those behind them number a window of it.
+CONTENT_DIGITS = 2 * KEY_BYTES
+WINDOW_DIGITS = 4
+MAX_WINDOWS = 16**WINDOW_DIGITS
 #: How token features are kept; the first is the default.
 PRECISIONS = ('float16', 'int8')
 INT8_MAX = 127
@@ -72,6 +76,8 @@ class FileEntry:
             and could not be decoded; it is not tried again while it is so.
         hubness: How close it is to reference texts, see
             :mod:`mmtvr.search.hubness`; None where that was not measured.
+        windows: How many windows of a long video have features of their own,
+            under :func:`window_content`; 0 for a video without.
     """
 
     path: str
@@ -84,6 +90,14 @@ class FileEntry:
     error: str | None = None
     broken: str = ''
     hubness: float | None = None
+    windows: int = 0
+
+    @property
+    def contents(self) -> list[str]:
+        """What names its features: of the whole, then of its windows."""
+        numbers = range(self.windows)
+        windows = [window_content(self.content, each) for each in numbers]
+        return [self.content, *windows]
 
     @property
     def key(self) -> str:
@@ -98,6 +112,9 @@ class FileEntry:
         if self.hubness is None:
             # Earlier versions read no more fields than they know.
             del fields['hubness']
+        if not self.windows:
+            # As versions without windows wrote it, which they still read.
+            del fields['windows']
         return json.dumps(fields)
 
     @classmethod
@@ -123,8 +140,28 @@ class FileEntry:
         return any(self.changed) and not os.path.lexists(self.path)
 
 
+def window_content(content: str, number: int) -> str:
+    """Name the features of a window of a video, hexadecimal.
+
+    Example:
+        >>> window_content('0123456789abcdef' * 2, 10)
+        '0123456789abcdef0123456789abcdef000a'
+    """
+    return f'{content}{number:0{WINDOW_DIGITS}x}'
+
+
+def window_number(content: str) -> int:
+    """Number of a window, from what :func:`window_content` made."""
+    return int(content[CONTENT_DIGITS:], 16)
+
+
+def whole_content(content: str) -> str:
+    """Name of the video that a window, or the whole, is of."""
+    return content[:CONTENT_DIGITS]
+
+
 class StoredVideos(NamedTuple):
-    """Features of N videos, by content.
+    """Features of N videos, or windows of videos, by content.
 
     Attributes:
         contents: N hashes.
@@ -371,6 +408,24 @@ class VideoStore(ABC):
         A content that two processes added at once is there once afterwards.
         """
 
+    def switch_to(self, name: str) -> None:
+        """Make the address of this store another name of an index.
+
+        What has the address open stays with the index that it opened; who
+        opens it from now on opens the other. Nothing is copied or removed.
+
+        Args:
+            name: NAME of an index of the same server and database.
+
+        Raises:
+            SetupError: There is no such index, the address is an index
+                itself, or the engine has no second names.
+        """
+        raise SetupError(
+            f'{self.url} cannot be switched to {name!r}: only an address in '
+            'Milvus or PostgreSQL can name another index'
+        )
+
     def find_damage(self) -> tuple[list[str], str]:
         """Examine everything that the index keeps about itself.
 
@@ -394,6 +449,13 @@ class VideoStore(ABC):
             )
         return info
 
+    def refuse_switch(self, name: str) -> None:
+        """Raise the error of an address that is an index itself."""
+        raise SetupError(
+            f'{self.url} is an index itself and cannot name {name!r}: choose '
+            'an address where there is none'
+        )
+
     def read_file(self, file: FileEntry) -> StoredVideos:
         """Features of a file if it is as it was when it was indexed.
 
@@ -401,7 +463,8 @@ class VideoStore(ABC):
             file: What the file system says of it now.
 
         Returns:
-            Its features, or those of no video.
+            Its features, of the whole and behind it those of its windows; or
+            those of no video.
         """
         entry = self.find_entry(file.key)
         if entry is None or (entry.size, entry.changed) != (
@@ -409,7 +472,7 @@ class VideoStore(ABC):
             file.changed,
         ):
             return self.read_videos([])
-        return self.read_videos([entry.content])
+        return self.read_videos(entry.contents)
 
 
 def check_info(info: Any, url: str) -> dict[str, Any]:
@@ -571,6 +634,7 @@ def unpack_tokens(packed: bytes, width: int, precision: str) -> np.ndarray:
 
 LITE = 'milvus:'
 CLUSTERS = ('http', 'https')
+POSTGRES = ('postgresql', 'postgres')
 OBJECT_STORES = ('s3', 'gs', 'az')
 
 

@@ -7,8 +7,10 @@ import math
 import os
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import copy
 from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -37,6 +39,7 @@ DEFAULT_NAME = 'mmtvr'
 NAME = re.compile('[A-Za-z_][A-Za-z0-9_]{0,239}')
 TOKEN = 'MILVUS_TOKEN'
 LITE_ENDING = '.db'
+LITE_VERSION = 'milvus_lite'
 OPTIONS = dict(token='token', db='db_name')
 
 #: Collections of an index, ``NAME_videos`` and so on.
@@ -53,6 +56,14 @@ CONTENTS_PER_FILTER = 100
 # What a search of a server returns at most.
 MAX_HITS = 16_384
 FIRST_PART = 'part == 0'
+# Servers that the tests run on, and the first that can do all it takes.
+TESTED_VERSIONS = ((2, 3),)
+OLDEST_VERSION = (2, 3)
+# The first whose strings have an inverted index; before, they have a trie.
+VERSION_OF_INVERTED = (2, 4)
+# What is looked up sees all that this process wrote; that of others after a
+# moment. To wait for it, 'Strong', takes a server a fifth of a second.
+LOOKUP = 'Session'
 # How long facts are taken for those of the index that is there.
 FACTS_SECONDS = 1.0
 
@@ -90,13 +101,14 @@ class MilvusStore(VideoStore):
             IndexUnavailableError: Another index is in its place, or none.
         """
         before = self._info
+        if before is None:
+            self._follow_alias()
         if before is None and self._is_made():
             # Somebody may have released them from memory meanwhile.
-            for kind in KINDS:
-                self._client.load_collection(self._collection(kind))
-            self._info = self._read_facts()
+            self._load()
+            self._info = self._read_facts('Strong')
         elif before and time.monotonic() - self._read_at > FACTS_SECONDS:
-            found = self._read_facts() if self._is_made() else None
+            found = self._read_facts(LOOKUP) if self._is_made() else None
             if found is None or not same_model(found, before):
                 raise IndexUnavailableError(
                     f'the index {self.url} is no longer there, or was made '
@@ -106,8 +118,15 @@ class MilvusStore(VideoStore):
             self._info = found
         return self._info
 
-    def _read_facts(self) -> dict | None:
-        rows = self._get('about', ['about'])
+    def _load(self) -> None:
+        """Load all collections at once, which takes a server seconds."""
+        for options in (dict(_async=True), {}):
+            for kind in KINDS:
+                name = self._collection(kind)
+                self._client.load_collection(name, **options)
+
+    def _read_facts(self, consistency: str) -> dict | None:
+        rows = self._get('about', ['about'], consistency)
         if not rows:
             return None
         try:
@@ -133,6 +152,7 @@ class MilvusStore(VideoStore):
         for kind in KINDS:
             width = info['width'] if kind == 'videos' else BLANK_WIDTH
             make_collection(self._client, self._name, kind, width)
+        self._load()
         # Last: an index whose facts are there is whole.
         self._put('about', [dict(key='about', json=text)])
 
@@ -196,7 +216,12 @@ class MilvusStore(VideoStore):
         return [
             FileEntry.from_json(row['json'])
             for group in _groups(contents)
-            for row in self._query('files', _any_of(group), 'json')
+            for row in self._client.query(
+                self._collection('files'),
+                filter=_any_of(group),
+                output_fields=['json'],
+                consistency_level=LOOKUP,
+            )
         ]
 
     def find_entry(self, key: str) -> FileEntry | None:
@@ -221,7 +246,7 @@ class MilvusStore(VideoStore):
             anns_field='vector',
             limit=min(count * self.read_info()['parts'], MAX_HITS),
             output_fields=['content'],
-            consistency_level='Bounded',
+            consistency_level=LOOKUP,
         )
         nearest = []
         for hits in found:
@@ -286,19 +311,54 @@ class MilvusStore(VideoStore):
     def _client(self) -> 'MilvusClient':
         return MilvusClient(self._address.uri, **self._address.options)
 
+    def switch_to(self, name: str) -> None:
+        """See :class:`VideoStore`.
+
+        The facts alone have an alias, of the engine, so that one change of
+        it is the whole switch.
+        """
+        other = copy(self)
+        other._address = self._address._replace(name=name)
+        other.url = f'{self._address.uri}/{name}'
+        other._name, other._info = name, None
+        other.require_info()
+        collection, alias = other._collection('about'), self._about
+        if not self._has(alias):
+            self._client.create_alias(collection, alias)
+        elif self._find_collection(alias) != alias:
+            self._client.alter_alias(collection, alias)
+        else:
+            self.refuse_switch(name)
+
+    @property
+    def _about(self) -> str:
+        """Collection of the facts, or an alias of that of another index."""
+        return f'{self._address.name}_about'
+
+    def _find_collection(self, alias: str) -> str:
+        return self._client.describe_collection(alias)['collection_name']
+
+    def _follow_alias(self) -> None:
+        """From now on, stay with the index that the address names now."""
+        if self._has(self._about):
+            collection = self._find_collection(self._about)
+            self._name = collection.removesuffix('_about')
+
+    def _has(self, collection: str) -> bool:
+        uri = self._address.uri
+        # To ask a file that is not there would make it.
+        is_there = '://' in uri or os.path.exists(uri)
+        return is_there and self._client.has_collection(collection)
+
     def _is_made(self) -> bool:
         """Whether all was made: the facts come last.
 
         A collection whose vectors have no index cannot be loaded; a process
         may have been killed before it was made.
         """
-        uri, name = self._address.uri, self._collection('about')
-        # To ask a file that is not there would make it.
-        is_there = '://' in uri or os.path.exists(uri)
-        return (
-            is_there
-            and self._client.has_collection(name)
-            and bool(self._client.list_indexes(name, field_name='vector'))
+        name = self._collection('about')
+        return self._has(name) and bool(
+            self._client.list_indexes(name, field_name='vector')
         )
 
     def _collection(self, kind: str) -> str:
@@ -312,13 +372,15 @@ class MilvusStore(VideoStore):
             ]
             self._client.upsert(self._collection(kind), group)
 
-    def _get(self, kind: str, keys: Sequence[str]) -> list[dict]:
+    def _get(
+        self, kind: str, keys: Sequence[str], consistency: str = LOOKUP
+    ) -> list[dict]:
         fields = ['json', 'content'] if kind == 'videos' else ['json']
         return self._client.get(
             self._collection(kind),
             list(keys),
             output_fields=fields,
-            consistency_level='Strong',
+            consistency_level=consistency,
         )
 
     def _query(self, kind: str, condition: str, field: str) -> Iterator[dict]:
@@ -378,9 +440,10 @@ def make_collection(
 ) -> None:
     """Make a collection, or what it lacks where a process was killed.
 
-    A vector that is needed gets the index that the engine chooses. The others
-    are all zero, of which a graph would be made at great cost. ``content`` is
-    indexed: each search asks for the files of its results by it.
+    It is not loaded. A vector that is needed gets the index that the engine
+    chooses. The others are all zero, of which a graph would be made at great
+    cost. ``content`` is indexed: each search asks for the files of its
+    results by it.
 
     Args:
         client: The engine.
@@ -401,17 +464,20 @@ def make_collection(
             if client.list_indexes(name, field_name=field)
         ]
     else:
-        client.create_collection(name, schema=_schema(client, kind, width))
+        schema = _schema(client, kind, width)
+        # What an iterator reads, whatever is asked of it alone.
+        client.create_collection(
+            name, schema=schema, consistency_level='Strong'
+        )
     search = 'AUTOINDEX' if width > BLANK_WIDTH else 'FLAT'
     indices = client.prepare_index_params()
     if kind in WITH_CONTENT and 'content' not in present:
-        indices.add_index('content', index_type='INVERTED')
+        indices.add_index('content', index_type=client.string_index)
     if 'vector' not in present:
         indices.add_index('vector', index_type=search, metric_type='IP')
     if len(indices):
         # There is nothing to index yet, and to wait takes half a second.
         client.create_index(name, indices, sync=False)
-    client.load_collection(name)
 
 
 def _schema(client: 'MilvusClient', kind: str, width: int) -> Any:
@@ -449,6 +515,40 @@ def _refuse_other(
         )
 
 
+def choose_string_index(version: str, uri: str) -> str:
+    """Choose the kind of index of strings that a server can make.
+
+    Args:
+        version: As a server says it, ``v2.3.5``, or ``milvus_lite-3.2.2``.
+        uri: Of the engine, for messages.
+
+    Raises:
+        SetupError: The server is too old.
+
+    Warns:
+        UserWarning: The server is none that was tested.
+    """
+    if version.startswith(LITE_VERSION):
+        return 'INVERTED'
+    tested = ', '.join(f'{major}.{minor}' for major, minor in TESTED_VERSIONS)
+    # Builds of a branch have none, hosted services have text around it.
+    found = re.search(r'(\d+)\.(\d+)', version)
+    number = (int(found[1]), int(found[2])) if found else None
+    if number and number < OLDEST_VERSION:
+        raise SetupError(
+            f'Milvus at {uri} is {version}, mmtvr takes 2.3 and later: '
+            'upgrade the server'
+        )
+    if number not in TESTED_VERSIONS:
+        warnings.warn(
+            f'Milvus at {uri} is {version}, which mmtvr was not tested with '
+            f'({tested} was)',
+            stacklevel=2,
+        )
+    is_old = number is not None and number < VERSION_OF_INVERTED
+    return 'Trie' if is_old else 'INVERTED'
+
+
 class MilvusClient:
     """pymilvus' ``MilvusClient`` with its errors as :class:`SetupError`.
 
@@ -460,8 +560,12 @@ class MilvusClient:
         uri: Address of the engine, without secrets.
         **options: ``user`` and ``password``, or ``token``; ``db_name``.
 
+    Attributes:
+        string_index: The kind of index that the engine makes of strings.
+
     Raises:
-        SetupError: pymilvus is not installed, or nobody answers.
+        SetupError: pymilvus is not installed, nobody answers, or the server
+            is too old.
     """
 
     def __init__(self, uri: str, **options: str) -> None:
@@ -472,6 +576,8 @@ class MilvusClient:
         self._failure = pymilvus.exceptions.MilvusException
         with self._as_setup_error():
             self._client = pymilvus.MilvusClient(uri, **options)
+            version = self._client.get_server_version()
+        self.string_index = choose_string_index(version, uri)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self._client, name)

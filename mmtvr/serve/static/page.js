@@ -127,7 +127,7 @@ document.addEventListener('click', (event) => {
   if (link.matches('[data-play]')) {
     event.preventDefault();
     const video = open(card);
-    playFrom(video, Number(video.dataset.start));
+    playFrom(video, Number(video.dataset.from));
   } else if (link.matches('[data-seek]')) {
     event.preventDefault();
     playFrom(open(card), Number(link.dataset.seek));

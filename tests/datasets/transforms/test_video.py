@@ -65,9 +65,22 @@ def test_test_mode_loads_the_centres(tiny_videos, read_stamp):
     assert results['frame_inds'].tolist() == [5, 15, 25, 35]
     assert [read_stamp(frame) for frame in results['imgs']] == [5, 15, 25, 35]
     assert results['total_frames'] == 40
+    assert results['duration'] == pytest.approx(4.0)
     assert results['original_shape'] == results['img_shape'] == (64, 96)
     assert results['frame_mask'].tolist() == [True] * 4
     assert results['frame_mask'].dtype == bool
+
+
+def test_spans_of_a_file_share_an_open_reader(tiny_videos, read_stamp):
+    transform = build(num_frames=2, test_mode=True)
+    path = str(tiny_videos / 'videos' / 'video0.mp4')
+    with transform.open_video(path, {}) as reader:
+        for start, expected in ((0.0, [5, 15]), (2.0, [25, 35])):
+            span = dict(filename=path, start=start, end=start + 2)
+            results = transform(dict(span, reader=reader))
+            assert [read_stamp(each) for each in results['imgs']] == expected
+            alone = transform(span)
+            assert np.array_equal(results['imgs'], alone['imgs'])
 
 
 def test_training_draws_other_frames_each_time(tiny_videos, read_stamp):

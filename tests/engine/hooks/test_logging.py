@@ -112,7 +112,7 @@ def test_training_table_shows_best_and_last_epoch(runner, caplog, clock):
         'trained on       768 samples',
         'validated on     310 texts, 300 videos',
         'best checkpoint  work/best.pth',
-        "next             mmtvr test 'my configs/a.py' work_dirs/a",
+        'next             mmtvr test work_dirs/a',
         'time taken       0:03:12',
     ]
 
@@ -138,7 +138,7 @@ def test_training_without_validation_still_has_a_table(runner, caplog):
     assert caplog.messages[-1].splitlines() == [
         'Training results',
         'trained on  768 samples',
-        "next        mmtvr test 'my configs/a.py' work_dirs/a",
+        'next        mmtvr test work_dirs/a',
         'time taken  0:00:00',
     ]
 

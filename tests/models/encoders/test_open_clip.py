@@ -1,7 +1,7 @@
 """Towers of open_clip and timm models, random and as small as they come.
 
 Both libraries need torchvision, which does not go with every build of
-PyTorch; docs/encoders.md says with which versions this file was run.
+PyTorch; docs/how-to/encoders.md says with which versions this file was run.
 """
 
 import json

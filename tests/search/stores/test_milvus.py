@@ -15,9 +15,11 @@ from mmtvr.search.stores.milvus import (
     MAX_HITS,
     WITH_CONTENT,
     MilvusStore,
+    choose_string_index,
     make_collection,
     parse_address,
 )
+from tests.search.conftest import check_switch
 
 pymilvus = pytest.importorskip('pymilvus')
 
@@ -90,14 +92,24 @@ def test_what_the_server_refuses_is_a_message(server, about):
         store.count_videos()
 
 
+def test_an_address_is_switched_to_another_index(
+    server, videos, index_folder, about
+):
+    check_switch(server, videos, index_folder, about)
+
+
 class NotingClient:
     """In place of a client of a cluster; notes what it was given."""
+
+    version = 'v2.3.5'
 
     def __init__(self, uri, **options):
         self.uri, self.options, self.calls = uri, options, []
 
     def __getattr__(self, name):
         def call(*arguments, **options):
+            if name == 'get_server_version':
+                return self.version
             self.calls.append((name, arguments, options))
             return [[]] if name == 'search' else []
 
@@ -151,7 +163,22 @@ def test_no_more_hits_are_asked_for_than_a_server_gives(noting, monkeypatch):
     assert options['limit'] == MAX_HITS
 
 
-def test_each_vector_gets_the_index_that_it_needs(noting):
+@pytest.mark.filterwarnings('ignore:Milvus at:UserWarning')
+@pytest.mark.parametrize(
+    ('version', 'strings'),
+    [
+        ('v2.3.5', 'Trie'),
+        ('v2.3.21-dev', 'Trie'),
+        ('v2.4.0', 'INVERTED'),
+        ('Zilliz Cloud Vector Database(Compatible with 2.5)', 'INVERTED'),
+        ('milvus_lite-3.2.2', 'INVERTED'),
+        ('master-f3a1', 'INVERTED'),
+    ],
+)
+def test_each_field_gets_the_index_that_it_needs(
+    version, strings, noting, monkeypatch
+):
+    monkeypatch.setattr(NotingClient, 'version', version)
     from pymilvus import MilvusClient as Given
 
     store, client = noting('http://db.example.org/clips')
@@ -163,11 +190,23 @@ def test_each_vector_gets_the_index_that_it_needs(noting):
     make_collection(store._client, 'clips', 'videos', 512)
     make_collection(store._client, 'clips', 'files')
     assert made['i'] == [
-        ('content', 'INVERTED'),
+        ('content', strings),
         ('vector', 'AUTOINDEX'),
-        ('content', 'INVERTED'),
+        ('content', strings),
         ('vector', 'FLAT'),
     ]
+
+
+def test_servers_are_taken_untested_ones_with_a_warning(recwarn):
+    choose_string_index('v2.3.0', 'there')
+    choose_string_index('milvus_lite-9.0', 'there')
+    assert not recwarn.list
+    for version in ('v2.5.4', 'v3.0.0', 'Zilliz Cloud'):
+        with pytest.warns(UserWarning, match=rf'{version}.*2\.3 was'):
+            choose_string_index(version, 'there')
+    for version in ('v2.2.16', 'v1.1.0'):
+        with pytest.raises(SetupError, match=rf'{version}.*2\.3 and later'):
+            choose_string_index(version, 'there')
 
 
 class IndexNotes(list):

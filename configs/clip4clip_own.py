@@ -1,0 +1,6 @@
+_base_ = [
+    './_base_/datasets/own.py',
+    './_base_/models/clip4clip_vit-b32.py',
+    './_base_/schedules/clip4clip_5e.py',
+    './_base_/default_runtime.py',
+]

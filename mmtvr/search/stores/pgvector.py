@@ -1,0 +1,500 @@
+"""An index in PostgreSQL, by its extension pgvector."""
+
+import json
+import re
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from copy import copy
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from mmtvr.errors import SetupError, import_extra
+from mmtvr.search.stores.base import (
+    DamagedIndexError,
+    FileEntry,
+    IndexUnavailableError,
+    StoredVideos,
+    VideoStore,
+    check_info,
+    hide_secrets,
+    is_ambiguous,
+    pack_tokens,
+    part_vectors,
+    same_model,
+    unpack_tokens,
+)
+
+DEFAULT_NAME = 'mmtvr'
+# The index is a schema, and PostgreSQL takes 63 bytes.
+NAME = re.compile('[A-Za-z_][A-Za-z0-9_]{0,62}')
+# Scans of an index that go on until there are enough rows came with 0.8.
+OLDEST_VERSION = (0, 8)
+TESTED_VERSIONS = ((0, 8),)
+# Below this many vectors a scan is fast enough, and exact.
+ROWS_FOR_VECTORS = 100_000
+# What the graph's index takes; wider vectors are always scanned.
+MAX_INDEXED_WIDTH = 4000
+# Vectors that a search of the graph keeps: 100 candidates of 4 parts.
+SEARCH_WIDTH = 400
+# How long a change waits for a server that is started again.
+SECONDS_TO_RETURN = 60.0
+TABLES = ('videos', 'parts', 'files', 'about')
+
+Result = TypeVar('Result')
+
+
+class PgvectorStore(VideoStore):
+    """Tables of features, files and facts in a schema of PostgreSQL.
+
+    Each change is a transaction. A server that is started again is waited
+    for by changes, which are safe to repeat; what is read then is read once
+    more.
+
+    Args:
+        url: ``postgresql://USER:PASSWORD@HOST:5432/DATABASE/NAME``, where
+            NAME is the schema (default: ``mmtvr``). Options of libpq follow
+            after ``?``, as ``sslmode=verify-full``; login and address may as
+            well be in its environment variables and ``~/.pgpass``.
+
+    Raises:
+        SetupError: The address is none; where the index is read or made,
+            that psycopg is not installed, nobody answers, or pgvector is
+            absent or too old.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._address = parse_address(url)
+        self._schema = self._address.name
+        self.url = hide_secrets(url)
+        self._opened: dict | None = None
+        self._connections = threading.local()
+
+    def read_info(self) -> dict | None:
+        """See :class:`VideoStore`.
+
+        Raises:
+            IndexUnavailableError: Another index is in its place, or none.
+        """
+        if self._opened is None:
+            # From now on, stay with the index that the address names now.
+            self._schema = self._address.name
+            for (name,) in self._read_if_there('SELECT name FROM {}.alias'):
+                self._schema = name
+        rows = self._read_if_there('SELECT json FROM {}.about')
+        info = None
+        if rows:
+            try:
+                info = check_info(json.loads(rows[0][0]), self.url)
+            except ValueError as error:
+                where = f'its facts: {error}'
+                raise DamagedIndexError(self.url, where) from error
+        before = self._opened
+        if before and (info is None or not same_model(info, before)):
+            raise IndexUnavailableError(
+                f'the index {self.url} is no longer there, or was made again '
+                'by another model, while it was open: start this program again'
+            )
+        self._opened = info
+        return info
+
+    def create(self, info: dict) -> None:
+        """See :class:`VideoStore`."""
+        is_there = self.read_info() is not None
+        self._check_extension()
+        names = [f'{self._schema}.{table}' for table in TABLES]
+        others = self._read(
+            'SELECT name FROM unnest(%s::text[]) AS name '
+            'WHERE to_regclass(name) IS NOT NULL',
+            names,
+        )
+        if others and not is_there:
+            # All tables of an index are made at once.
+            raise SetupError(
+                f'the schema {self._schema} of {self.url} has a table '
+                f'{others[0][0]} of something else: give the index another '
+                'NAME in its address, postgresql://HOST/DATABASE/NAME'
+            )
+        width = info['width']
+        statements = [
+            'CREATE SCHEMA IF NOT EXISTS {}',
+            *(f'DROP TABLE IF EXISTS {{}}.{each} CASCADE' for each in TABLES),
+            'CREATE TABLE {}.videos (content text PRIMARY KEY, '
+            'pooled bytea, tokens bytea, times bytea)',
+            # Features do not get smaller by compression.
+            'ALTER TABLE {}.videos ALTER tokens SET STORAGE EXTERNAL',
+            'CREATE TABLE {}.parts (content text REFERENCES {}.videos '
+            f'ON DELETE CASCADE, part smallint, vector halfvec({width}), '
+            'PRIMARY KEY (content, part))',
+            'CREATE TABLE {}.files (key text PRIMARY KEY, content text, '
+            'json text)',
+            'CREATE INDEX ON {}.files (content)',
+            'CREATE TABLE {}.about (json text)',
+        ]
+
+        def make(cursor: Any) -> None:
+            for statement in statements:
+                cursor.execute(self._sql(statement))
+            cursor.execute(
+                self._sql('INSERT INTO {}.about VALUES (%s)'),
+                [json.dumps(info)],
+            )
+
+        self._write(make)
+        self._opened = None
+
+    def write_info(self, info: dict) -> None:
+        """See :class:`VideoStore`."""
+        text = json.dumps(info)
+        self._write(
+            lambda cursor: cursor.execute(
+                self._sql('UPDATE {}.about SET json = %s'), [text]
+            )
+        )
+
+    def _check_extension(self) -> None:
+        """Install pgvector into the database if need be.
+
+        Raises:
+            SetupError: It is absent, or too old.
+        """
+        self._write(
+            lambda cursor: cursor.execute(
+                'CREATE EXTENSION IF NOT EXISTS vector'
+            )
+        )
+        ((version,),) = self._read(
+            "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+        )
+        number = tuple(map(int, re.findall(r'\d+', version)[:2]))
+        if number < OLDEST_VERSION:
+            raise SetupError(
+                f'the database of {self.url} has pgvector {version}, mmtvr '
+                'takes 0.8 and later: install it, then run '
+                '`ALTER EXTENSION vector UPDATE`'
+            )
+        if number not in TESTED_VERSIONS:
+            warnings.warn(
+                f'the database of {self.url} has pgvector {version}, which '
+                'mmtvr was not tested with (0.8 was)',
+                stacklevel=2,
+            )
+
+    def add_videos(self, videos: StoredVideos) -> None:
+        """See :class:`VideoStore`."""
+        info = self.read_info()
+        rows, parts = [], []
+        for content, pooled, tokens, times in zip(*videos, strict=True):
+            rows.append(
+                (
+                    content,
+                    pooled.astype('<f2').tobytes(),
+                    pack_tokens(tokens, info['precision']),
+                    np.asarray(times, '<f4').tobytes(),
+                )
+            )
+            vectors = part_vectors(pooled, tokens, info['parts'])
+            for number, vector in enumerate(vectors):
+                parts.append((content, number, _to_text(vector)))
+
+        def add(cursor: Any) -> None:
+            for table, values in (('videos', rows), ('parts', parts)):
+                marks = ', '.join(['%s'] * len(values[0])) if values else ''
+                cursor.executemany(
+                    self._sql(
+                        f'INSERT INTO {{}}.{table} VALUES ({marks}) '
+                        'ON CONFLICT DO NOTHING'
+                    ),
+                    values,
+                )
+
+        self._write(add)
+
+    def put_files(self, entries: Sequence[FileEntry]) -> None:
+        """See :class:`VideoStore`."""
+        rows = [(e.key, e.content, e.to_json()) for e in entries]
+        query = self._sql(
+            'INSERT INTO {}.files VALUES (%s, %s, %s) ON CONFLICT (key) '
+            'DO UPDATE SET content = excluded.content, json = excluded.json'
+        )
+        self._write(lambda cursor: cursor.executemany(query, rows))
+
+    def remove_files(self, keys: Sequence[str]) -> None:
+        """See :class:`VideoStore`."""
+        self._remove('DELETE FROM {}.files WHERE key = ANY(%s)', keys)
+
+    def remove_videos(self, contents: Sequence[str]) -> None:
+        """See :class:`VideoStore`."""
+        self._remove('DELETE FROM {}.videos WHERE content = ANY(%s)', contents)
+
+    def _remove(self, query: str, values: Sequence[str]) -> None:
+        composed = self._sql(query)
+        self._write(lambda cursor: cursor.execute(composed, [list(values)]))
+
+    def list_files(self) -> list[FileEntry]:
+        """See :class:`VideoStore`."""
+        return self._read_entries('SELECT json FROM {}.files')
+
+    def list_contents(self) -> set[str]:
+        """See :class:`VideoStore`."""
+        rows = self._read('SELECT content FROM {}.videos')
+        return {content for (content,) in rows}
+
+    def find_files(self, contents: Sequence[str]) -> list[FileEntry]:
+        """See :class:`VideoStore`."""
+        query = 'SELECT json FROM {}.files WHERE content = ANY(%s)'
+        return self._read_entries(query, list(contents))
+
+    def find_entry(self, key: str) -> FileEntry | None:
+        """See :class:`VideoStore`."""
+        return self.find_entries([key]).get(key)
+
+    def find_entries(self, keys: Sequence[str]) -> dict[str, FileEntry]:
+        """See :class:`VideoStore`."""
+        query = 'SELECT json FROM {}.files WHERE key = ANY(%s)'
+        return {e.key: e for e in self._read_entries(query, list(keys))}
+
+    def _read_entries(self, query: str, *values: Any) -> list[FileEntry]:
+        rows = self._read(query, *values)
+        return [FileEntry.from_json(text) for (text,) in rows]
+
+    def nearest(
+        self, query: np.ndarray, count: int
+    ) -> list[tuple[str, float]]:
+        """See :class:`VideoStore`."""
+        vector = _to_text(query)
+        rows = self._read(
+            'SELECT content, -(vector <#> %s::halfvec) FROM {}.parts '
+            'ORDER BY vector <#> %s::halfvec LIMIT %s',
+            vector,
+            vector,
+            count * self.read_info()['parts'],
+        )
+        best: dict[str, float] = {}
+        for content, cosine in rows:
+            best.setdefault(content, cosine)
+        return list(best.items())[:count]
+
+    def read_videos(self, contents: Sequence[str]) -> StoredVideos:
+        """See :class:`VideoStore`."""
+        info = self.read_info()
+        rows = self._read(
+            'SELECT content, pooled, tokens, times FROM {}.videos '
+            'WHERE content = ANY(%s)',
+            list(contents),
+        )
+        found = {content: features for content, *features in rows}
+        there = [content for content in contents if content in found]
+        width, precision = info['width'], info['precision']
+        pooled = b''.join(found[each][0] for each in there)
+        return StoredVideos(
+            there,
+            np.frombuffer(pooled, '<f2').reshape(-1, width).astype('f4'),
+            [
+                unpack_tokens(found[each][1], width, precision)
+                for each in there
+            ],
+            [np.frombuffer(found[each][2], '<f4') for each in there],
+        )
+
+    def count_videos(self) -> int:
+        """See :class:`VideoStore`."""
+        return self._read('SELECT count(*) FROM {}.videos')[0][0]
+
+    def count_files(self) -> int:
+        """See :class:`VideoStore`."""
+        query = "SELECT count(*) FROM {}.files WHERE content <> ''"
+        return self._read(query)[0][0]
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """See :class:`VideoStore`. The server forgets that of a dead one."""
+        with self._as_setup_error(), self._open() as connection:
+            (is_free,) = connection.execute(
+                'SELECT pg_try_advisory_lock(hashtextextended(%s, 0))',
+                [f'mmtvr:{self._schema}'],
+            ).fetchone()
+            if not is_free:
+                raise SetupError(
+                    f'another process is indexing into {self.url}; searching '
+                    'goes on meanwhile, indexing has to wait for it'
+                )
+            yield
+
+    def refresh(self) -> None:
+        """See :class:`VideoStore`. Every query asks the engine."""
+
+    def compact(self) -> None:
+        """See :class:`VideoStore`. Rows are cleaned up by the engine."""
+        rows = self._read('SELECT count(*) FROM {}.parts')[0][0]
+        is_narrow = self.read_info()['width'] <= MAX_INDEXED_WIDTH
+        statements = [f'ANALYZE {{}}.{table}' for table in TABLES]
+        if rows >= ROWS_FOR_VECTORS and is_narrow:
+            statements.insert(
+                0,
+                'CREATE INDEX IF NOT EXISTS parts_vector ON {}.parts '
+                'USING hnsw (vector halfvec_ip_ops)',
+            )
+        for statement in statements:
+            query = self._sql(statement)
+            self._write(lambda cursor, query=query: cursor.execute(query))
+
+    def switch_to(self, name: str) -> None:
+        """See :class:`VideoStore`. A schema has a table of the other name."""
+        other = copy(self)
+        other._address = self._address._replace(name=name)
+        other.url = self.url.rpartition('/')[0] + f'/{name}'
+        other._opened = None
+        other.require_info()
+        self._schema = self._address.name
+        if self._read_if_there('SELECT json FROM {}.about'):
+            self.refuse_switch(name)
+
+        def switch(cursor: Any) -> None:
+            for statement in (
+                'CREATE SCHEMA IF NOT EXISTS {}',
+                'CREATE TABLE IF NOT EXISTS {}.alias (name text)',
+                'DELETE FROM {}.alias',
+            ):
+                cursor.execute(self._sql(statement))
+            query = self._sql('INSERT INTO {}.alias VALUES (%s)')
+            cursor.execute(query, [other._schema])
+
+        self._write(switch)
+
+    @cached_property
+    def _psycopg(self) -> Any:
+        return import_extra('psycopg', 'pgvector', 'an index in PostgreSQL')
+
+    def _sql(self, query: str) -> Any:
+        """Put the schema where braces are."""
+        name = self._psycopg.sql.Identifier(self._schema)
+        count = query.count('{}')
+        return self._psycopg.sql.SQL(query).format(*[name] * count)
+
+    def _read(self, query: str, *values: Any) -> list[tuple]:
+        composed = self._sql(query)
+        return self._call(
+            lambda connection: connection.execute(composed, values).fetchall()
+        )
+
+    def _read_if_there(self, query: str) -> list[tuple]:
+        """Read a table, or nothing where there is none."""
+        errors = self._psycopg.errors
+        missing = errors.UndefinedTable, errors.UndefinedColumn
+        try:
+            return self._read(query)
+        except SetupError as error:
+            if isinstance(error.__cause__, missing):
+                return []
+            raise
+
+    def _write(self, change: Callable[[Any], Any]) -> None:
+        """Make a change as one transaction; it must be safe to repeat."""
+
+        def run(connection: Any) -> None:
+            with connection.transaction(), connection.cursor() as cursor:
+                change(cursor)
+
+        self._call(run, SECONDS_TO_RETURN)
+
+    def _call(
+        self, function: Callable[[Any], Result], seconds: float = 0.0
+    ) -> Result:
+        """Call with the connection; again where the server has left it.
+
+        Args:
+            function: Takes the connection of this thread.
+            seconds: How long to try.
+        """
+        held, failures = self._connections, 0
+        end = time.monotonic() + seconds
+        with self._as_setup_error():
+            while True:
+                is_new = getattr(held, 'connection', None) is None
+                try:
+                    if is_new:
+                        held.connection = self._open()
+                    return function(held.connection)
+                except self._psycopg.OperationalError:
+                    lost = is_new or held.connection.closed
+                    was_open = failures or not is_new
+                    if not lost or not was_open:
+                        raise
+                    held.connection = None
+                    failures += 1
+                    if failures > 1:
+                        if time.monotonic() > end:
+                            raise
+                        time.sleep(0.2)
+
+    def _open(self) -> Any:
+        connection = self._psycopg.connect(
+            self._address.server, autocommit=True, application_name='mmtvr'
+        )
+        for name, value in (
+            ('ef_search', SEARCH_WIDTH),
+            ('iterative_scan', 'strict_order'),
+        ):
+            connection.execute(
+                'SELECT set_config(%s, %s, false)',
+                (f'hnsw.{name}', str(value)),
+            )
+        return connection
+
+    @contextmanager
+    def _as_setup_error(self) -> Iterator[None]:
+        try:
+            yield
+        except self._psycopg.Error as error:
+            reason = str(error).strip()
+            raise SetupError(f'PostgreSQL, {self.url}: {reason}') from error
+
+
+class PostgresAddress(NamedTuple):
+    """The address of an index, taken apart.
+
+    Attributes:
+        server: Of the database, for libpq, with secrets.
+        name: Of the index, the schema.
+    """
+
+    server: str
+    name: str
+
+
+def parse_address(url: str) -> PostgresAddress:
+    """Take the address of an index apart; see :class:`PgvectorStore`.
+
+    Raises:
+        SetupError: There is no database in it, the name is none of a schema,
+            or it is not clear what is the login.
+    """
+    if is_ambiguous(url):
+        raise SetupError(
+            f'the address {hide_secrets(url)} can be read in several ways: '
+            'percent-encode its user and password (@ is %40, / is %2F, ? is '
+            '%3F, # is %23), or put them into PGUSER and PGPASSWORD'
+        )
+    parts = urlsplit(url)
+    database, _, name = parts.path.strip('/').partition('/')
+    name = name or DEFAULT_NAME
+    if not database or not NAME.fullmatch(name):
+        raise SetupError(
+            f'the index {hide_secrets(url)} is no schema of a database: '
+            'expected postgresql://HOST:5432/DATABASE/NAME, with letters, '
+            'digits and underscores in NAME, no digit first'
+        )
+    query = f'?{parts.query}' if parts.query else ''
+    return PostgresAddress(
+        f'postgresql://{parts.netloc}/{database}{query}', name
+    )
+
+
+def _to_text(vector: np.ndarray) -> str:
+    return str(vector.astype(np.float16).tolist())
