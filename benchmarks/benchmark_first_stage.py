@@ -102,6 +102,7 @@ class MixedVideos:
             query.sentence @ self.basis,
             query.words @ self.basis,
             query.weights,
+            query.share,
         )
 
 

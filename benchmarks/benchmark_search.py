@@ -5,9 +5,9 @@
 The features are synthetic: unit vectors of 512 dimensions, 12 frames a video
 in 4 scenes, kept as ``mmtvr index`` keeps them, in an index of the real
 format.
-A query is a synthetic text of 32 words, ten of them key words; it goes through
-both stages, sentence and key words against parts, and DMAE over the frames of
-the best 100, on the device named. Encoding the text and the videos is not in
+A query is a synthetic text of 32 words; it goes through both stages, sentence
+and words against parts, and DMAE over the frames of the best 100, on the device
+named. Encoding the text and the videos is not in
 the times, it depends on the model; the plan takes the rate of encoding that is
 given.
 """
@@ -33,8 +33,6 @@ from mmtvr.structures import TokenFeatures
 
 BILLION = 10**9
 WIDTH, FRAMES, SCENES, WORDS = 512, 12, 4, 32
-# Of these words the first stage is asked with.
-KEY_WORDS = 10
 DIRECTIONS = 64
 BATCH = 2000
 
@@ -112,8 +110,8 @@ def ask(
     times = [time.perf_counter()]
     text = QueryVectors(
         query.pooled[0].numpy(),
-        query.tokens[0, :KEY_WORDS].numpy(),
-        np.full(KEY_WORDS, 1 / KEY_WORDS, np.float32),
+        query.tokens[0].numpy(),
+        np.full(WORDS, 1 / WORDS, np.float32),
     )
     (found,) = store.find_candidates([text], candidates)
     times.append(time.perf_counter())

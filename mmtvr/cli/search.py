@@ -32,8 +32,8 @@ The index knows the config and the checkpoint that it was made with. The
 sentence and the words of a text are compared with parts of all videos, and the
 best --candidates then frame by frame by the head of the model. Where scores
 are calibrated (`mmtvr index --calibrate`), the percentage says how probable it
-is that a video shows what is asked, and nothing is listed where the best one
-is more probably wrong; --min-score lists from a score on in any case.
+is that a video shows what is asked, and it is said where the best one is more
+probably wrong than right; --min-score lists from a score on.
 """
 
 
@@ -72,8 +72,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--min-score',
         type=float,
         metavar='S',
-        help='leave out results with a lower score (default: all, or none '
-        'where calibrated scores say that nothing fits)',
+        help='leave out results with a lower score',
     )
     parser.add_argument(
         '--nnn',
@@ -126,12 +125,8 @@ def search(args: argparse.Namespace) -> None:
         print(json.dumps(answers))
     else:
         notes = [reading.describe() for reading in readings]
-        if args.min_score is None:
-            hidden = [results[:1] * (not fits(results)) for results in found]
-            lines = map(describe, queries, found, notes, hidden)
-        else:
-            lines = map(describe, queries, found, notes)
-        print('\n\n'.join(lines))
+        unfit = [results[:1] * (not fits(results)) for results in found]
+        print('\n\n'.join(map(describe, queries, found, notes, unfit)))
         steps = [
             each.moment_step or 0 for results in found for each in results
         ]
@@ -191,7 +186,7 @@ def describe(
         query: The query.
         results: Its results.
         note: What of it was not read.
-        unfit: The best result where nothing fits; none is listed then.
+        unfit: The best result where probably nothing fits.
     """
     # Those of a file, a path among them, are what others wrote.
     lines = [_one_line(query)]
@@ -200,11 +195,9 @@ def describe(
     if unfit:
         (best,) = unfit
         lines.append(
-            f'  nothing fits: the best of the videos has score '
-            f'{best.score:.3f} and shows it with a probability of '
-            f'{best.probability:.0%}. --min-score 0 lists them all the same'
+            f'  probably nothing fits: the best shows it with a probability '
+            f'of {best.probability:.0%}; the nearest are'
         )
-        return '\n'.join(lines)
     for result in results:
         moment = '' if result.time is None else f'  at {result.time:.1f} s'
         words = '  '.join(

@@ -210,26 +210,26 @@ class RetrievalEncoder:
     def query_vectors(self, texts: EncodedTexts) -> list[QueryVectors]:
         """What the first stage is asked with, for each of B texts.
 
-        The pieces of key words; where there are none, of all words. No words
-        where the head compares pooled vectors.
+        What the head compares: no words where it compares pooled vectors, and
+        no sentence where it says by ``levels`` that it compares words alone.
+        All real tokens are words, those of the beginning and the end too.
         """
         features = texts.features.to('cpu')
+        levels = getattr(self._text_model.head, 'levels', ('sentence', 'word'))
+        share = float(np.mean([level == 'sentence' for level in levels]))
         queries = []
-        for row, words in enumerate(texts.words):
-            keys = [word for word in words if word.is_key] or words
-            pieces = sorted({each for word in keys for each in word.pieces})
-            if self.compares == 'pooled':
-                pieces = []
-            real = features.mask[row]
-            weights = np.ones(len(pieces), np.float32)
+        for row, mask in enumerate(features.mask):
+            real = mask & (self.compares != 'pooled')
+            weights = np.ones(int(real.sum()), np.float32)
             if features.weight is not None:
-                weights = features.weight[row][real].float().numpy()[pieces]
+                weights = features.weight[row][real].float().numpy()
             total = max(weights.sum(), np.finfo(np.float32).tiny)
             queries.append(
                 QueryVectors(
                     features.pooled[row].float().numpy(),
-                    features.tokens[row][real].float().numpy()[pieces],
+                    features.tokens[row][real].float().numpy(),
                     weights / total,
+                    share,
                 )
             )
         return queries

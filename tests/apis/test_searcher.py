@@ -22,7 +22,7 @@ from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.errors import SetupError
 from mmtvr.registry import MODELS
 from mmtvr.search import calibration, query
-from mmtvr.search.encoder import find_weights
+from mmtvr.search.encoder import RetrievalEncoder, find_weights
 from mmtvr.search.stores import open_store
 from mmtvr.video import AutoReader
 
@@ -232,20 +232,26 @@ def test_hubs_are_ranked_lower_where_they_were_measured(shapes, tmp_path):
     assert {result.path: result.score for result in after} == scores
 
 
-def test_the_first_stage_asks_by_sentence_and_key_words(searcher):
-    texts = searcher.encoder.encode_texts(['a red circle and a blue bar'])
-    (query_vectors,) = searcher.encoder.query_vectors(texts)
+def test_the_first_stage_asks_for_what_the_head_compares(searcher):
+    text = ['a red circle and a blue bar']
+    texts = searcher.encoder.encode_texts(text)
+    (vectors,) = searcher.encoder.query_vectors(texts)
     # Its head compares pooled vectors.
-    assert query_vectors.words.shape == (0, 96)
-    shapes_of_words = Config.fromfile(ROOT / 'configs/dmae_moving_shapes.py')
+    assert vectors.words.shape == (0, 96)
+    assert vectors.vectors.shape == (1, 96)
+    config = Config.fromfile(ROOT / 'configs/dmae_moving_shapes.py')
+    config.model.temporal = None
     init_default_scope('mmtvr')
-    encoder = searching.RetrievalEncoder(shapes_of_words, None)
-    texts = encoder.encode_texts(['a red circle and a blue bar'])
-    (query_vectors,) = encoder.query_vectors(texts)
-    names = [word.text for word in texts.words[0] if word.is_key]
-    assert names == ['red', 'circle', 'blue', 'bar']
-    assert query_vectors.vectors.shape == (5, 96)
-    assert query_vectors.weights.sum() == pytest.approx(1)
+    for levels, count in ((('sentence', 'word'), 10), (('word',), 9)):
+        config.model.head = dict(
+            type='mmtvr.DMAEHead', embed_dims=96, levels=levels
+        )
+        encoder = RetrievalEncoder(config, None)
+        texts = encoder.encode_texts(text)
+        (vectors,) = encoder.query_vectors(texts)
+        # Seven words, and what begins and ends a text.
+        assert vectors.vectors.shape == (count, 96)
+        assert vectors.all_weights.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize('score', [float('nan'), 538.0, -3.0])

@@ -53,7 +53,7 @@ def test_calibrated_scores_are_shown_as_a_word_and_a_bar(
     page = client.get('/', params=dict(q=QUERY)).text
     assert page.count('<meter') == 6
     assert f'</meter> {word}, ' in page
-    assert ('Nothing fits.' in page) == is_said
+    assert ('Probably nothing fits.' in page) == is_said
     answer = client.get('/api/search', params=dict(q=QUERY)).json()
     assert answer['fits'] == (not is_said)
     assert 0 <= answer['results'][0]['probability'] <= 1

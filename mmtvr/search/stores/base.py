@@ -195,16 +195,37 @@ class QueryVectors(NamedTuple):
         words: Shape (L, D), float32; none for a head that compares pooled
             vectors.
         weights: Shape (L,), float32, how much each word counts; of sum 1.
+        share: How much the sentence counts beside the words, from 0 to 1.
+            Without words it counts alone.
     """
 
     sentence: np.ndarray
     words: np.ndarray
     weights: np.ndarray
+    share: float = 0.5
+
+    @property
+    def levels(self) -> list[tuple[float, np.ndarray, np.ndarray]]:
+        """Share, vectors and their weights of each level that counts."""
+        one = np.ones(1, np.float32)
+        share = self.share if len(self.words) else 1.0
+        levels = [
+            (share, self.sentence[None], one),
+            (1 - share, self.words, self.weights),
+        ]
+        return [level for level in levels if level[0] > 0]
 
     @property
     def vectors(self) -> np.ndarray:
-        """Shape (1 + L, D), the sentence and its words."""
-        return np.concatenate([self.sentence[None], self.words])
+        """Shape (Q, D), those of all levels."""
+        return np.concatenate([vectors for _, vectors, _ in self.levels])
+
+    @property
+    def all_weights(self) -> np.ndarray:
+        """Shape (Q,), how much each of ``vectors`` counts."""
+        return np.concatenate(
+            [share * weights for share, _, weights in self.levels]
+        )
 
 
 def find_fault(videos: StoredVideos) -> str | None:
@@ -350,11 +371,8 @@ class VideoStore(ABC):
         merged = []
         for query in queries:
             near = [next(each) for _ in query.vectors]
-            weights = np.ones(1)
-            if len(query.words):
-                weights = np.concatenate([[0.5], 0.5 * query.weights])
             merged.append(
-                merge_neighbours(near, weights, max(count, COMPARED))
+                merge_neighbours(near, query.all_weights, max(count, COMPARED))
             )
         if count >= COMPARED:
             return merged
@@ -518,7 +536,7 @@ def compare_parts(
     r"""Compare a text with V videos by the parts of these.
 
     What :class:`mmtvr.models.heads.DMAEHead` does with frames, without its
-    second frame: the mean over two levels, the sentence and the words, of
+    second frame: the mean over the levels, the sentence and the words, of
 
     .. math:: \tfrac12 \Bigl(\sum_l w_l \max_p s_{lp}
         + \tfrac1P \sum_p \max_l s_{lp}\Bigr).
@@ -532,16 +550,14 @@ def compare_parts(
     Returns:
         Shape (V,), float32.
     """
-    cosines = query.vectors @ parts.T
-    best = np.maximum.reduceat(cosines, starts, axis=1)
     counts = np.diff(starts, append=len(parts))
-    scores = best[0] + np.add.reduceat(cosines[0], starts) / counts
-    if len(query.words):
-        nearest = cosines[1:].max(axis=0)
-        scores += query.weights @ best[1:]
-        scores += np.add.reduceat(nearest, starts) / counts
-        scores /= 2
-    return scores / 2
+    scores = np.zeros(len(starts), np.float32)
+    for share, vectors, weights in query.levels:
+        cosines = vectors @ parts.T
+        best = np.maximum.reduceat(cosines, starts, axis=1)
+        nearest = np.add.reduceat(cosines.max(axis=0), starts) / counts
+        scores += share / 2 * (weights @ best + nearest)
+    return scores
 
 
 def merge_neighbours(

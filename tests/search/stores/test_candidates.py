@@ -37,11 +37,11 @@ def drawn():
 def queries():
     rng = np.random.default_rng(1)
     found = []
-    for count in (5, 0, 9):
+    for count, share in ((5, 0.5), (0, 0.5), (9, 0.0)):
         words = unit(rng.standard_normal((count + 1, WIDTH), np.float32))
         weights = rng.random(count, np.float32)
         weights /= max(weights.sum(), 1)
-        found.append(QueryVectors(words[0], words[1:], weights))
+        found.append(QueryVectors(words[0], words[1:], weights, share))
     return found
 
 
@@ -49,7 +49,9 @@ def rank_slowly(videos, query):
     scores = {}
     for content, pooled, tokens, _ in zip(*videos, strict=True):
         parts = part_vectors(pooled, tokens, PARTS)
-        levels = [([query.sentence], [1.0])]
+        levels = []
+        if query.share or not len(query.words):
+            levels.append(([query.sentence], [1.0]))
         if len(query.words):
             levels.append((query.words, query.weights))
         scores[content] = np.mean(
