@@ -6,10 +6,9 @@ The features are synthetic: unit vectors of 512 dimensions, 12 frames a video
 in 4 scenes, kept as ``mmtvr index`` keeps them, in an index of the real
 format.
 A query is a synthetic text of 32 words; it goes through both stages, sentence
-and words against parts, and DMAE over the frames of the best 100, on the device
-named. Encoding the text and the videos is not in
-the times, it depends on the model; the plan takes the rate of encoding that is
-given.
+and words against parts, and DMAE over the frames of the best 100, on the
+device named. Encoding the text and the videos is not in the times, it depends
+on the model; the plan takes the rate of encoding that is given.
 """
 
 import argparse
