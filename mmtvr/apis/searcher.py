@@ -48,7 +48,7 @@ from mmtvr.search.stores.base import (
 )
 
 CANDIDATES = 100
-NEIGHBOURS_OF_HUBS = 16
+NEIGHBOURS_OF_HUBS = 64
 REFERENCE_TEXTS = 1000
 # What building a model from a config of another kind raises.
 UNUSABLE = (
