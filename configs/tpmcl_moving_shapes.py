@@ -17,3 +17,4 @@ model = dict(
 
 # The same seed gives the same result, to the last digit.
 randomness = dict(seed=0, deterministic=True)
+env_cfg = dict(cudnn_benchmark=False)

@@ -246,6 +246,10 @@ def _some(names: Sequence[str]) -> str:
     return ', '.join(names[:SHOWN]) + (' ...' if len(names) > SHOWN else '')
 
 
+#: In place of a checkpoint: the encoders as they were pretrained.
+PRETRAINED = 'none'
+
+
 def find_checkpoint(path: str | Path) -> Path:
     """Find the checkpoint of a run.
 

@@ -5,6 +5,7 @@ import os
 import secrets
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
@@ -14,11 +15,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mmtvr.errors import FULL, SetupError, first_line
-from mmtvr.sanitize import for_spreadsheet
+from mmtvr.sanitize import for_spreadsheet, for_terminal
 
 #: Ending of a file that is still being written.
 PARTIAL = '.partial'
 HASH_CHUNK = 2**20
+# That a message lists.
+MAX_EXTENSIONS = 5
 # Of torch.save before version 1.6: 0x1950a86a20f9469cfc6c, as a pickle.
 MAGIC = bytes.fromhex('6cfc9c46f9206aa85019')
 # fmt: off
@@ -213,7 +216,9 @@ def hash_file(path: str | Path, size: int = 12) -> str:
 
 
 def find_video_files(
-    folder: str | os.PathLike[str], unreadable: dict[str, str]
+    folder: str | os.PathLike[str],
+    unreadable: dict[str, str],
+    others: Counter[str] | None = None,
 ) -> Iterator[str]:
     """Find the video files of a folder and all folders in it.
 
@@ -223,7 +228,9 @@ def find_video_files(
 
     Args:
         folder: Where to look.
-        unreadable: Receives the folders that cannot be read, and why.
+        unreadable: Receives the folders that cannot be read, links that
+            lead nowhere and pipes, and why.
+        others: Counts files with other extensions, in lower case.
 
     Yields:
         Paths that begin with ``folder``, sorted within each folder.
@@ -246,10 +253,20 @@ def find_video_files(
             extension = os.path.splitext(entry.name)[1].lower()
             if _is(entry, os.DirEntry.is_dir):
                 waiting.append(entry.path)
-            elif extension in VIDEO_EXTENSIONS and _is(
-                entry, os.DirEntry.is_file
-            ):
+            elif entry.is_symlink() and not os.path.exists(entry.path):
+                # Without an extension, it may have led to a folder of videos.
+                if not extension or extension in VIDEO_EXTENSIONS:
+                    unreadable[entry.path] = (
+                        f'a link to {os.readlink(entry.path)!r}, which leads '
+                        'nowhere'
+                    )
+            elif not _is(entry, os.DirEntry.is_file):
+                if extension in VIDEO_EXTENSIONS:
+                    unreadable[entry.path] = 'it is not a regular file'
+            elif extension in VIDEO_EXTENSIONS:
                 yield entry.path
+            elif others is not None:
+                others[extension] += 1
 
 
 def _is(entry: os.DirEntry, question: Callable[[Any], bool]) -> bool:
@@ -258,6 +275,25 @@ def _is(entry: os.DirEntry, question: Callable[[Any], bool]) -> bool:
     except OSError:
         # A link that leads in a circle.
         return False
+
+
+def describe_others(others: Mapping[str, int]) -> str:
+    """List files that were left out: ``12 other files (9 .png, 3 .txt)``.
+
+    Args:
+        others: How many there are of each extension.
+    """
+    parts = [
+        f'{count:,} {for_terminal(extension) or "without extension"}'
+        for extension, count in sorted(
+            others.items(), key=lambda item: (-item[1], item[0])
+        )
+    ]
+    shown, more = parts[:MAX_EXTENSIONS], len(parts) - MAX_EXTENSIONS
+    if more > 0:
+        shown.append(f'{more} more kinds')
+    total = sum(others.values())
+    return f'{total:,} other file{"s" * (total > 1)} ({", ".join(shown)})'
 
 
 def load_arrays(

@@ -16,8 +16,14 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from mmengine.config import Config
 
-from mmtvr.config.check import find_faults, our_components
+from mmtvr.config.check import (
+    check_config,
+    find_faults,
+    merge_options,
+    our_components,
+)
 from mmtvr.config.reading import find_recipes
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -95,7 +101,7 @@ def test_configs_and_recipes_exist(page):
 
 
 class Accepted(BaseException):
-    """A parser has read the whole command line."""
+    """A parser has read the whole command line, into ``args[0]``."""
 
 
 def command_lines(page):
@@ -114,7 +120,7 @@ def read_by_its_parser(words):
     """Let a command of mmtvr read its arguments, and run no further.
 
     Returns:
-        Whether it is a command of mmtvr that has a parser.
+        The arguments; None if it is another command.
 
     Raises:
         SystemExit: It refuses them.
@@ -146,9 +152,9 @@ def read_by_its_parser(words):
             list(ROOT.glob(f'{place}.py'))
             or (ROOT / place / '__main__.py').is_file()
         ), words[2]
-        return False
+        return None
     else:
-        return False
+        return None
     originals = {
         name: getattr(argparse.ArgumentParser, name)
         for name in ('parse_args', 'parse_intermixed_args')
@@ -165,7 +171,7 @@ def read_by_its_parser(words):
             # Its first word chooses another parser.
             if self.prog == 'mmtvr prepare':
                 return found
-            raise Accepted
+            raise Accepted(found)
 
         return read
 
@@ -181,8 +187,8 @@ def read_by_its_parser(words):
     ):
         try:
             run()
-        except Accepted:
-            return True
+        except Accepted as accepted:
+            return accepted.args[0]
     raise AssertionError(f'{words} reads no arguments')
 
 
@@ -192,17 +198,26 @@ def test_command_lines_are_read_by_their_parsers(page):
         output = StringIO()
         try:
             with redirect_stderr(output), redirect_stdout(output):
-                read_by_its_parser(words)
+                found = read_by_its_parser(words)
         except SystemExit as refused:
             raise AssertionError(
                 f'{shlex.join(words)}: {output.getvalue()}'
             ) from refused
+        options = getattr(found, 'cfg_options', None)
+        config = getattr(found, 'config', None)
+        if options and config and (ROOT / config).is_file():
+            cfg = Config.fromfile(ROOT / config)
+            merge_options(cfg, options)
+            # It stands for other towers, out of files of a model.
+            if 'encoder' not in cfg.model:
+                check_config(cfg)
 
 
 def test_a_wrong_option_is_noticed():
     with redirect_stderr(StringIO()), pytest.raises(SystemExit):
         read_by_its_parser(['mmtvr', 'train', 'CONFIG', '--no-such-option'])
-    assert read_by_its_parser(['mmtvr', 'prepare', 'table', 'a.csv', 'OUT'])
+    words = ['mmtvr', 'prepare', 'table', 'a.csv', 'OUT']
+    assert read_by_its_parser(words).output == Path('OUT')
 
 
 @each_page()

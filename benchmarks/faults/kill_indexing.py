@@ -121,7 +121,7 @@ def change(folder: Path, rng: random.Random) -> None:
             path.write_bytes(rng.randbytes(100))
 
 
-def index(folder: Path, into: Path, progress: Any) -> None:
+def index(folder: Path, into: str, progress: Any) -> None:
     """Index a folder in this process."""
     indexing.VIDEOS_PER_COMMIT = VIDEOS_PER_COMMIT
     store = open_store(into)
@@ -131,7 +131,7 @@ def index(folder: Path, into: Path, progress: Any) -> None:
 
 
 def kill_once(
-    context: BaseContext, folder: Path, into: Path, rng: random.Random
+    context: BaseContext, folder: Path, into: str, rng: random.Random
 ) -> str:
     """Index in a process that is killed at a random moment."""
     # Without a lock, which a killed process would leave behind.
@@ -151,7 +151,7 @@ def kill_once(
     return 'compacting' if seen == ALL else f'file {seen}'
 
 
-def look(into: Path) -> dict[str, Any]:
+def look(into: str) -> dict[str, Any]:
     """Read all that an index holds, in an order of its own."""
     store = open_store(into)
     files = {
@@ -171,7 +171,7 @@ def look(into: Path) -> dict[str, Any]:
     )
 
 
-def read_while_written(into: Path) -> int:
+def read_while_written(into: str) -> int:
     """Check what a reader may rely on at any moment."""
     store = open_store(into)
     if store.read_info() is None:
@@ -196,20 +196,21 @@ def kill_and_compare(root: Path, args: argparse.Namespace) -> Counter:
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['mmtvr.search.indexing', 'pyarrow'])
     folder, killed = root / 'videos', Counter()
+    killed_into, whole = (f'{args.into or root}/kill_{each}' for each in 'ab')
     make_files(folder, args.videos, rng)
     end = time.monotonic() + 60 * args.minutes
     while killed.total() - killed['ended'] < args.kills:
         if time.monotonic() > end:
             break
-        when = kill_once(context, folder, root / 'a', rng)
+        when = kill_once(context, folder, killed_into, rng)
         kind = 'encoding' if when.startswith('file') else when
         killed[kind or 'ended'] += 1
-        count = read_while_written(root / 'a')
+        count = read_while_written(killed_into)
         print(f'{when or "ended"}: {count} videos in the index', flush=True)
         change(folder, rng)
-    for name in 'ab':
-        index(folder, root / name, context.Value('q', -1, lock=False))
-    if look(root / 'a') != look(root / 'b'):
+    for into in (killed_into, whole):
+        index(folder, into, context.Value('q', -1, lock=False))
+    if look(killed_into) != look(whole):
         sys.exit(f'DIFFERENT after {dict(killed)}')
     return killed
 
@@ -223,6 +224,11 @@ def main() -> None:
     parser.add_argument('--videos', type=int, default=150)
     parser.add_argument('--minutes', type=float, default=10.0)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--into',
+        help='address of a server without a NAME (default: a folder): '
+        'postgresql://HOST/DATABASE, http://HOST:19530',
+    )
     args = parser.parse_args()
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as top:

@@ -12,7 +12,12 @@ to_tensor = [
 ]
 load = dict(type='mmtvr.LoadVideoFrames', num_frames={{_base_.num_frames}})
 train_pipeline = [load, *to_tensor]
-test_pipeline = [dict(load, test_mode=True), *to_tensor]
+test_pipeline = [
+    dict(load, test_mode=True, short_side={{_base_.image_size}}),
+    dict(type='mmaction.Resize', scale=(-1, {{_base_.image_size}})),
+    dict(type='mmaction.CenterCrop', crop_size={{_base_.image_size}}),
+    *to_tensor,
+]
 
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))

@@ -8,12 +8,11 @@ the model zoo from ``configs/recipes.csv``.
 import argparse
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 from docstring_markup import as_markdown
 from mkdocs.config.defaults import MkDocsConfig
@@ -23,8 +22,10 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from mmtvr import apis, registry
+from mmtvr.cli import prepare_table
+from mmtvr.cli.completion import read_parser
 from mmtvr.cli.main import COMMANDS
-from mmtvr.cli.prepare import prepare_benchmark, prepare_table
+from mmtvr.cli.prepare import prepare_benchmark
 from mmtvr.config import walk
 from mmtvr.config.check import (
     find_faults,
@@ -315,43 +316,15 @@ def format_node(node: Any, indent: str, width: int = 76) -> str:
 # ------------------------------------------------------------------ commands
 
 
-class Parsed(BaseException):
-    """Stops a command when it has made its parser."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        super().__init__()
-        self.parser = parser
-
-
-def find_parser(run: Callable[[], Any]) -> argparse.ArgumentParser:
-    """The parser of a command, which runs no further."""
-
-    def stop(self: argparse.ArgumentParser, *args: Any, **kwargs: Any) -> None:
-        raise Parsed(self)
-
-    parse = dict.fromkeys(('parse_args', 'parse_intermixed_args'), stop)
-    with patch.multiple(argparse.ArgumentParser, **parse):
-        try:
-            run()
-        except Parsed as parsed:
-            return parsed.parser
-    raise LookupError('the command has no parser')
-
-
 def find_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
     """Each command of ``mmtvr`` with its parser."""
     for name, (module, _) in COMMANDS.items():
-        yield f'mmtvr {name}', find_parser(partial(_main(module), []))
+        yield f'mmtvr {name}', read_parser(import_module(module).main)
         if name == 'prepare':
             # Its first word chooses another parser.
-            table = partial(prepare_table, [])
-            yield 'mmtvr prepare table', find_parser(table)
-            benchmark = partial(prepare_benchmark, 'didemo', [])
-            yield 'mmtvr prepare didemo', find_parser(benchmark)
-
-
-def _main(module: str) -> Callable[..., int]:
-    return import_module(module).main
+            yield 'mmtvr prepare table', read_parser(prepare_table.main)
+            benchmark = partial(prepare_benchmark, 'didemo')
+            yield 'mmtvr prepare didemo', read_parser(benchmark)
 
 
 def describe_commands() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, overload
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmtvr.checkpoints import find_checkpoint, guard_loading
+from mmtvr.checkpoints import PRETRAINED, find_checkpoint, guard_loading
 from mmtvr.config import (
     expand_encoder,
     is_work_folder,
@@ -82,7 +82,7 @@ def open_encoder(
 ) -> RetrievalEncoder:
     """Open a model; see :class:`TextVideoSearcher`."""
     guard_loading()
-    name = None
+    name, checkpoint = None, _none_if_pretrained(checkpoint)
     if not isinstance(config, Config):
         if is_work_folder(os.fspath(config)):
             checkpoint = checkpoint or config
@@ -102,6 +102,10 @@ def open_encoder(
     return encoder
 
 
+def _none_if_pretrained(checkpoint: PathLike | None) -> PathLike | None:
+    return None if checkpoint == PRETRAINED else checkpoint
+
+
 class TextVideoSearcher:
     """Index video files, and search them by text or by video.
 
@@ -113,8 +117,9 @@ class TextVideoSearcher:
             the work folder of a run or the folder of a
             :class:`mmtvr.apis.Retriever`.
         checkpoint: A checkpoint, or the work folder of a run: its best
-            checkpoint, else its last. None for the pretrained encoders as
-            they are, which CLIP with a head without parameters allows.
+            checkpoint, else its last. None or ``'none'`` for the pretrained
+            encoders as they are, which CLIP with a head without parameters
+            allows.
         device: Where to compute; None for a GPU if there is one.
         text_only: Load what encodes videos when a video is encoded or
             explained, not now.
@@ -463,7 +468,18 @@ def open_searcher(
         # Folders of weights and tokenizers that the config names.
         look_in(info.get('folder', '.'), *Path(store.url).absolute().parents)
     if info['checkpoint'] is None:
+        if _none_if_pretrained(checkpoint) is not None:
+            raise SetupError(
+                f'{store.url} was filled by the pretrained encoders, not by '
+                f'{os.fspath(checkpoint)}: leave the checkpoint out'
+            )
         checkpoint = None
+    elif checkpoint == PRETRAINED:
+        raise SetupError(
+            f'{store.url} was filled by the weights of '
+            f'{info["checkpoint_path"]}, not by the pretrained encoders: '
+            'leave the checkpoint out, or say where it is now'
+        )
     elif checkpoint is None:
         checkpoint = find_weights(info, store.url)
     try:

@@ -7,9 +7,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
 from mmtvr.cli.command import run_command
+from mmtvr.config import ConfigOptions
 
 EXAMPLES = """
 examples:
@@ -46,7 +45,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--frame-width', type=int, default=112, help='in pixels (default: 112)'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
+        '--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE'
     )
     return parser.parse_args(argv)
 

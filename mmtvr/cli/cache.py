@@ -10,11 +10,11 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from tqdm import tqdm
 
 from mmtvr.cli.command import HelpFormatter, run_command
-from mmtvr.config import load_config, walk
+from mmtvr.config import ConfigOptions, load_config, walk
 from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.datasets.video_check import thread_map
 from mmtvr.errors import SetupError
@@ -288,7 +288,7 @@ def parse_args(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override settings: '
         'train_dataloader.dataset.pipeline.0.cache.folder=DIR',

@@ -6,8 +6,11 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
 from threading import Timer
 from typing import NoReturn
 
@@ -27,6 +30,8 @@ from mmtvr.errors import (
 )
 from mmtvr.sanitize import for_terminal
 
+# What builds components of a config, in mmengine.
+BUILDERS = {'build_from_cfg': 'obj_type', 'build_dataloader': None}
 # The launcher ends all processes when the first one fails.
 SECONDS_FOR_LAUNCHER = 10
 UNKNOWN_ARGUMENT = re.compile(
@@ -36,6 +41,14 @@ UNKNOWN_ARGUMENT = re.compile(
 UNKNOWN_TYPE = re.compile(r'(\S+) is not in the (\S+) registry')
 # Until it is said what takes so long.
 SECONDS_UNTIL_NOTE = 1.0
+# In place of a checkpoint: the encoders as they were pretrained. It is that of
+# mmtvr.checkpoints, which imports PyTorch.
+PRETRAINED = 'none'
+CHECKPOINT_HELP = (
+    'a checkpoint, or the work folder of a run: its best checkpoint, else its '
+    f'last (default: work_dirs/CONFIG); `{PRETRAINED}` for the pretrained '
+    'encoders as they are'
+)
 RESUME = '--resume goes on from the last checkpoint'
 
 
@@ -115,6 +128,9 @@ def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
             f'{missing[2].rpartition(":")[2]}: is it misspelt? What you '
             'register yourself is found by custom_imports=dict(imports=[...])'
         )
+    component = _find_component(error)
+    if component:
+        return SetupError(f'{component} of the config: {why}')
     # What was allowed at the start and no longer is, on one of several ranks,
     # is a fault of its host, and is reported with its traceback.
     several = int(os.environ.get('WORLD_SIZE', 1)) > 1
@@ -127,6 +143,30 @@ def _as_setup_error(error: BaseException, when_stopped: str) -> BaseException:
             'Give another path'
         )
     return error
+
+
+def _find_component(error: BaseException) -> str | None:
+    """Name the component of a config that does not take what it is given.
+
+    Only where it says so itself, by a ``ValueError``, or cannot be called
+    with such arguments; anything else is a fault of its code, and is reported
+    with its traceback.
+    """
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    built = [
+        frame
+        for frame in frames
+        if frame.f_code.co_name in BUILDERS
+        and frame.f_globals['__name__'].startswith('mmengine.')
+    ]
+    if not built or not (
+        isinstance(error, ValueError)
+        or (isinstance(error, TypeError) and built[-1] is frames[-1])
+    ):
+        return None
+    local = BUILDERS[built[-1].f_code.co_name]
+    kind = built[-1].f_locals.get(local) if local else 'a data loader'
+    return kind if isinstance(kind, str) else getattr(kind, '__name__', None)
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -206,11 +246,52 @@ def check_checkpoint(path: str | None) -> None:
     Raises:
         SetupError: There is nothing.
     """
-    if path is not None and not os.path.exists(path):
+    if path not in (None, PRETRAINED) and not os.path.exists(path):
         raise SetupError(
             f'there is no checkpoint or work folder {path} (looked from '
             f'{os.getcwd()})'
         )
+
+
+def choose_checkpoint(
+    config: str, given: str | None, required: bool = True
+) -> str | None:
+    """Choose the weights of a model.
+
+    Args:
+        config: A config file, the name of a recipe, the work folder of a
+            run, or the folder of a retriever.
+        given: A checkpoint, a work folder or :data:`PRETRAINED`; None for
+            the work folder of the config.
+        required: Whether there must be such a folder where nothing is given.
+
+    Returns:
+        A checkpoint or a work folder. None for pretrained encoders, and for
+        the folder of a retriever, which has its own.
+
+    Raises:
+        SetupError: The config was not trained here; says what to give.
+    """
+    from mmtvr.config import find_config, is_work_folder
+
+    if given is not None:
+        return None if given == PRETRAINED else given
+    if is_work_folder(config):
+        return config
+    if os.path.isdir(config):
+        return None
+    config = find_config(config)
+    folder = Path('work_dirs', Path(config).stem)
+    if folder.is_dir():
+        return str(folder)
+    if not required:
+        return None
+    raise SetupError(
+        f'{config} was not trained here: there is no {folder}. Train it '
+        f'(`mmtvr train {quote(config)}`), give a checkpoint or the work '
+        f'folder of its run, or `{PRETRAINED}` for the encoders as they were '
+        'pretrained'
+    )
 
 
 @contextmanager
@@ -239,7 +320,8 @@ def add_index(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('index', help='folder or address of the index')
     parser.add_argument(
         '--checkpoint',
-        help='where the checkpoint of the index is now, if it has moved',
+        help='where the checkpoint of the index is now, if it has moved; '
+        f'`{PRETRAINED}` where it was made without one',
     )
     add_device(parser)
 

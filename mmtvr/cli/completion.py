@@ -1,7 +1,7 @@
 """``mmtvr completion``: print what completes ``mmtvr`` in a shell."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from unittest.mock import patch
 
@@ -48,23 +48,24 @@ class _Read(BaseException):
     """Carries the parser of a command out of it, before it does anything."""
 
 
-def read_parser(command: str) -> argparse.ArgumentParser:
+def read_parser(
+    main: Callable[[Sequence[str]], int],
+) -> argparse.ArgumentParser:
     """Get the parser of a command, without running the command.
 
     Args:
-        command: A key of :data:`~mmtvr.cli.main.COMMANDS`.
+        main: Reads its arguments and runs it.
     """
 
     def leave(parser: argparse.ArgumentParser, *_: object) -> None:
         raise _Read(parser)
 
-    main = import_module(COMMANDS[command][0]).main
     with patch.object(argparse.ArgumentParser, 'parse_known_args', leave):
         try:
             main([])
         except _Read as read:
             return read.args[0]
-    raise AssertionError(f'mmtvr {command} reads no arguments')
+    raise AssertionError(f'{main} reads no arguments')
 
 
 def build_parser(recipes: Sequence[str]) -> argparse.ArgumentParser:
@@ -87,8 +88,8 @@ def build_parser(recipes: Sequence[str]) -> argparse.ArgumentParser:
     }
     root = argparse.ArgumentParser('mmtvr')
     commands = root.add_subparsers(dest='command')
-    for command, (_, about) in COMMANDS.items():
-        parser = read_parser(command)
+    for command, (module, about) in COMMANDS.items():
+        parser = read_parser(import_module(module).main)
         for action in parser._actions:
             if action.dest in ('config', 'subject'):
                 action.complete = config

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmtvr.cli.command import CHECKPOINT_HELP, choose_checkpoint
+
 EPILOG = """
 The plot shows the frames as the model sees them, the cosine of each word with
 each frame, how much each word counts, the parts of the score, and, where the
@@ -29,7 +31,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('video', help='the video file')
     parser.add_argument('text', help='the text')
     parser.add_argument('--config', help='config of the model')
-    parser.add_argument('--checkpoint', help='a file or a work folder')
+    parser.add_argument(
+        '--checkpoint',
+        help=f'{CHECKPOINT_HELP}; with --index: where that of the index is '
+        'now, if it has moved',
+    )
     parser.add_argument('--index', help='to find the hardest negatives in')
     parser.add_argument(
         '--negatives',
@@ -66,7 +72,10 @@ def explain(args: argparse.Namespace) -> None:
             f'there is no video {args.video} (looked from {Path.cwd()})'
         )
     if args.config is not None:
-        searcher = TextVideoSearcher(args.config, args.checkpoint, args.device)
+        checkpoint = choose_checkpoint(
+            args.config, args.checkpoint, required=False
+        )
+        searcher = TextVideoSearcher(args.config, checkpoint, args.device)
         if args.index:
             searcher.open(args.index)
     elif args.index is not None:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmtvr.cli.command import CHECKPOINT_HELP, choose_checkpoint
+
 EXAMPLES = """
 examples:
   a folder from the model that the README trains:
@@ -39,9 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'checkpoint',
         nargs='?',
-        help='a checkpoint, or the work folder of a run: its best checkpoint, '
-        'else its last (default: work_dirs/CONFIG); `none` for the '
-        'pretrained encoders as they are',
+        help=CHECKPOINT_HELP,
     )
     parser.add_argument('--into', type=Path, metavar='FOLDER')
     parser.add_argument(
@@ -68,7 +68,6 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Write what the command line asks for, and say what was written."""
     from mmtvr.apis import Retriever
-    from mmtvr.cli.index import choose_checkpoint
 
     if os.path.isdir(args.config):
         retriever = Retriever.from_pretrained(args.config, device='cpu')

@@ -6,21 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 
-from mmtvr.checkpoints import TRUST_HELP, guard_loading, read_checkpoint
+from mmtvr.checkpoints import (
+    TRUST_HELP,
+    find_checkpoint,
+    guard_loading,
+    read_checkpoint,
+)
 from mmtvr.cli.command import (
+    PRETRAINED,
     HelpFormatter,
     add_device,
     at_least,
     run_command,
 )
-from mmtvr.config import load_config
+from mmtvr.config import ConfigOptions, load_config
 from mmtvr.config.frozen import SPLITS, find_files
-from mmtvr.config.preflight import check_file, check_weights
+from mmtvr.config.preflight import check_weights
 from mmtvr.engine.extraction import Extraction
 from mmtvr.errors import SetupError
 from mmtvr.registry import MODELS
+from mmtvr.search.encoder import choose_device
 
 EXAMPLES = """
 examples:
@@ -49,16 +55,15 @@ def extract(options: argparse.Namespace) -> None:
     rank = int(os.environ.get('RANK', 0))
     world_size = int(os.environ.get('WORLD_SIZE', 1))
     device = options.device
-    if device is None:
-        device = 'cpu'
-        if torch.cuda.is_available():
-            place = int(os.environ.get('LOCAL_RANK', 0))
-            device = f'cuda:{place % torch.cuda.device_count()}'
+    if device is None and torch.cuda.is_available():
+        place = int(os.environ.get('LOCAL_RANK', 0))
+        device = f'cuda:{place % torch.cuda.device_count()}'
+    device = choose_device(device)
     model = MODELS.build(cfg.model)
-    if options.checkpoint:
-        check_file(options.checkpoint, 'checkpoint')
-        check_weights(model, options.checkpoint)
-        weights = read_checkpoint(options.checkpoint)['state_dict']
+    if options.checkpoint not in (None, PRETRAINED):
+        checkpoint = find_checkpoint(options.checkpoint)
+        check_weights(model, str(checkpoint))
+        weights = read_checkpoint(checkpoint)['state_dict']
         model.load_state_dict(
             {k.removeprefix('module.'): v for k, v in weights.items()},
             strict=False,
@@ -94,7 +99,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('folder', type=Path, help='where to write the files')
     parser.add_argument(
-        '--checkpoint', help='weights of the towers (default: pretrained)'
+        '--checkpoint',
+        help='weights of the towers, a checkpoint or a work folder; '
+        f'`{PRETRAINED}` for the pretrained ones (default)',
     )
     parser.add_argument(
         '--split',
@@ -112,7 +119,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override settings',
     )

@@ -4,10 +4,19 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
-
-from mmtvr.checkpoints import TRUST_HELP, guard_loading
-from mmtvr.cli.command import run_command
+from mmtvr.checkpoints import (
+    TRUST_HELP,
+    find_checkpoint,
+    fit_weights,
+    guard_loading,
+    read_checkpoint,
+)
+from mmtvr.cli.command import (
+    CHECKPOINT_HELP,
+    choose_checkpoint,
+    run_command,
+)
+from mmtvr.config import ConfigOptions
 
 EPILOG = """
 The page shows the queries of the test set whose video ranks worst, pairs that
@@ -32,7 +41,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', nargs='?', help=CHECKPOINT_HELP)
     parser.add_argument(
         '--out',
         type=Path,
@@ -49,7 +58,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--seed', type=int, default=0, help='seed of the random queries'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE'
+        '--cfg-options', nargs='+', action=ConfigOptions, metavar='KEY=VALUE'
     )
     parser.add_argument(
         '--trust-checkpoint', action='store_true', help=TRUST_HELP
@@ -61,21 +70,30 @@ def failures(args: argparse.Namespace) -> None:
     """Write the page."""
     import torch
     from mmengine.registry import DATASETS, MODELS
-    from mmengine.runner import load_checkpoint
 
     from mmtvr.apis.explain import find_failures
     from mmtvr.config import load_config
+    from mmtvr.config.preflight import check_weights
+    from mmtvr.search.encoder import require_pretrained
     from mmtvr.visualization.failures import write_page
 
     guard_loading(args.trust_checkpoint)
     cfg = load_config(args.config, args.cfg_options)
     model = MODELS.build(cfg.model)
-    load_checkpoint(model, args.checkpoint, map_location='cpu')
+    checkpoint = choose_checkpoint(args.config, args.checkpoint)
+    if checkpoint is None:
+        require_pretrained(name for name, _ in model.named_parameters())
+    else:
+        checkpoint = str(find_checkpoint(checkpoint))
+        check_weights(model, checkpoint)
+        weights = read_checkpoint(checkpoint)['state_dict']
+        fit = fit_weights(weights, model.state_dict())
+        model.load_state_dict(fit.weights)
     if torch.cuda.is_available():
         model = model.cuda()
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     found = find_failures(model.eval(), dataset, args.count, args.seed)
-    write_page(args.out, found, f'{args.config}, {args.checkpoint}')
+    write_page(args.out, found, f'{args.config}, {checkpoint or "pretrained"}')
     print(f'{args.out}: {len(found)} queries')
 
 

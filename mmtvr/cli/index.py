@@ -10,9 +10,12 @@ from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from mmtvr.cli.command import (
+    CHECKPOINT_HELP,
+    PRETRAINED,
     add_device,
     at_least,
     check_checkpoint,
+    choose_checkpoint,
     note_after_a_while,
     parse_with_files,
 )
@@ -21,8 +24,6 @@ from mmtvr.errors import SetupError
 if TYPE_CHECKING:
     from mmtvr.search.query import IndexReport
 
-# In place of a checkpoint: the encoders as they were pretrained.
-PRETRAINED = 'none'
 # The recipe that needs no training: a text against the mean of the frames.
 ZERO_SHOT = 'clip4clip_own'
 WHEN_STOPPED = 'what is indexed can be searched, and the same command goes on'
@@ -34,7 +35,7 @@ TIMEOUT = timedelta(days=30)
 EXAMPLES = """
 examples:
   the test videos of moving shapes, with the model that the README trains:
-    mmtvr index configs/tpmcl_moving_shapes.py data/moving_shapes/test \\
+    mmtvr index tpmcl_moving_shapes data/moving_shapes/test/annotations.json \\
         --into work_dirs/shapes_index
   your own folder, zero-shot, with CLIP as it was pretrained:
     mmtvr index --encoder openai/clip-vit-base-patch32 ~/Videos \\
@@ -103,10 +104,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--checkpoint',
         metavar='PATH',
-        help='a checkpoint, or the work folder of a run: its best checkpoint, '
-        'else its last (default: work_dirs/CONFIG); `none` for the '
-        'pretrained encoders as they are; with --captions: where that of the '
-        'index is now, if it has moved',
+        help=f'{CHECKPOINT_HELP}; with --captions: where that of the index '
+        'is now, if it has moved',
     )
     parser.add_argument(
         '--videos-folder',
@@ -325,6 +324,13 @@ def _index(args: argparse.Namespace) -> None:
         elif args.checkpoint == PRETRAINED:
             model = find_config(args.config)
         searcher = TextVideoSearcher(model, checkpoint, device)
+    if rank == 0 and not args.json:
+        name, found = (
+            searcher.encoder.info['name'],
+            searcher.encoder.checkpoint,
+        )
+        weights = f'weights {found}' if found else 'pretrained weights'
+        print(f'model: {name} with {weights}', flush=True)
     report = searcher.index(
         args.videos,
         args.into,
@@ -342,33 +348,12 @@ def _index(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(report.to_dict()))
     else:
-        found = searcher.encoder.checkpoint
-        print(f'weights: {found or "of the pretrained encoders"}')
         print(describe(report, hide_secrets(args.into)))
-
-
-def choose_checkpoint(config: str, given: str | None) -> str | None:
-    """A checkpoint or a work folder; None for pretrained encoders.
-
-    Also None for the folder of a retriever, which has its own.
-    """
-    from mmtvr.config import find_config, is_work_folder
-
-    if given is not None:
-        return None if given == PRETRAINED else given
-    if is_work_folder(config):
-        return config
-    if os.path.isdir(config):
-        return None
-    config = find_config(config)
-    folder = Path('work_dirs', Path(config).stem)
-    if folder.is_dir():
-        return str(folder)
-    raise SetupError(
-        f'{config} was not trained here: there is no {folder}. Train it '
-        f'(`python tools/train.py {config}`), give --checkpoint PATH, or '
-        '--checkpoint none for the encoders as they were pretrained'
-    )
+    if not report.videos:
+        raise SetupError(
+            f'there is nothing to search: none of {len(report.unreadable)} '
+            'files could be read'
+        )
 
 
 def describe_calibration(report: dict[str, Any]) -> str:
@@ -390,6 +375,8 @@ def describe_calibration(report: dict[str, Any]) -> str:
 
 def describe(report: 'IndexReport', index: str) -> str:
     """Put a report on an index into a few lines."""
+    from mmtvr.files import describe_others
+
     lines = [
         f'{report.videos} videos in {index}: {report.encoded} encoded, '
         f'{report.reused} known by their content, {report.unchanged} '
@@ -414,15 +401,13 @@ def describe(report: 'IndexReport', index: str) -> str:
         if len(listed) > SHOWN:
             more = len(listed) - SHOWN
             lines.append(f'  and {more} more (--json names all)')
-    if not report.videos and report.unreadable:
-        lines.append('there is nothing to search yet')
+    if report.others:
+        lines.append(
+            'left out, as their names do not end like those of videos: '
+            + describe_others(report.others)
+        )
     if report.videos:
         lines.append(f'search it: mmtvr search {quote(index)} "a text"')
-    elif not report.unreadable:
-        lines.append(
-            'no video was found: in folders, files count that end like videos '
-            'do (.mp4, .mkv, ...); name other files themselves'
-        )
     return '\n'.join(lines)
 
 

@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from safetensors.torch import save_file
 
 from mmtvr.checkpoints import (
     SAFETENSORS,
     TRUST_HELP,
+    find_checkpoint,
     guard_loading,
     read_checkpoint,
 )
 from mmtvr.cli.command import HelpFormatter, run_command
-from mmtvr.config import load_config
+from mmtvr.config import ConfigOptions, load_config
 from mmtvr.errors import SetupError
 from mmtvr.files import atomic_path
 from mmtvr.models.frozen import hash_tower
@@ -50,7 +50,7 @@ def write_adapters(options: argparse.Namespace) -> None:
         )
     model = MODELS.build(cfg.model)
     towers = {side: _hash_base(getattr(model, side)) for side in SIDES}
-    content = read_checkpoint(options.checkpoint)
+    content = read_checkpoint(find_checkpoint(options.checkpoint))
     weights = {
         name.removeprefix('module.'): value
         for name, value in content['state_dict'].items()
@@ -115,7 +115,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('config', help='config file with model.lora')
     parser.add_argument(
-        'checkpoint', help='checkpoint of a training, or adapters alone'
+        'checkpoint',
+        help='checkpoint or work folder of a training, or adapters alone',
     )
     parser.add_argument(
         '--adapters',
@@ -128,7 +129,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override settings: model.lora.text_encoder.r=8',
     )

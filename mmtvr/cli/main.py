@@ -62,9 +62,10 @@ COMMANDS = {
 EXAMPLE = """
 a first search, with the model and the videos that ship with mmtvr:
   mmtvr train tpmcl_moving_shapes
-  mmtvr index tpmcl_moving_shapes data/moving_shapes/test \\
+  mmtvr index tpmcl_moving_shapes data/moving_shapes/test/annotations.json \\
       --into work_dirs/shapes_index
-  mmtvr search work_dirs/shapes_index "a red circle rising"
+  mmtvr search work_dirs/shapes_index \\
+      "a red circle rising then a white circle falling"
 
 CONFIG is a file or the name of a recipe. `mmtvr COMMAND --help` explains each
 command, with examples.

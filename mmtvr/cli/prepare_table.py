@@ -231,12 +231,19 @@ def run(args: argparse.Namespace) -> None:
         f'the folder {path} cannot be read: {why}'
         for path, why in names.closed.items()
     ]
-    notes += [
-        f'{name} has {len(splits[name])} videos: its recall says little, and '
-        f'its 95 % interval in the report is wide (--{name} 0.3 gives more)'
+    few = {
+        name: len(splits[name])
         for name in ('val', 'test')
         if len(splits.get(name, ())) in range(1, FEW_VIDEOS)
-    ]
+    }
+    if few:
+        sizes = ' and '.join(
+            f'{n} videos in {name}' for name, n in few.items()
+        )
+        notes.append(
+            f'{sizes}: recall on so few says little, see its 95 % interval in '
+            'the report; --val and --test set the shares'
+        )
     for note in notes:
         print(for_terminal(f'- {note}'))
     near = find_near_duplicates(splits)

@@ -3,8 +3,6 @@
 import argparse
 from collections.abc import Sequence
 
-from mmengine.config import DictAction
-
 from mmtvr.apis.reproduction import (
     LEVELS,
     TARGETS,
@@ -17,6 +15,7 @@ from mmtvr.apis.reproduction import (
 )
 from mmtvr.checkpoints import guard_loading
 from mmtvr.cli.command import HelpFormatter, gc_disabled, run_command
+from mmtvr.config import ConfigOptions
 from mmtvr.distributed import LAUNCHERS, launched_rank
 from mmtvr.errors import SetupError
 
@@ -62,7 +61,7 @@ def parse_args(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override settings of the recipe',
     )

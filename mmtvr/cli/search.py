@@ -2,7 +2,12 @@
 
 import argparse
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from shutil import get_terminal_size
+from textwrap import wrap
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mmtvr.cli.command import (
@@ -12,21 +17,30 @@ from mmtvr.cli.command import (
     note_after_a_while,
     parse_with_files,
 )
+from mmtvr.errors import SetupError
 
 if TYPE_CHECKING:
     from mmtvr.datasets.transforms.text import TextReading
     from mmtvr.search.query import SearchResult
 
+# Of what stands below a result: the columns of rank and score.
+INDENT = ' ' * 13
+# A space at which no line is broken.
+TIED = '\xa0'
 # Frames that are further apart say little about moments.
 COARSE_SECONDS = 10.0
 EXAMPLES = """
 examples:
-  mmtvr search work_dirs/shapes_index "a red circle rising"
+  mmtvr search work_dirs/shapes_index \\
+      "a red circle rising then a white circle falling"
   mmtvr search INDEX "a dog catches a ball" "someone sings" --top-k 3
   mmtvr search INDEX --video holiday.mp4         # similar videos
   mmtvr search INDEX "a dog" --moments           # from when to when
   mmtvr search INDEX "a dog" --json | python -m json.tool
   mmtvr search IMPORTED_INDEX --vectors queries.npy   # (Q, D), any encoder
+
+Below each result: when its key words are seen best, and, where the videos were
+indexed by an annotation file, the caption that is most like the query.
 
 The index knows the config and the checkpoint that it was made with. The
 sentence and the words of a text are compared with parts of all videos, and the
@@ -125,8 +139,11 @@ def search(args: argparse.Namespace) -> None:
         print(json.dumps(answers))
     else:
         notes = [reading.describe() for reading in readings]
+        captions = [find_captions(found)] * len(found)
         unfit = [results[:1] * (not fits(results)) for results in found]
-        print('\n\n'.join(map(describe, queries, found, notes, unfit)))
+        print(
+            '\n\n'.join(map(describe, queries, found, notes, captions, unfit))
+        )
         steps = [
             each.moment_step or 0 for results in found for each in results
         ]
@@ -174,24 +191,50 @@ def _from_score(
     return [each for each in results if least is None or each.score >= least]
 
 
+def find_captions(
+    found: Sequence[Sequence['SearchResult']],
+) -> dict[tuple, tuple[str, ...]]:
+    """Read the captions of results that an annotation file named.
+
+    Returns:
+        By path, start and end. Nothing of a file that is no longer there or
+        has changed: what was found is worth showing without.
+    """
+    sources = {each.source for results in found for each in results}
+    captions: dict[tuple, tuple[str, ...]] = {}
+    for source in sorted(sources):
+        if not source.endswith('.json'):
+            continue
+        from mmtvr.search.video_files import read_captioned
+
+        with suppress(SetupError, OSError):
+            for video, texts in read_captioned(source):
+                captions[video.path, video.start, video.end] = texts
+    return captions
+
+
 def describe(
     query: str,
     results: Sequence['SearchResult'],
     note: str = '',
+    captions: Mapping[tuple, Sequence[str]] = MappingProxyType({}),
     unfit: Sequence['SearchResult'] = (),
 ) -> str:
     """Put a query, what of it was not read, and its results into lines.
 
     Args:
         query: The query.
-        results: Its results.
+        results: Its results, the best first.
         note: What of it was not read.
+        captions: Of some results, by path, start and end. The one that
+            shares most words with the query is shown.
         unfit: The best result where probably nothing fits.
     """
     # Those of a file, a path among them, are what others wrote.
     lines = [_one_line(query)]
     if note:
         lines.append(f'  note: {_one_line(note)}')
+    width = get_terminal_size().columns - len(INDENT)
     if unfit:
         (best,) = unfit
         lines.append(
@@ -199,20 +242,22 @@ def describe(
             f'of {best.probability:.0%}; the nearest are'
         )
     for result in results:
-        moment = '' if result.time is None else f'  at {result.time:.1f} s'
-        words = '  '.join(
-            f'{word.word} {word.time:.1f} s' for word in result.words
-        )
         path = result.path.encode('utf-8', 'backslashreplace').decode()
+        moment = '' if result.time is None else f'  at {result.time:.1f} s'
         lines.append(
             f'{result.rank:3d}  {result.score:6.3f}  {_percent(result)}'
-            f'{_one_line(path)}'
-            f'{moment}'
-            + (f'  ({words})' if words else '')
-            + _describe_files(result)
+            f'{_one_line(_shorten(path))}{moment}{_describe_files(result)}'
         )
+        texts = captions.get((result.path, result.start, result.end))
+        details = [_describe_words(result)]
         if result.moments:
-            lines.append(f'{"":13}{_describe_moments(result)}')
+            details.insert(0, _describe_moments(result))
+        if texts:
+            caption = max(texts, key=lambda text: _likeness(text, query))
+            details.append(f'“{_one_line(caption)}”')
+        for detail in filter(None, details):
+            broken = wrap(detail, max(width, 40))
+            lines += [INDENT + each.replace(TIED, ' ') for each in broken]
     if not results:
         lines.append('  nothing found: the index is empty')
     return '\n'.join(lines)
@@ -222,6 +267,27 @@ def _percent(result: 'SearchResult') -> str:
     if result.probability is None:
         return ''
     return f'{result.probability:4.0%}  '
+
+
+def _describe_words(result: 'SearchResult') -> str:
+    """When the words are seen best: ``0.5 s red circle · 1.5 s blue bar``."""
+    times: dict[str, list[str]] = {}
+    for word in sorted(result.words, key=lambda each: each.time):
+        times.setdefault(f'{word.time:.1f} s', []).append(word.word)
+    parts = [f'{time} {" ".join(words)}' for time, words in times.items()]
+    return ' · '.join(part.replace(' ', TIED) for part in parts)
+
+
+def _shorten(path: str) -> str:
+    """The path from the current folder, if the file is in it."""
+    folder = os.getcwd() + os.sep
+    return path.removeprefix(folder) if path.startswith(folder) else path
+
+
+def _likeness(text: str, query: str) -> float:
+    """Share of common words among all of two texts."""
+    one, other = ({*each.lower().split()} for each in (text, query))
+    return len(one & other) / max(len(one | other), 1)
 
 
 def _describe_moments(result: 'SearchResult') -> str:

@@ -5,12 +5,17 @@ import os
 from collections.abc import Sequence
 
 from mmengine.config import Config
-from mmengine.model import is_model_wrapper
 
 from mmtvr.checkpoints import find_checkpoint, guard_loading
-from mmtvr.cli.command import HelpFormatter, gc_disabled, run_command
+from mmtvr.cli.command import (
+    CHECKPOINT_HELP,
+    HelpFormatter,
+    choose_checkpoint,
+    gc_disabled,
+    run_command,
+)
 from mmtvr.cli.train import parse_run
-from mmtvr.config import is_work_folder, load_config
+from mmtvr.config import check_parts, is_work_folder, load_config
 from mmtvr.config.preflight import (
     build_runner,
     check_file,
@@ -18,11 +23,18 @@ from mmtvr.config.preflight import (
     check_weights,
 )
 from mmtvr.distributed.launch import prepare_launch
+from mmtvr.engine.hooks.live_line import live_line
+from mmtvr.engine.loops import unwrap_model
 from mmtvr.errors import SetupError
+from mmtvr.search.encoder import require_pretrained
+
+# Of a config that is to be tested.
+NEEDED = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
 
 EXAMPLES = """
 examples:
   mmtvr test tpmcl_moving_shapes work_dirs/tpmcl_moving_shapes
+  mmtvr test work_dirs/dmae_mine
   mmtvr test CONFIG epoch_5.pth --dump scores.npz
   mmtvr test CONFIG epoch_5.pth --cfg-options test_dataloader.batch_size=8
 
@@ -41,13 +53,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         'config', help='config file, name of a recipe, or work folder of a run'
     )
-    parser.add_argument(
-        'checkpoint',
-        nargs='?',
-        help='checkpoint file, .pth or .safetensors, or the work folder of a '
-        'run: its best checkpoint, else its last (default: that of CONFIG, '
-        'if it is a work folder)',
-    )
+    parser.add_argument('checkpoint', nargs='?', help=CHECKPOINT_HELP)
     parser.add_argument(
         '--work-dir',
         help='folder for logs (default: work_dirs/CONFIG, or test/ in a work '
@@ -104,8 +110,8 @@ def test(args: argparse.Namespace) -> None:
         cfg = load_config(
             args.config, args.cfg_options, args.work_dir, args.data
         )
-        checkpoint = args.checkpoint
-        if '://' not in checkpoint:
+        checkpoint = choose_checkpoint(args.config, args.checkpoint)
+        if checkpoint is not None and '://' not in checkpoint:
             checkpoint = str(find_checkpoint(checkpoint))
         cfg.load_from = checkpoint
         cfg.resume = False
@@ -115,14 +121,17 @@ def test(args: argparse.Namespace) -> None:
             cfg.merge_from_dict({'test_cfg.fine_grained': args.fine_grained})
         if args.dump:
             add_dump(cfg, args.dump)
+        check_parts(cfg, *NEEDED)
         prepare_launch(cfg, args.launcher)
         runner = build_runner(cfg)
-        model = runner.model
-        check_weights(
-            model.module if is_model_wrapper(model) else model, checkpoint
-        )
+        model = unwrap_model(runner.model)
+        if checkpoint is None:
+            require_pretrained(name for name, _ in model.named_parameters())
+        else:
+            check_weights(model, checkpoint)
         check_runner(runner, 'test')
-    runner.test()
+    with live_line(runner):
+        runner.test()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -5,11 +5,11 @@ import os
 from collections.abc import Sequence
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP, guard_loading
 from mmtvr.cli.command import HelpFormatter, gc_disabled, run_command
-from mmtvr.config import load_config
+from mmtvr.config import ConfigOptions, check_parts, load_config
 from mmtvr.config.preflight import (
     build_runner,
     check_file,
@@ -18,14 +18,23 @@ from mmtvr.config.preflight import (
 )
 from mmtvr.distributed import LAUNCHERS
 from mmtvr.distributed.launch import prepare_launch
+from mmtvr.engine.hooks.live_line import live_line
 from mmtvr.engine.loops import unwrap_model
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, import_extra
 
+# Of a config that is to be trained.
+NEEDED = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
+# --log NAME, also the extra that brings the package: backend, module.
+BACKENDS = {
+    'tensorboard': ('TensorboardVisBackend', 'tensorboard'),
+    'wandb': ('WandbVisBackend', 'wandb'),
+}
 # The recipe for data of one's own.
 OWN_RECIPE = 'dmae_own'
 EXAMPLES = """
 examples:
   mmtvr train tpmcl_moving_shapes
+  mmtvr train --data data/video_retrieval/mine
   mmtvr train my_config.py --work-dir work_dirs/first --seed 1
   mmtvr train my_config.py --work-dir work_dirs/first --resume
   mmtvr train tpmcl_msrvtt --cfg-options train_cfg.max_epochs=3 \\
@@ -82,6 +91,15 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--no-validate', action='store_true', help='skip all validation'
     )
     parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument(
+        '--log',
+        nargs='+',
+        choices=BACKENDS,
+        default=[],
+        help='also log curves to TensorBoard, in the work folder, or to '
+        'Weights & Biases (set WANDB_MODE=offline to stay on this machine; it '
+        'also gets the config and the Python files of the current folder)',
+    )
     args = parse_run(parser, argv, 'train_cfg.max_epochs=3')
     if args.config is None and args.data is None:
         parser.error('give a CONFIG, or --data DIR for your own videos')
@@ -108,7 +126,7 @@ def parse_run(
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help=f'override settings: {example}',
     )
@@ -149,6 +167,8 @@ def apply(args: argparse.Namespace, cfg: Config) -> None:
         check_file(cfg.load_from, 'checkpoint')
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.log:
+        log_to(cfg, args.log)
     if args.amp or args.amp_dtype:
         use_mixed_precision(cfg, args.amp_dtype)
     if args.auto_scale_lr:
@@ -158,6 +178,28 @@ def apply(args: argparse.Namespace, cfg: Config) -> None:
                 'in the config: the total batch size its rate is meant for'
             )
         cfg.auto_scale_lr.enable = True
+
+
+def log_to(cfg: Config, names: Sequence[str]) -> None:
+    """Add backends to the visualizer.
+
+    Args:
+        cfg: Changed in place.
+        names: Out of ``BACKENDS``.
+
+    Raises:
+        SetupError: Its package is missing.
+    """
+    visualizer = cfg.get('visualizer') or dict(
+        type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]
+    )
+    backends = list(visualizer.get('vis_backends') or [])
+    for name in names:
+        kind, module = BACKENDS[name]
+        import_extra(module, name, f'--log {name}')
+        if not any(each['type'] == kind for each in backends):
+            backends.append(dict(type=kind))
+    cfg.visualizer = dict(visualizer, vis_backends=backends)
 
 
 def use_mixed_precision(cfg: Config, dtype: str | None) -> None:
@@ -194,6 +236,7 @@ def train(args: argparse.Namespace) -> None:
         cfg = load_config(
             args.config, args.cfg_options, args.work_dir, args.data
         )
+        check_parts(cfg, *NEEDED)
         apply(args, cfg)
         prepare_launch(cfg, args.launcher)
         runner = build_runner(cfg)
@@ -202,7 +245,8 @@ def train(args: argparse.Namespace) -> None:
                 unwrap_model(runner.model), cfg.load_from, whole=False
             )
         check_runner(runner, 'train', 'val')
-    runner.train()
+    with live_line(runner):
+        runner.train()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

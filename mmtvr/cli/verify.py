@@ -8,14 +8,13 @@ import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mmtvr.cli.command import HelpFormatter, run_command
-from mmtvr.config import load_config, walk
+from mmtvr.config import ConfigOptions, load_config, walk
 from mmtvr.datasets.annotations import (
     best_strict_recall,
     count_shared_captions,
@@ -93,7 +92,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         metavar='KEY=VALUE',
         help='override settings: test_dataloader.dataset.data_root=DIR',
     )

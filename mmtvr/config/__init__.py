@@ -1,6 +1,6 @@
 """Configs: read, checked, and a dry run before the run (``preflight``)."""
 
-from mmtvr.config.check import check_config, walk
+from mmtvr.config.check import ConfigOptions, check_config, check_parts, walk
 from mmtvr.config.reading import (
     check_plain_types,
     expand_encoder,
@@ -11,7 +11,9 @@ from mmtvr.config.reading import (
 )
 
 __all__ = [
+    'ConfigOptions',
     'check_config',
+    'check_parts',
     'check_plain_types',
     'expand_encoder',
     'find_config',

@@ -1,14 +1,15 @@
 """Check keys and types of a config against what mmtvr registers."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from mmengine import registry as root
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 from mmengine.registry import Registry
 
 from mmtvr import registry as nodes
@@ -16,6 +17,18 @@ from mmtvr.errors import SetupError
 
 # What mmengine's builders read and take out.
 NOT_ARGUMENTS = {'type', '_scope_', '_delete_', 'convert_to_iter_based'}
+# Parts of a config that are no components, and what mmengine reads of each.
+PLAIN_PARTS = {
+    'env_cfg': (
+        *('cudnn_benchmark', 'dist_cfg', 'mp_cfg', 'resource_limit'),
+        'tf32',
+    ),
+    'randomness': ('seed', 'deterministic', 'diff_rank_seed'),
+}
+# A name that is so alike is a misspelt one, and no variable of the file.
+MISSPELT = 0.85
+# That a message lists.
+MAX_PLACES = 4
 RUNNER_EXTRAS = (
     'auto_scale_lr',
     'custom_imports',
@@ -47,20 +60,58 @@ def check_options(cfg: Config, options: Mapping[str, Any]) -> None:
         name = option.split('.')[0]
         if name in read:
             continue
+        known = _describe_places(cfg, name)
         if name not in cfg:
             raise SetupError(
                 f'--cfg-options {option}: the config has no `{name}`'
-                f'{_guess(name, {*cfg, *read})}'
+                f'{known or _guess(name, {*cfg, *read})}'
             )
-        places = [
-            f'{place}.{name}'.replace('[', '.').replace(']', '')
-            for place, node in walk(read_by_runner(cfg))
-            if place and name in node
-        ]
-        known = f': set {" and ".join(places)}' if places else ''
         raise SetupError(
             f'--cfg-options {option} would change nothing: `{name}` is a '
             f'variable of the config file, used while it is read{known}'
+        )
+
+
+def _describe_places(cfg: Config, name: str) -> str:
+    """Name the keys of a run that are called so, as options; or nothing."""
+    places = [
+        f'{place}.{name}'.replace('[', '.').replace(']', '')
+        for place, node in walk(read_by_runner(cfg))
+        if place and name in node
+    ]
+    if not places:
+        return ''
+    shown, more = places[:MAX_PLACES], len(places) - MAX_PLACES
+    if more > 0:
+        shown.append(f'{more} more')
+    return f': set {" and ".join(shown)}'
+
+
+def check_parts(cfg: Config, *needed: str) -> None:
+    """Check the top of a config: what a run needs, and what none reads.
+
+    Args:
+        cfg: The config.
+        *needed: Keys that the run cannot do without.
+
+    Raises:
+        SetupError: One is missing, or a name that no run reads is a
+            misspelt one; names the closest key.
+    """
+    read = runner_keys()
+    for name in cfg.keys() - read:
+        close = get_close_matches(name, read, 1, MISSPELT)
+        if close:
+            raise SetupError(
+                f'{cfg.filename} sets `{name}`, which no run reads; did you '
+                f'mean `{close[0]}`?'
+            )
+    missing = [name for name in needed if not cfg.get(name)]
+    if missing:
+        raise SetupError(
+            f'{cfg.filename} has no {" and no ".join(missing)}: is it the '
+            'part of a config that others build on? Name a whole one, such '
+            'as those that `mmtvr recipes` lists'
         )
 
 
@@ -92,6 +143,9 @@ def check_config(cfg: Config) -> None:
             known = _loader_arguments()
             for key in loader.keys() - known - NOT_ARGUMENTS:
                 faults[f'there is no `{key}`{_guess(key, known)}'] = name
+    for name, known in PLAIN_PARTS.items():
+        for key in (cfg.get(name) or {}).keys() - {*known}:
+            faults[f'there is no `{key}`{_guess(key, known)}'] = name
     for place, node in walk(cfg.to_dict()):
         for fault in find_faults(node, scope):
             faults.setdefault(fault, place)
@@ -138,6 +192,26 @@ def merge_options(cfg: Config, options: Mapping[str, Any]) -> None:
                 f'--cfg-options {option}: there is no such place in the '
                 f'config ({error})'
             ) from error
+
+
+class ConfigOptions(DictAction):
+    """The action of ``--cfg-options KEY=VALUE ...``."""
+
+    def __call__(
+        self,
+        parser: ArgumentParser,
+        namespace: Namespace,
+        values: Sequence[str],
+        option_string: str | None = None,
+    ) -> None:
+        """Read the options."""
+        for value in values:
+            if '=' not in value:
+                parser.error(
+                    f'{option_string} {value}: expected KEY=VALUE, such as '
+                    'train_cfg.max_epochs=3'
+                )
+        super().__call__(parser, namespace, values, option_string)
 
 
 def walk(node: Any, place: str = '') -> Iterator[tuple[str, dict]]:

@@ -23,27 +23,48 @@ from mmtvr.randomness import same_random_state
 
 # How what mmengine logs of its settings begins.
 SETTINGS = ('System environment:', 'Config:', 'Hooks will be executed')
+# And what it logs of each run alike.
+ALIKE = (
+    *('Distributed training is not used', '"FileClient"', '"HardDiskBackend"'),
+    *('torch.backends.cudnn.benchmark is', 'Checkpoints will be saved to'),
+)
 
 
 class BriefRunner(Runner):
     """mmengine's runner, whose settings go to the log file alone.
 
     It logs the environment, the whole config and all hooks, 300 lines before
-    the first of the run itself.
+    the first of the run itself, and what is the same for all runs.
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Build the logger and keep long settings off the console."""
+        """Build the logger and keep long settings off the console.
+
+        A terminal also gets shorter lines: its columns are few.
+        """
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
                 handler.addFilter(_is_for_console)
+                if handler.stream.isatty():
+                    handler.setFormatter(ShortFormatter(datefmt='%H:%M:%S'))
         return logger
+
+
+class ShortFormatter(logging.Formatter):
+    """The time, the level of what is no mere information, and the message."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802
+        """Write one line."""
+        time = self.formatTime(record, self.datefmt)
+        if record.levelno == logging.INFO:
+            return f'{time} {record.message}'
+        return f'{time} {record.levelname}: {record.message}'
 
 
 def _is_for_console(record: logging.LogRecord) -> bool:
     text = record.getMessage().lstrip('\n-')
-    return not text.startswith(SETTINGS)
+    return not text.startswith((*SETTINGS, *ALIKE))
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -4,6 +4,7 @@ import ast
 import csv
 import re
 import sys
+import traceback
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -16,7 +17,7 @@ from mmengine.registry import init_default_scope
 import mmtvr
 from mmtvr.config.check import check_config, merge_options, walk
 from mmtvr.config.frozen import apply_frozen_features
-from mmtvr.errors import SetupError
+from mmtvr.errors import SetupError, first_line
 from mmtvr.registry import SCOPE
 
 # Where the wheel puts configs/, and an editable install a link to it.
@@ -57,6 +58,20 @@ def load_config(
         cfg = Config.fromfile(path)
     except FileNotFoundError as error:
         raise SetupError(f'{path} cannot be read: {error}') from error
+    except SyntaxError as error:
+        raise SetupError(
+            f'{path}, or a file that it builds on, is no Python: line '
+            f'{error.lineno}: {error.msg}'
+        ) from error
+    except Exception as error:
+        # A config is a program of the user, with faults of any kind.
+        *_, last = traceback.extract_tb(error.__traceback__)
+        where = f'{last.filename}, line {last.lineno}'
+        if 'mmengine' in Path(last.filename).parts:
+            where = f'{path}, or a file that it builds on'
+        raise SetupError(
+            f'{where}: {type(error).__name__}: {first_line(error)}'
+        ) from error
     if options:
         merge_options(cfg, options)
     name = Path(path).stem

@@ -119,7 +119,8 @@ class TextVideoDataset(BaseDataset):
     def load_data_list(self) -> list[dict]:
         """Read the annotation file, check the videos, list the samples.
 
-        ``left_out`` of the meta information describes what is left out,
+        ``counts`` of the meta information has the numbers of ``videos`` and
+        ``captions``, ``left_out`` describes what is left out,
         ``about`` is what the transforms report of how videos are read and,
         in test mode, what is asked and what can be reached.
         """
@@ -149,6 +150,13 @@ class TextVideoDataset(BaseDataset):
                 f'None of the videos of {self.ann_file} in '
                 f'{self.data_prefix["video"]} can be used.'
             )
+        self._metainfo['counts'] = dict(
+            videos=len({sample['video_id'] for sample in samples}),
+            captions=sum(
+                1 if isinstance(sample['text'], str) else len(sample['text'])
+                for sample in samples
+            ),
+        )
         captions = [text for record in records for text in record.captions]
         self._describe_left_out(len(records), len(captions), samples)
         if self.test_mode:
@@ -257,10 +265,7 @@ class TextVideoDataset(BaseDataset):
         left_out = [i for i in range(videos) if i not in kept_ids]
         if not left_out:
             return
-        kept = sum(
-            1 if isinstance(s['text'], str) else len(s['text'])
-            for s in samples
-        )
+        kept = self._metainfo['counts']['captions']
         self._metainfo['left_out_ids'] = left_out
         self._metainfo['left_out'] = (
             f'{len(left_out):,} of {videos:,} videos and {captions - kept:,} '

@@ -159,7 +159,7 @@ def find_unreadable(
     samples: Sequence[dict],
     pipeline: Sequence[Any],
     ann_file: str,
-    title: str = 'Checking the videos of the test set, once',
+    title: str = 'Checking test videos',
 ) -> dict[int, str]:
     """Find the samples that a test could not read.
 

@@ -45,6 +45,7 @@ def prepare_launch(cfg: Config, launcher: str) -> None:
     """
     cfg.launcher = launcher
     _add_hook(cfg, 'mmtvr.LoadingWorkersHook')
+    _add_hook(cfg, 'mmtvr.RunSummaryHook')
     if launcher == 'none':
         if not torch.cuda.is_available():
             leave_cores_to_workers(cfg)

@@ -6,6 +6,7 @@ from mmtvr.engine.hooks.explanation import ExplanationHook
 from mmtvr.engine.hooks.frozen_features import FrozenFeaturesHook
 from mmtvr.engine.hooks.logging import ResultTableHook, TrainingStatsHook
 from mmtvr.engine.hooks.nonfinite import NonFiniteHook
+from mmtvr.engine.hooks.run_summary import RunSummaryHook
 from mmtvr.engine.hooks.unreadable_videos import UnreadableVideosHook
 from mmtvr.engine.loops import (
     ResumableTrainLoop,
@@ -26,6 +27,7 @@ __all__ = [
     'ResumableTrainLoop',
     'RetrievalTestLoop',
     'RetrievalValLoop',
+    'RunSummaryHook',
     'TrainingStatsHook',
     'TwoRateConstructor',
     'UnreadableVideosHook',

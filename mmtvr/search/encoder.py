@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -512,14 +512,27 @@ def load_model(
         untrained = _load_weights(model, checkpoint)
     if any(name.startswith(PARTIAL) for name in untrained):
         model.partial_loss = None
-    for name in untrained if checkpoint is None else ():
+    if checkpoint is None:
+        require_pretrained(untrained)
+    return model
+
+
+def require_pretrained(names: Iterable[str]) -> None:
+    """Refuse a model that only training makes useful.
+
+    Args:
+        names: Of its parameters.
+
+    Raises:
+        SetupError: One is neither of a pretrained encoder nor of a loss.
+    """
+    for name in names:
         if not name.startswith(PRETRAINED):
             raise SetupError(
                 f'{name} of the model has no weights before it is trained: '
                 'give a checkpoint, or a config of pretrained encoders and '
                 'a head without parameters, such as configs/clip4clip_*.py'
             )
-    return model
 
 
 def _leave_out(model: dict[str, Any], text_only: bool) -> dict[str, Any]:

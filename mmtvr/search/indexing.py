@@ -37,6 +37,7 @@ from mmtvr.search.stores.base import (
 from mmtvr.search.video_files import (
     FoundVideo,
     Sources,
+    describe_absence,
     describe_file,
     find_broken,
     find_gone,
@@ -296,9 +297,9 @@ class Indexer:
 
         Raises:
             SetupError: Another model filled the index or it has other
-                settings, folders that had videos have none at all now, no
-                video can be encoded, or another process is indexing into the
-                same place.
+                settings, there is no video, folders that had some have none
+                at all now, no video can be encoded, or another process is
+                indexing into the same place.
         """
         start = time.monotonic()
         with self.store.lock() if get_rank() == 0 else nullcontext():
@@ -314,6 +315,8 @@ class Indexer:
             before = [] if is_new else list(self.store.list_files())
             entries = {each.key: each for each in before}
             gone = find_gone(before, sources)
+            if not (sources.videos or sources.closed or gone):
+                raise SetupError(describe_absence(sources))
             known = set() if is_new else self.store.list_contents()
             broken = {} if self.retry else find_broken(before, known)
             batch = PendingBatch(
@@ -354,6 +357,7 @@ class Indexer:
             removed=len(gone),
             unreadable={**sources.closed, **unreadable},
             skipped=skipped,
+            others=dict(sources.others),
             seconds=time.monotonic() - start,
             windows=windows,
             unreadable_windows=broken_windows,

@@ -74,6 +74,8 @@ class SearchResult:
         is_gone: Whether the file, and each copy, is no longer there.
         probability: That the video shows what is asked, see
             :mod:`mmtvr.search.calibration`; None where that is not known.
+        source: The folder or the annotation file that named it; empty for a
+            file that was given by itself.
         moments: From when to when the video shows what the text says, the
             best first, where it was asked for; parts that do not overlap.
         moment_step: Seconds between the frames that they come from: they are
@@ -90,6 +92,7 @@ class SearchResult:
     copies: tuple[str, ...] = ()
     is_gone: bool = False
     probability: float | None = None
+    source: str = ''
     moments: tuple[Moment, ...] = ()
     moment_step: float | None = None
 
@@ -146,6 +149,8 @@ class IndexReport:
         skipped: How many of these were not tried again, since they are as
             they were.
         seconds: How long it took.
+        others: How many files of the folders were left out, as their names
+            do not end like those of videos, by their extension.
         windows: Windows of long videos that were encoded.
         unreadable_windows: Path of each long video of which windows could not
             be read in this call, how many, and why. The rest of it is in the
@@ -160,6 +165,7 @@ class IndexReport:
     unreadable: dict[str, str]
     skipped: int
     seconds: float
+    others: dict[str, int] = field(default_factory=dict)
     windows: int = 0
     unreadable_windows: dict[str, str] = field(default_factory=dict)
 
@@ -223,7 +229,7 @@ def _search_some(
     text, words = encoded.features.to('cpu'), encoded.words
     vectors = text.pooled.float().numpy()
     queries = encoder.query_vectors(encoded)
-    near = _find_enough(
+    near = _find_contents(
         lambda count: store.find_candidates(queries, count), candidates, top_k
     )
     different = list(dict.fromkeys(each for found in near for each in found))
@@ -250,18 +256,17 @@ def _search_some(
     return _to_results(store, rankings, encoder if moments else None)
 
 
-def _find_enough(
+def _find_contents(
     find: Callable[[int], list[list[str]]], candidates: int, top_k: int
 ) -> list[list[str]]:
-    """Contents for each query, of ``top_k`` videos if there are so many.
+    """Ask for candidates until they are of ``top_k`` videos, if there are.
 
-    The windows of one long video may come before all others: then more
-    candidates are taken.
+    The windows of one long video may be nearer than all others.
 
     Args:
-        find: Gives at most so many contents for each query.
-        candidates: How many are wanted at least.
-        top_k: How many videos are wanted.
+        find: From a number to so many contents of each query.
+        candidates: How many are enough where they are of ``top_k`` videos.
+        top_k: How many videos.
     """
     count = max(candidates, top_k)
     most = MOST_CANDIDATES * count
@@ -324,13 +329,10 @@ def search_similar(
 
     def find(count: int) -> list[list[str]]:
         near = store.nearest_each(parts, count)
-        return [[content for content, _ in found] for found in near]
+        return [[content for content, _ in each] for each in near]
 
-    contents = {
-        content: None
-        for near in _find_enough(find, candidates, top_k)
-        for content in near
-    }
+    found_contents = _find_contents(find, candidates, top_k)
+    contents = {each: None for near in found_contents for each in near}
     found = _read_sound(store, list(contents))
     scores = found.pooled @ video.pooled[0]
     _check_scores(store, scores, COSINES)
@@ -517,6 +519,7 @@ def _name_files(
                 end=file.end,
                 copies=tuple(copy.path for _, copy in copies),
                 is_gone=is_gone,
+                source=file.source,
                 moments=moments,
                 moment_step=step,
             )

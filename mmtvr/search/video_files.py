@@ -1,14 +1,22 @@
 """Video files to index: which there are, and what changed."""
 
 import math
+import mimetypes
 import os
+from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from mmtvr.datasets.annotations import complete_names, read_annotations
 from mmtvr.errors import SetupError
-from mmtvr.files import FileStamp, find_video_files
+from mmtvr.files import (
+    VIDEO_EXTENSIONS,
+    FileStamp,
+    describe_others,
+    find_video_files,
+)
 from mmtvr.search.stores.base import MAX_WINDOWS, FileEntry, window_content
 
 ANNOTATION = '.json'
@@ -54,13 +62,16 @@ class Sources(NamedTuple):
         videos: All videos, each once, sorted.
         folders: Folders that were looked through, absolute paths.
         annotations: Annotation files, absolute paths.
-        closed: Folders in them that cannot be read, and why.
+        closed: Folders in them that cannot be read, links that lead nowhere
+            and pipes, and why.
+        others: How many files were left out, by their extension.
     """
 
     videos: list[FoundVideo]
     folders: list[str]
     annotations: list[str]
     closed: dict[str, str]
+    others: Mapping[str, int] = MappingProxyType({})
 
 
 def find_videos(
@@ -70,7 +81,8 @@ def find_videos(
     """Find the videos that folders, annotation files and paths name.
 
     Folders are searched as :func:`mmtvr.files.find_video_files` does. A file
-    that is given by itself is taken whatever its name.
+    that is given by itself is taken whatever its name, unless that is one of
+    a picture or a text.
 
     Args:
         sources: Folders, video files, and annotation files (``.json``, see
@@ -87,14 +99,14 @@ def find_videos(
     if not sources:
         raise SetupError('name a folder, files or an annotation to index')
     videos: dict[tuple, FoundVideo] = {}
-    folders, annotations, closed = [], [], {}
+    folders, annotations, closed, others = [], [], {}, Counter()
     for source in sources:
         path = os.path.abspath(os.fspath(source))
         if os.path.isdir(path):
             folders.append(path)
             found: Iterable[FoundVideo] = [
                 FoundVideo(file, path)
-                for file in find_video_files(path, closed)
+                for file in find_video_files(path, closed, others)
             ]
         elif not os.path.exists(path):
             raise SetupError(
@@ -106,12 +118,36 @@ def find_videos(
             found = [
                 each.video for each in read_captioned(path, videos_folder)
             ]
+        elif _is_no_video(path):
+            others[os.path.splitext(path)[1].lower()] += 1
+            continue
         else:
             found = [FoundVideo(path)]
         for video in found:
             videos.setdefault((video.path, video.start, video.end), video)
     ordered = sorted(videos.values(), key=_order)
-    return Sources(ordered, folders, annotations, closed)
+    return Sources(ordered, folders, annotations, closed, others)
+
+
+def _is_no_video(path: str) -> bool:
+    """Whether a name is that of a picture or a text, as ``DIR/*`` brings.
+
+    FFmpeg decodes them too: a picture as one frame, a text as a film of it.
+    """
+    if os.path.splitext(path)[1].lower() in VIDEO_EXTENSIONS:
+        return False
+    kind, _ = mimetypes.guess_type(path)
+    return (kind or '').startswith(('image/', 'text/'))
+
+
+def describe_absence(sources: Sources) -> str:
+    """Say that there is no video, and what there is instead."""
+    where = ', '.join(map(repr, sources.folders)) or 'what was given'
+    found = describe_others(sources.others) if sources.others else 'nothing'
+    return (
+        f'there is no video in {where}, only {found}: files count that end '
+        'like videos do (.mp4, .mkv, .mov, .webm, ...)'
+    )
 
 
 def read_captioned(
@@ -247,8 +283,8 @@ def find_gone(
 
     Returns:
         Entries below one of the folders, or of one of the annotations, that
-        were not found again. What lies below a folder that cannot be read
-        now stays.
+        were not found again. What lies below a folder or behind a link that
+        cannot be read now stays.
 
     Raises:
         SetupError: A folder has no video now but had some.
@@ -262,7 +298,9 @@ def find_gone(
         for top in tops:
             below[top] += 1
         is_listed = named or (tops and not _is_annotation(entry.source))
-        is_closed = any(_is_below(entry.path, f) for f in sources.closed)
+        is_closed = entry.path in sources.closed or any(
+            _is_below(entry.path, f) for f in sources.closed
+        )
         key = (entry.path, entry.start, entry.end)
         if is_listed and key not in found and not is_closed:
             gone.append(entry)

@@ -10,6 +10,7 @@ from mmtvr.cli import command, index, search
 from mmtvr.distributed import VARIABLES, failures
 from mmtvr.distributed.phase import phase
 from mmtvr.errors import SetupError
+from mmtvr.registry import METRICS
 
 # What aborts at the interpreter's end stands for a thread of gloo.
 ONE_OF_SEVERAL = """
@@ -166,6 +167,23 @@ def test_limits_and_misspelt_keys_are_one_message(error, words, capsys):
     shown = capsys.readouterr().err
     assert shown.startswith('error: ')
     assert all(word in shown for word in words)
+
+
+def test_what_a_component_refuses_is_one_message(capsys):
+    def build(**settings):
+        return command.run_command(
+            lambda: METRICS.build(
+                dict(type='mmtvr.TextVideoRecall') | settings
+            )
+        )
+
+    assert build(ties='best') == 1
+    assert 'mmtvr.TextVideoRecall of the config: ' in capsys.readouterr().err
+    assert build(topl=(1,)) == 1
+    assert "unexpected keyword argument 'topl'" in capsys.readouterr().err
+    # A fault of its code, not of the config.
+    with pytest.raises(TypeError):
+        build(topk=3)
 
 
 def test_file_names_that_begin_with_a_dash_are_files(

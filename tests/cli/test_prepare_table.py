@@ -45,7 +45,7 @@ def test_a_table_becomes_a_data_set_with_all_faults_listed(films, capsys):
         'Käfer.csv, line 15',
         'Käfer.csv, line 16',
         'differ from one of another video by a word at most',
-        'test has 1 videos',
+        '1 videos in val and 1 videos in test',
         'mmtvr train --data',
     ):
         assert part in out, part

@@ -1,5 +1,6 @@
 """How ``mmtvr search`` and ``mmtvr index`` are asked, and answer."""
 
+import json
 import os
 import subprocess
 import sys
@@ -10,9 +11,9 @@ import pytest
 
 from mmtvr.cli import index as index_command
 from mmtvr.cli.command import note_after_a_while
-from mmtvr.cli.search import describe, parse_args
+from mmtvr.cli.search import describe, find_captions, parse_args
 from mmtvr.search.moments import Moment
-from mmtvr.search.query import SearchResult
+from mmtvr.search.query import SearchResult, WordMoment
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,3 +110,34 @@ def test_what_takes_long_is_announced_on_a_terminal(
     with note_after_a_while('opening ...'):
         time.sleep(seconds)
     assert capsys.readouterr().err == ('opening ...\n' if seconds else '')
+
+
+def test_a_result_shows_when_its_words_are_seen_and_what_it_is(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv('COLUMNS', '80')
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / 'videos').mkdir()
+    (tmp_path / 'videos/a.mp4').touch()
+    captions = ['a bar resting', 'a red circle rising then a bar resting']
+    annotation = tmp_path / 'test.json'
+    annotation.write_text(json.dumps({'a.mp4': captions}))
+    words = [('red', 0.5), ('circle', 0.5), ('bar', 1.5), ('rising', 0.75)]
+    result = SearchResult(
+        path=str(tmp_path / 'videos/a.mp4'),
+        score=0.5,
+        rank=1,
+        time=0.5,
+        words=tuple(WordMoment(w, 1.0, t, 0.9) for w, t in words),
+        source=str(annotation),
+    )
+    found = find_captions([[result]])
+    text = describe('a red circle rising', [result], captions=found)
+    assert text.splitlines() == [
+        'a red circle rising',
+        '  1   0.500  videos/a.mp4  at 0.5 s',
+        '             0.5 s red circle · 0.8 s rising · 1.5 s bar',
+        '             “a red circle rising then a bar resting”',
+    ]
+    annotation.unlink()
+    assert find_captions([[result]]) == {}

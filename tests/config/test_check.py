@@ -1,4 +1,5 @@
 import re
+from argparse import ArgumentParser
 
 import pytest
 from mmengine.config import Config
@@ -7,9 +8,11 @@ from torch import nn
 
 from mmtvr.config import check as checking
 from mmtvr.config.check import (
+    ConfigOptions,
     accepted_arguments,
     check_config,
     check_options,
+    check_parts,
     find_faults,
     merge_options,
 )
@@ -186,3 +189,50 @@ def test_options_that_lead_nowhere_are_one_message(option, words):
 
     with pytest.raises(SetupError, match=words):
         read()
+
+
+def test_a_variable_is_refused_with_the_keys_that_would_work():
+    loader = dict(dataset=dict(data_root='here'))
+    cfg = Config(
+        dict(
+            data_root='here',
+            train_dataloader=loader,
+            train_cfg=dict(max_epochs=5),
+        )
+    )
+    with pytest.raises(SetupError, match=r'train_dataloader\.dataset\.data_r'):
+        check_options(cfg, {'data_root': 'there'})
+    with pytest.raises(SetupError, match=r'no `max_epochs`: set train_cfg\.m'):
+        check_options(cfg, {'max_epochs': 1})
+
+
+@pytest.mark.parametrize(
+    ('part', 'key', 'meant'),
+    [
+        ('env_cfg', 'tf3', 'tf32'),
+        ('randomness', 'sed', 'seed'),
+        ('train_dataloader', 'batchsize', 'batch_size'),
+    ],
+)
+def test_a_misspelt_key_of_a_part_without_a_type_is_found(part, key, meant):
+    with pytest.raises(SetupError, match=f'{part}: .*`{key}`.*`{meant}`'):
+        check(**{part: {key: 1}})
+
+
+def test_the_top_of_a_config_is_checked_for_a_run():
+    whole = dict(model=dict(type='x'), train_pipeline=[], data_root='here')
+    check_parts(Config(whole), 'model')
+    with pytest.raises(SetupError, match='no train_cfg and no optim_wrapper'):
+        check_parts(Config(whole), 'model', 'train_cfg', 'optim_wrapper')
+    with pytest.raises(SetupError, match=r'`modell`.*did you mean `model`'):
+        check_parts(Config(dict(whole, modell={})), 'model')
+
+
+def test_an_option_without_a_value_is_refused(capsys):
+    parser = ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
+    args = parser.parse_args(['--cfg-options', 'a.b=1', 'c=x=y'])
+    assert args.cfg_options == {'a.b': 1, 'c': 'x=y'}
+    with pytest.raises(SystemExit):
+        parser.parse_args(['--cfg-options', 'model.head'])
+    assert 'model.head: expected KEY=VALUE' in capsys.readouterr().err

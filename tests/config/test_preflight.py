@@ -1,3 +1,4 @@
+import logging
 import random
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from mmtvr.checkpoints import read_checkpoint
 from mmtvr.config import preflight
 from mmtvr.config.preflight import (
     SETTINGS,
+    ShortFormatter,
     build_runner,
     check_batches,
     check_file,
@@ -131,13 +133,27 @@ def test_settings_go_to_the_log_file_alone(tmp_path, tiny_config, capfd):
     cfg = Config.fromfile(tiny_config)
     cfg.work_dir = str(tmp_path)
     runner = build_runner(cfg)
+    runner.logger.info('Checkpoints will be saved to x.')
     runner.logger.info('a line of the run')
     console = ''.join(capfd.readouterr())
     (log,) = tmp_path.glob('*/*.log')
     for settings in SETTINGS:
         assert settings in log.read_text()
         assert settings not in console
+    assert 'Checkpoints will be' not in console
     assert 'a line of the run' in console
+
+
+def test_a_terminal_gets_short_lines():
+    shown = [
+        ShortFormatter(datefmt='%M').format(
+            logging.makeLogRecord(
+                dict(levelno=level, levelname=name, msg='%s', args=('x',))
+            )
+        )
+        for level, name in ((logging.INFO, 'INFO'), (logging.ERROR, 'ERROR'))
+    ]
+    assert [each[2:] for each in shown] == [' x', ' ERROR: x']
 
 
 class Pair(torch.nn.Module):

@@ -35,6 +35,19 @@ def test_a_missing_base_is_one_message(tmp_path):
         load_config(str(path))
 
 
+@pytest.mark.parametrize(
+    ('text', 'said'),
+    [
+        ('a = 1\nb = (1\n', r'mine\.py.*line 2: .*never closed'),
+        ('a = 1\n\nb = c\n', r"mine\.py.*line 3: NameError: .*'c'"),
+    ],
+)
+def test_a_config_that_cannot_be_run_is_one_message(config, text, said):
+    config.write_text(text)
+    with pytest.raises(SetupError, match=said):
+        load_config(str(config))
+
+
 def test_an_unknown_option_is_refused(config):
     with pytest.raises(SetupError, match='did you mean `model`'):
         load_config(str(config), {'modle.width': 2})

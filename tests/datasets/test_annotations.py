@@ -46,7 +46,7 @@ def test_video_named_videos_is_no_list_of_records(tmp_path):
 
 
 def test_missing_file_names_path_and_command(tmp_path):
-    with pytest.raises(SetupError, match=r'gone\.json .*prepare\.py'):
+    with pytest.raises(SetupError, match=r'gone\.json .*mmtvr prepare table'):
         read_annotations(tmp_path / 'gone.json')
 
 

@@ -50,6 +50,7 @@ def test_cpu_processes_of_every_launcher_meet_by_gloo(
     assert opened == [('gloo', 600)]
     assert [hook['type'] for hook in cfg.custom_hooks] == [
         'mmtvr.LoadingWorkersHook',
+        'mmtvr.RunSummaryHook',
         'mmtvr.ActivityHook',
     ]
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'

@@ -11,10 +11,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-def test_an_index_killed_at_random_moments_equals_one_made_in_one_go():
+@pytest.mark.parametrize('engine', ['lance', 'postgres'])
+def test_an_index_killed_at_random_moments_equals_one_made_in_one_go(
+    engine, request
+):
     script = 'benchmarks.faults.kill_indexing'
+    into = []
+    if engine == 'postgres':
+        into = ['--into', request.getfixturevalue('postgres_server').url]
     done = subprocess.run(
-        [sys.executable, '-m', script, '--kills', '2', '--videos', '60'],
+        [
+            *(sys.executable, '-m', script, '--kills', '2'),
+            *('--videos', '60', *into),
+        ],
         cwd=ROOT,
         env={**os.environ, 'OMP_NUM_THREADS': '1'},
         capture_output=True,

@@ -133,7 +133,7 @@ def test_a_whole_text_has_spans_of_several_frames():
     # One vector of the text is most like one frame, whatever is beside it.
     rng = np.random.default_rng(0)
     cosines = rng.uniform(-0.1, 0.1, (1, 12))
-    cosines[0, 4:8] = [0.8, 0.85, 0.8, 0.8]
+    cosines[0, 4:8] = [0.4, 0.95, 0.5, 0.4]
     edges = np.arange(13.0)
     timeline = Timeline(
         cosines, np.ones(1), np.zeros(12), edges[:-1], edges[1:], False

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from mmtvr.errors import SetupError
 from mmtvr.search.query import search_similar
 from mmtvr.search.stores.base import FileEntry
 from mmtvr.search.video_dataset import ReadVideo, VideosToRead
@@ -50,7 +51,44 @@ def test_every_file_is_found_once_and_nothing_else(hostile):
     found = find_videos([hostile])
     names = [os.path.basename(os.fsencode(v.path)) for v in found.videos]
     assert sorted(names) == sorted(NAMES)
-    assert found.closed == {}
+    # Neither lost without a word: a circle, a link to nothing, a pipe.
+    reasons = {os.path.basename(p): why for p, why in found.closed.items()}
+    assert sorted(reasons) == ['itself.mp4', 'nowhere.mp4', 'pipe.mp4']
+    assert '/nonexistent/file.mp4' in reasons['nowhere.mp4']
+
+
+def test_a_folder_of_pictures_is_no_folder_of_videos(tmp_path, index_folder):
+    for number in range(3):
+        (tmp_path / f'{number}.PNG').write_bytes(b'%d' % number)
+    (tmp_path / 'notes').write_text('none')
+    counted = r"no video in '.*', only 4 other files \(3 .png, 1 without ext"
+    with pytest.raises(SetupError, match=counted):
+        index_folder([tmp_path], tmp_path / 'index')
+    # As a shell gives them for DIR/*.
+    pictures = sorted(tmp_path.glob('*.PNG'))
+    with pytest.raises(SetupError, match=r'only 3 other files \(3 .png\)'):
+        index_folder(pictures, tmp_path / 'index')
+    assert not (tmp_path / 'index').exists()
+    video = tmp_path / 'video.mp4'
+    video.write_bytes(b'video')
+    report, encoded, _ = index_folder([video, *pictures], tmp_path / 'index')
+    assert (encoded, report.others) == ([str(video)], {'.png': 3})
+
+
+def test_a_video_behind_a_link_that_broke_stays_in_the_index(
+    tmp_path, index_folder
+):
+    disk, folder = tmp_path / 'disk', tmp_path / 'folder'
+    disk.mkdir()
+    folder.mkdir()
+    for place in (disk, folder):
+        (place / 'a.mp4').write_bytes(place.name.encode())
+    (folder / 'link.mp4').symlink_to(disk / 'a.mp4')
+    assert index_folder([folder], tmp_path / 'index')[0].videos == 2
+    (disk / 'a.mp4').unlink()
+    report, _, _ = index_folder([folder], tmp_path / 'index')
+    assert (report.videos, report.removed) == (2, 0)
+    assert 'leads nowhere' in report.unreadable[str(folder / 'link.mp4')]
 
 
 def test_hostile_names_come_back_from_an_index_as_they_were(

@@ -6,6 +6,7 @@ import json
 import sys
 from copy import deepcopy
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -195,6 +196,7 @@ def put(train, config, **given):
         amp=False,
         amp_dtype=None,
         auto_scale_lr=False,
+        log=[],
     )
     train.apply(argparse.Namespace(**unset | given), config)
     return config
@@ -218,6 +220,23 @@ def test_resume_finds_or_takes_the_checkpoint(train, config, tmp_path):
 def test_rate_is_scaled_only_when_asked(train, config):
     assert not put(train, config).auto_scale_lr.enable
     assert put(train, config, auto_scale_lr=True).auto_scale_lr.enable
+
+
+def test_curves_go_to_further_backends(train, config, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'wandb', ModuleType('wandb'))
+    local = [dict(type='LocalVisBackend')]
+    config.visualizer = dict(type='Visualizer', vis_backends=local)
+    got = put(train, config, log=['tensorboard', 'wandb'])
+    assert [each.type for each in got.visualizer.vis_backends] == [
+        'LocalVisBackend',
+        'TensorboardVisBackend',
+        'WandbVisBackend',
+    ]
+    again = put(train, got, log=['wandb'])
+    assert len(again.visualizer.vis_backends) == 3
+    monkeypatch.setitem(sys.modules, 'wandb', None)
+    with pytest.raises(SetupError, match=r"pip install 'mmtvr\[wandb\]'"):
+        put(train, config, log=['wandb'])
 
 
 def test_mixed_precision_needs_a_gpu(train, config, monkeypatch):

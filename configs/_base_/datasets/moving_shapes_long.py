@@ -6,6 +6,7 @@ data_root = 'data/moving_shapes_long'
 tokenizer = 'mmtvr://moving-shapes-clip'
 num_frames = 12
 max_words = 32
+image_size = 54
 
 to_tensor = [
     dict(type='mmaction.FormatShape', input_format='NCHW'),
@@ -18,7 +19,14 @@ train_pipeline = [
     *to_tensor,
 ]
 test_pipeline = [
-    dict(type='mmtvr.LoadVideoFrames', num_frames=num_frames, test_mode=True),
+    dict(
+        type='mmtvr.LoadVideoFrames',
+        num_frames=num_frames,
+        test_mode=True,
+        short_side=image_size),
+    # Drawn videos have this size; an index may also get others.
+    dict(type='mmaction.Resize', scale=(-1, image_size)),
+    dict(type='mmaction.CenterCrop', crop_size=image_size),
     *to_tensor,
 ]
 

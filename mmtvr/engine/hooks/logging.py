@@ -8,16 +8,21 @@ from datetime import timedelta
 from shlex import quote
 from typing import Any
 
+import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
+from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
+from mmtvr.datasets.samplers import SeededDataset
 from mmtvr.registry import HOOKS
 
 #: Keys of the message hub: the best and the last validation, and the
 #: unreadable videos that training met (see ``UnreadableVideosHook``).
 BEST, LAST = 'mmtvr_best', 'mmtvr_last'
 UNREADABLE = 'mmtvr_unreadable_videos'
+# The first of them also start workers and fill caches.
+STEPS_OF_ESTIMATE = 20
 DIRECTIONS = (('', 'text to video'), ('v2t_', 'video to text'))
 
 
@@ -54,9 +59,22 @@ def peak_host_megabytes() -> float | None:
     return peak / (2**20 if sys.platform == 'darwin' else 2**10)
 
 
+def _describe_memory() -> str:
+    """Peak memory of this process, and of its GPU if it has one."""
+    host = peak_host_megabytes()
+    parts = [] if host is None else [f'{host / 1024:.1f} GiB of memory']
+    if torch.cuda.is_available():
+        peak = torch.cuda.max_memory_allocated() / 2**30
+        parts.append(f'{peak:.1f} GiB of its GPU')
+    return f'this process needs {" and ".join(parts) or "unknown memory"}'
+
+
 @HOOKS.register_module()
 class TrainingStatsHook(Hook):
     """Log samples per second of all processes, and host memory.
+
+    After the first steps it logs, once, about how long the rest will take
+    and the memory that is needed.
 
     The log processor prints ``samples_per_second`` and ``host_memory_mb``
     (peak of this process) beside mmengine's ``time``, ``data_time`` and, on a
@@ -71,6 +89,11 @@ class TrainingStatsHook(Hook):
 
     def __init__(self, window: int = 10) -> None:
         self.marks: deque[tuple[float, int]] = deque(maxlen=window + 1)
+        self.steps = 0
+
+    def before_train(self, runner: Runner) -> None:
+        """Count steps from here, also of a run that is resumed."""
+        self.steps = 0
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Start the clock again, so that validation is not counted."""
@@ -96,6 +119,16 @@ class TrainingStatsHook(Hook):
         memory = peak_host_megabytes()
         if memory is not None:
             hub.update_scalar('train/host_memory_mb', memory)
+        self.steps += 1
+        left = runner.max_iters - runner.iter - 1
+        if self.steps == STEPS_OF_ESTIMATE and left > 0:
+            step = seconds / max(len(self.marks) - 1, 1)
+            runner.logger.info(
+                f'After {self.steps} steps: about '
+                f'{timedelta(seconds=round(left * step))} to go '
+                f'({step:.2g} s a step, without validation); '
+                f'{_describe_memory()}'
+            )
 
 
 @HOOKS.register_module()
@@ -121,14 +154,9 @@ class ResultTableHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Start the clock and log what will be done."""
         self.start = time.monotonic()
-        loader, world_size = runner.train_dataloader, get_world_size()
-        size = loader.batch_size or loader.batch_sampler.batch_size
-        ranks = 'one process' if world_size == 1 else f'{world_size} processes'
-        left = runner.max_iters - runner.iter
         runner.logger.info(
-            f'Training: {len(loader.dataset):,} samples, {left:,} of '
-            f'{runner.max_iters:,} steps of {size * world_size} samples on '
-            f'{ranks}; settings, log and checkpoints are in {runner.work_dir}'
+            f'Training: {describe_plan(runner)}; settings, log and '
+            f'checkpoints are in {runner.work_dir}'
         )
 
     def before_test(self, runner: Runner) -> None:
@@ -150,19 +178,11 @@ class ResultTableHook(Hook):
     def after_train(self, runner: Runner) -> None:
         """Log the table of the training run."""
         hub = runner.message_hub
-        facts = {
-            'trained on': f'{len(runner.train_dataloader.dataset)} samples'
-        }
-        results = []
-        last = hub.get_info(LAST)
-        if last is not None:
-            best = hub.get_info(BEST)
-            results = [
-                (f'{name} ({label})', metrics)
-                for name, (label, metrics) in (('best', best), ('last', last))
-            ]
-            if runner.val_loop is not None:
-                facts['validated on'] = _describe_data(runner.val_loop)
+        dataset = runner.train_dataloader.dataset
+        facts = {'trained on': _describe_samples(dataset)}
+        results = label_results(hub)
+        if results and runner.val_loop is not None:
+            facts['validated on'] = _describe_data(runner.val_loop)
         unreadable = hub.get_info(UNREADABLE)
         if unreadable:
             facts['unreadable'] = f'{len(unreadable)} videos'
@@ -204,6 +224,42 @@ class ResultTableHook(Hook):
             f'{name.ljust(width)}  {each}' for name, each in facts.items()
         ]
         runner.logger.info('\n'.join(lines))
+
+
+def label_results(hub: MessageHub) -> list[tuple[str, dict[str, float]]]:
+    """The best and the last validation; nothing before there is one."""
+    found = [('best', hub.get_info(BEST)), ('last', hub.get_info(LAST))]
+    return [(f'{name} ({info[0]})', info[1]) for name, info in found if info]
+
+
+def describe_plan(runner: Runner) -> str:
+    """What a training will do: data, steps left, processes, validations."""
+    loader, world_size = runner.train_dataloader, get_world_size()
+    size = loader.batch_size or loader.batch_sampler.batch_size
+    ranks = 'one process' if world_size == 1 else f'{world_size} processes'
+    left = runner.max_iters - runner.iter
+    plan = (
+        f'{_describe_samples(loader.dataset)}, {left:,} of '
+        f'{runner.max_iters:,} steps of {size * world_size} samples on {ranks}'
+    )
+    if runner.val_loop is None:
+        return f'{plan}, no validation'
+    validation = getattr(runner.val_loop, 'dataloader', None)
+    if validation is not None:
+        interval = runner.train_loop.val_interval
+        plan += f', validated on {_describe_samples(validation.dataset)} ' + (
+            'each epoch' if interval == 1 else f'every {interval} epochs'
+        )
+    return plan
+
+
+def _describe_samples(dataset: Any) -> str:
+    if isinstance(dataset, SeededDataset):
+        dataset = dataset.dataset
+    counts = getattr(dataset, 'metainfo', {}).get('counts')
+    if counts is None:
+        return f'{len(dataset):,} samples'
+    return f'{counts["videos"]:,} videos with {counts["captions"]:,} captions'
 
 
 def metric_rows(

@@ -42,8 +42,11 @@ ROWS_FOR_VECTORS = 100_000
 MAX_INDEXED_WIDTH = 4000
 # Vectors that a search of the graph keeps: 100 candidates of 4 parts.
 SEARCH_WIDTH = 400
-# How long a change waits for a server that is started again.
+# How long a server is waited for that is started again.
 SECONDS_TO_RETURN = 60.0
+SECONDS_BETWEEN_TRIES = 0.2
+# A server notices a killed client when what it had asked for is done.
+LOCK_SECONDS = 2
 TABLES = ('videos', 'parts', 'files', 'about')
 
 Result = TypeVar('Result')
@@ -52,9 +55,8 @@ Result = TypeVar('Result')
 class PgvectorStore(VideoStore):
     """Tables of features, files and facts in a schema of PostgreSQL.
 
-    Each change is a transaction. A server that is started again is waited
-    for by changes, which are safe to repeat; what is read then is read once
-    more.
+    Each change is a transaction, and safe to repeat: a server that is
+    started again meanwhile is waited for.
 
     Args:
         url: ``postgresql://USER:PASSWORD@HOST:5432/DATABASE/NAME``, where
@@ -74,6 +76,7 @@ class PgvectorStore(VideoStore):
         self.url = hide_secrets(url)
         self._opened: dict | None = None
         self._connections = threading.local()
+        self._has_answered = False
 
     def read_info(self) -> dict | None:
         """See :class:`VideoStore`.
@@ -315,15 +318,17 @@ class PgvectorStore(VideoStore):
     def lock(self) -> Iterator[None]:
         """See :class:`VideoStore`. The server forgets that of a dead one."""
         with self._as_setup_error(), self._open() as connection:
-            (is_free,) = connection.execute(
-                'SELECT pg_try_advisory_lock(hashtextextended(%s, 0))',
-                [f'mmtvr:{self._schema}'],
-            ).fetchone()
-            if not is_free:
+            connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+            try:
+                connection.execute(
+                    'SELECT pg_advisory_lock(hashtextextended(%s, 0))',
+                    [f'mmtvr:{self._schema}'],
+                )
+            except self._psycopg.errors.LockNotAvailable as error:
                 raise SetupError(
                     f'another process is indexing into {self.url}; searching '
                     'goes on meanwhile, indexing has to wait for it'
-                )
+                ) from error
             yield
 
     def refresh(self) -> None:
@@ -401,37 +406,31 @@ class PgvectorStore(VideoStore):
             with connection.transaction(), connection.cursor() as cursor:
                 change(cursor)
 
-        self._call(run, SECONDS_TO_RETURN)
+        self._call(run)
 
-    def _call(
-        self, function: Callable[[Any], Result], seconds: float = 0.0
-    ) -> Result:
-        """Call with the connection; again where the server has left it.
+    def _call(self, function: Callable[[Any], Result]) -> Result:
+        """Call with the connection of this thread.
 
-        Args:
-            function: Takes the connection of this thread.
-            seconds: How long to try.
+        A server that has answered before and is gone may be starting again.
         """
-        held, failures = self._connections, 0
-        end = time.monotonic() + seconds
+        held = self._connections
+        end = time.monotonic() + SECONDS_TO_RETURN
         with self._as_setup_error():
             while True:
-                is_new = getattr(held, 'connection', None) is None
+                connection = getattr(held, 'connection', None)
                 try:
-                    if is_new:
-                        held.connection = self._open()
-                    return function(held.connection)
+                    if connection is None:
+                        held.connection = connection = self._open()
+                        self._has_answered = True
+                    return function(connection)
                 except self._psycopg.OperationalError:
-                    lost = is_new or held.connection.closed
-                    was_open = failures or not is_new
-                    if not lost or not was_open:
+                    is_lost = connection is None or connection.closed
+                    is_late = time.monotonic() > end
+                    if not (is_lost and self._has_answered) or is_late:
                         raise
                     held.connection = None
-                    failures += 1
-                    if failures > 1:
-                        if time.monotonic() > end:
-                            raise
-                        time.sleep(0.2)
+                    if connection is None:
+                        time.sleep(SECONDS_BETWEEN_TRIES)
 
     def _open(self) -> Any:
         connection = self._psycopg.connect(

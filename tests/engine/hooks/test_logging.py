@@ -124,6 +124,36 @@ def test_a_run_says_what_it_will_do(runner, caplog):
         assert part in caplog.messages[-1]
 
 
+def test_a_run_counts_videos_and_captions(runner, caplog):
+    class Captioned(list):
+        metainfo = dict(counts=dict(videos=2000, captions=6000))
+
+    loader = SimpleNamespace(dataset=Captioned(), batch_size=64)
+    runner.train_dataloader = loader
+    runner.val_loop.dataloader = runner.test_loop.dataloader
+    runner.train_loop = SimpleNamespace(val_interval=5)
+    ResultTableHook().before_train(runner)
+    assert (
+        '2,000 videos with 6,000 captions, 120 of 120' in caplog.messages[-1]
+    )
+    assert 'validated on 30 samples every 5 epochs' in caplog.messages[-1]
+
+
+def test_time_and_memory_are_estimated_once_it_runs_steadily(
+    runner, caplog, clock
+):
+    hook = TrainingStatsHook(window=4)
+    hook.before_train(runner)
+    hook.before_train_epoch(runner)
+    # The first steps start workers.
+    for runner.iter, seconds in enumerate([30.0] * 5 + [0.5] * 25):
+        clock[0] += seconds
+        hook.after_train_iter(runner, 0, BATCH)
+    (said,) = caplog.messages
+    assert said.startswith('After 20 steps: about 0:00:50 to go (0.5 s a step')
+    assert 'GiB of memory' in said
+
+
 def test_the_best_epoch_survives_a_resume(runner, caplog):
     ResultTableHook().after_val_epoch(runner, metrics(50.0))
     runner.epoch = 9

@@ -138,17 +138,11 @@ def test_a_large_index_has_a_graph_that_finds_what_a_scan_finds(
         found += len({c for c, _ in store.nearest(query, 10)} & set(best))
     assert found > 190
     with psycopg.connect(postgres_server.url) as connection:
-        (plan,) = connection.execute(
+        plan = connection.execute(
             'EXPLAIN SELECT content FROM graph.parts ORDER BY vector <#> '
             f"'{queries[0].tolist()}'::halfvec LIMIT 20"
-        ).fetchone()
-        assert (
-            'parts_vector'
-            in connection.execute(
-                "SELECT string_agg(indexname, ' ') FROM pg_indexes "
-                "WHERE schemaname = 'graph'"
-            ).fetchone()[0]
-        ), plan
+        ).fetchall()
+    assert 'Index Scan using parts_vector' in str(plan)
 
 
 @pytest.mark.slow
@@ -180,8 +174,10 @@ def test_a_killed_server_has_what_it_acknowledged(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    report, _, store = index_folder([folder], place)
-    killer.join()
+    try:
+        report, _, store = index_folder([folder], place)
+    finally:
+        killer.join()
     # The changes waited for the server, and so does a reader.
     assert (report.encoded, store.count_videos()) == (40, 40)
     assert {e.path for e in acknowledged} == {
