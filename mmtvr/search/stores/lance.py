@@ -75,8 +75,9 @@ VECTORS_PER_LIST = 128
 # wanted number of codes are compared exactly.
 PROBES = 50
 REFINING = 10
-# For each of the many vectors of a text, none of which is compared exactly.
-PROBES_PER_WORD = 20
+# Up to this size the vectors of all parts are compared in memory. The codes of
+# the vector index alone lose most of what is near all vectors of a text.
+BYTES_IN_MEMORY = 2**29
 
 Method = TypeVar('Method', bound=Callable[..., Any])
 NOT_DAMAGE = (*FULL, *DENIED, *TOO_MANY_FILES)
@@ -370,9 +371,10 @@ class LanceStore(VideoStore):
     def find_candidates(
         self, queries: Sequence[QueryVectors], count: int
     ) -> list[list[str]]:
-        """See :class:`VideoStore`. Exact below ``ROWS_FOR_VECTORS``."""
+        """See :class:`VideoStore`. Exact up to ``BYTES_IN_MEMORY``."""
         table = self._table('videos')
-        if table.count_rows() < ROWS_FOR_VECTORS:
+        size = table.count_rows() * self.read_info()['width'] * 4
+        if size <= BYTES_IN_MEMORY:
             if self._parts is None or self._parts.version != table.version:
                 self._parts = PartsInMemory(table)
             return [self._parts.nearest(query, count) for query in queries]
@@ -382,8 +384,6 @@ class LanceStore(VideoStore):
             np.concatenate([query.vectors for query in queries]),
             max(count, NEIGHBOURS),
             self.read_info()['parts'],
-            PROBES_PER_WORD,
-            None,
         )
         return self._rank_merged(queries, found, count)
 

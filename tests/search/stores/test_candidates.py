@@ -101,6 +101,7 @@ def test_candidates_of_a_vector_index_are_merged(
     drawn, queries, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(lance, 'ROWS_FOR_VECTORS', 80)
+    monkeypatch.setattr(lance, 'BYTES_IN_MEMORY', 0)
     store = fill(open_store(tmp_path / 'index'), drawn)
     store.compact()
     assert store._table('videos').list_indices()
