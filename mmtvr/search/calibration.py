@@ -283,10 +283,14 @@ def add_probabilities(
     calibration: Calibration | None,
     min_score: float | None = None,
 ) -> list['SearchResult']:
-    """Say how probable each result is, and leave out those below a score."""
+    """Say how probable each result is, and leave out those below a score.
+
+    Of what was found by its texts alone nothing is known: the scores are of
+    what is seen.
+    """
     return [
         result
-        if calibration is None
+        if calibration is None or result.matched == ('text',)
         else replace(result, probability=calibration.probability(result.score))
         for result in results
         if min_score is None or result.score >= min_score

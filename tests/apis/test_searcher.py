@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from PIL import Image
 
 from mmtvr.apis import searcher as searching
 from mmtvr.apis.searcher import TextVideoSearcher, open_searcher
@@ -23,6 +24,7 @@ from mmtvr.errors import SetupError
 from mmtvr.registry import MODELS
 from mmtvr.search import calibration, query
 from mmtvr.search.encoder import RetrievalEncoder, find_weights
+from mmtvr.search.query import Selection, search_combined
 from mmtvr.search.stores import open_store
 from mmtvr.video import AutoReader
 
@@ -265,6 +267,86 @@ def test_scores_that_the_head_cannot_give_are_refused(
     )
     with pytest.raises(SetupError, match='is damaged'):
         searcher.search('a red circle')
+
+
+def test_texts_examples_and_what_is_not_to_be_seen_go_together(
+    searcher, shapes, tmp_path
+):
+    text = 'a red circle'
+    plain = [each.path for each in searcher.search(text, top_k=6)]
+    unlike = searcher.search(text, top_k=6, unlike=text)
+    # What is wanted and not wanted at once is nowhere above the mean.
+    assert unlike[0].score <= 0 + 1e-4
+    video = plain[-1]
+    both = searcher.search(text, video=video, top_k=6)
+    assert len(both) == 5
+    assert video not in [each.path for each in both]
+    assert both[0].score >= both[-1].score
+    page = searcher.search(text, video=video, top_k=2, offset=2)
+    assert [(each.path, each.rank) for each in page] == [
+        (each.path, each.rank) for each in both[2:4]
+    ]
+    with pytest.raises(SetupError, match='not only what is not'):
+        search_combined(
+            searcher.store, searcher.encoder, [], [], ['x'], Selection()
+        )
+
+
+def test_an_image_finds_the_video_that_it_is_of(searcher, shapes, tmp_path):
+    video = str(shapes / 'videos/video1.mp4')
+    with AutoReader(video) as reader:
+        middle = len(reader) // 2
+        Image.fromarray(reader.get_frames([middle])[0]).save(
+            tmp_path / 'frame.png'
+        )
+    best = searcher.search(video=tmp_path / 'frame.png', top_k=1)[0]
+    assert best.path == video
+    assert best.score > 0.5
+
+
+def test_what_looks_the_same_is_one_result(searcher):
+    every = searcher.search('red', top_k=6)
+    few = searcher.search('red', top_k=6, distinct=0.5)
+    assert len(few) < len(every)
+    assert len(few) + sum(each.near_copies for each in few) == len(every)
+    assert few[0].path == every[0].path
+
+
+def test_watching_takes_in_what_comes_once_it_is_whole(
+    searcher, shapes, tmp_path, monkeypatch
+):
+    folder = tmp_path / 'videos'
+    folder.mkdir()
+    source = shapes / 'videos/video0.mp4'
+    shutil.copy(source, folder / 'one.mp4')
+    looks = []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 2:
+            (folder / 'two.mp4').write_bytes(source.read_bytes()[:1000])
+        if len(looks) == 3:
+            shutil.copy(shapes / 'videos/video1.mp4', folder / 'two.mp4')
+        if len(looks) == 6:
+            (folder / 'one.srt').write_text(
+                '1\n00:00:00,100 --> 00:00:01,000\nhi\n'
+            )
+        assert len(looks) < 12
+
+    monkeypatch.setattr(searching.time, 'sleep', sleep)
+    own = TextVideoSearcher(searcher.config)
+    passes = own.watch(folder, tmp_path / 'i', seconds=3, progress=False)
+    assert next(passes).videos == 1
+    report = next(passes)
+    assert (report.videos, report.encoded) == (2, 1)
+    assert not report.unreadable
+    # It was never indexed by half, and not before it was seen twice.
+    assert len(looks) == 4
+    assert next(passes).unchanged == 2
+    assert [each.snippet for each in own.search('hi', match='text')] == ['hi']
+    shutil.rmtree(folder)
+    assert isinstance(next(passes), SetupError)
+    passes.close()
 
 
 @pytest.fixture(scope='module')

@@ -39,7 +39,7 @@ def test_a_query_of_a_file_cannot_command_the_terminal():
 
 def test_it_is_said_where_probably_nothing_fits():
     best = SearchResult('a.mp4', 0.31, 1, probability=0.04)
-    (_, line, listed) = describe('a dog', [best], unfit=[best]).splitlines()
+    (_, line, listed) = describe('a dog', [best], unfit=0.04).splitlines()
     assert 'nothing fits' in line
     assert '4%' in line
     assert listed.split() == ['1', '0.310', '4%', 'a.mp4']

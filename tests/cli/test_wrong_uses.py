@@ -115,9 +115,9 @@ USES = [
     ),
     ('evaluate square.npy --about decoder', "'decoder'", 'NAME=VALUE'),
     ('prepare tabel pairs.csv out', "'tabel'", 'table'),
-    ('prepare table gone.csv out', 'gone.csv', 'No such file'),
-    ('prepare table columns.csv out', 'columns.csv', 'caption'),
-    ('prepare table empty.csv out', 'empty.csv', 'caption'),
+    ('prepare table gone.csv out', 'gone.csv', 'looked from'),
+    ('prepare table columns.csv out', 'columns.csv', '--columns'),
+    ('prepare table empty.csv out', 'empty.csv', 'no row'),
     ('prepare msrvtt nowhere', 'nowhere', 'original files'),
     ('explain gone.mp4 "a dog" --index index', 'gone.mp4', 'looked from'),
     ('explain videos/video0.mp4 "a dog"', '--config', '--index'),
@@ -153,7 +153,7 @@ def folder(tiny_config, tiny_videos, tmp_path_factory):
         'empty.py': '',
         'fresh.py': f"_base_ = '{tiny_config}'\n",
         'notes.txt': 'Remember the milk.\n',
-        'columns.csv': 'clip,words\na.mp4,a dog\n',
+        'columns.csv': 'number,year\n1,2020\n',
         'empty.csv': '',
     }
     for name, text in texts.items():

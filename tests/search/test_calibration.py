@@ -131,6 +131,10 @@ def test_results_say_how_probable_they_are():
     assert one.probability > 0.5 > two.probability
     assert fits([one, two])
     assert not fits([two])
+    # The curve is of what is seen.
+    said = replace(results[1], matched=('text',))
+    assert add_probabilities([said], CURVE) == [said]
+    assert fits([said])
     assert add_probabilities(results, CURVE, 0.5) == [one]
     assert add_probabilities(results, None, 0.5) == results[:1]
     assert describe_probability(0.81) == 'fits well'

@@ -96,7 +96,7 @@ def test_queries_cannot_bring_markup_into_a_page(client, query):
         assert query.strip() in html.unescape(page.text)
         assert '<script>alert' not in page.text
         assert '<img src=x' not in page.text
-        for attribute in re.findall(r' value="([^"]*)"', page.text):
+        for attribute in re.findall(r'id="q"[^>]* value="([^"]*)"', page.text):
             assert html.unescape(attribute) == query.strip()
 
 
@@ -116,9 +116,12 @@ def test_without_a_query_some_videos_are_shown(client):
 def test_more_results_can_be_asked_for(client):
     page = client.get('/', params=dict(q=QUERY, k=3)).text
     assert page.count('<li class="card">') == 3
-    assert '&amp;k=6">Show 6</a>' in page
-    everything = client.get('/', params=dict(q=QUERY, k=1000)).text
-    assert 'class="more"' not in everything
+    assert 'offset=3&amp;k=3" data-more>Show more</a>' in page
+    for params in (dict(k=1000), dict(k=6), dict(k=3, offset=3)):
+        everything = client.get('/', params=dict(q=QUERY, **params)).text
+        assert 'class="more"' not in everything
+    beyond = client.get('/', params=dict(q=QUERY, k=3, offset=6)).text
+    assert 'No further results' in beyond
 
 
 def test_an_empty_index_is_explained(empty_client):

@@ -3,7 +3,7 @@
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 
 from mmtvr.errors import SetupError
+from mmtvr.search.filters import Filter
 
 
 class IndexUnavailableError(SetupError):
@@ -74,6 +75,8 @@ class FileEntry:
         error: Why it could not be read; None for a video in the index.
         broken: Hash of the bytes, and the span, of a file that was opened
             and could not be decoded; it is not tried again while it is so.
+        duration: Seconds that the file, or its span, lasts; None where that
+            is not known.
         hubness: How close it is to reference texts, see
             :mod:`mmtvr.search.hubness`; None where that was not measured.
         windows: How many windows of a long video have features of their own,
@@ -89,6 +92,7 @@ class FileEntry:
     end: float | None = None
     error: str | None = None
     broken: str = ''
+    duration: float | None = None
     hubness: float | None = None
     windows: int = 0
 
@@ -138,6 +142,62 @@ class FileEntry:
         Never for a name that was imported with its features.
         """
         return any(self.changed) and not os.path.lexists(self.path)
+
+
+#: A value of a column; None where a video has none.
+Value = str | float | bool | None
+
+
+class Cue(NamedTuple):
+    """What is said from one second of a file to another: a subtitle."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is known of a file, or a span of it, beside its features.
+
+    Attributes:
+        key: Of its entry.
+        content: Names its features; copies of a file have the same.
+        facts: Columns that every file has: path, folder, duration and so on.
+        given: Columns of a table of the user; they go before ``facts``.
+        text: Of the columns whose text is searched.
+        cues: Its subtitles.
+        subtitles: Which files they were read from, as they were then.
+    """
+
+    key: str
+    content: str
+    facts: dict[str, Value]
+    given: dict[str, Value]
+    text: str = ''
+    cues: tuple[Cue, ...] = ()
+    subtitles: str = ''
+
+    @property
+    def columns(self) -> dict[str, Value]:
+        """All columns."""
+        return {**self.facts, **self.given}
+
+    @property
+    def searched_text(self) -> str:
+        """All text that is searched."""
+        return '\n'.join(filter(None, (self.text, *(c[2] for c in self.cues))))
+
+    def to_json(self) -> str:
+        """ASCII, also for paths that are no valid text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> 'Metadata':
+        """Read what :meth:`to_json` wrote."""
+        fields = json.loads(text)
+        fields['cues'] = tuple(Cue(*each) for each in fields['cues'])
+        return cls(**fields)
 
 
 def window_content(content: str, number: int) -> str:
@@ -257,6 +317,8 @@ class VideoStore(ABC):
     """
 
     url: str
+    #: Whether the engine keeps :class:`Metadata`, and filters by it.
+    keeps_metadata = False
 
     @abstractmethod
     def read_info(self) -> dict[str, Any] | None:
@@ -340,8 +402,84 @@ class VideoStore(ABC):
         """:meth:`nearest` of several queries, shape (Q, D)."""
         return [self.nearest(query, count) for query in queries]
 
+    def nearest_within(
+        self, queries: np.ndarray, count: int, contents: Set[str]
+    ) -> list[list[tuple[str, float]]]:
+        """:meth:`nearest_each` among some videos and their windows alone.
+
+        Args:
+            queries: Shape (Q, D).
+            count: How many.
+            contents: The videos.
+        """
+        everything = self.count_videos()
+        share = max(1, everything // max(1, len(contents)))
+        asked = min(everything, 2 * count * share)
+        while True:
+            found = [
+                [pair for pair in near if whole_content(pair[0]) in contents][
+                    :count
+                ]
+                for near in self.nearest_each(queries, max(1, asked))
+            ]
+            enough = min(count, len(contents))
+            if asked >= everything or min(map(len, found)) >= enough:
+                return found
+            asked = min(everything, 4 * asked)
+
+    def list_columns(self) -> dict[str, str]:
+        """Types of the columns by name; empty in an index without any."""
+        return {}
+
+    def add_columns(self, columns: dict[str, str]) -> None:
+        """Add columns that are not there yet; see :class:`Metadata`.
+
+        Args:
+            columns: ``number``, ``text`` or ``boolean`` by name.
+
+        Raises:
+            SetupError: The engine keeps none, or one has another type.
+        """
+        raise SetupError(
+            f'{self.url} is an engine in which mmtvr keeps no fields of videos'
+        )
+
+    def put_metadata(self, rows: Sequence[Metadata]) -> None:
+        """Add rows, or replace those with the same key; each key once."""
+        return
+
+    def remove_metadata(self, keys: Sequence[str]) -> None:
+        """Remove rows by their keys."""
+        return
+
+    def list_metadata(self) -> Iterable[Metadata]:
+        """All rows."""
+        return []
+
+    def find_metadata(self, keys: Sequence[str]) -> dict[str, Metadata]:
+        """The rows with some keys, by key; unknown ones are left out."""
+        return {}
+
+    def find_matching(self, where: Filter) -> dict[str, set[str]]:
+        """Contents of which a file matches, and the keys of these files."""
+        return {}
+
+    def search_text(
+        self, text: str, count: int, where: Filter | None = None
+    ) -> list[tuple[str, str]]:
+        """Full-text search in :attr:`Metadata.searched_text`.
+
+        Returns:
+            At most ``count`` pairs of key and content, the best by BM25
+            first; files without any of the words are none.
+        """
+        return []
+
     def find_candidates(
-        self, queries: Sequence[QueryVectors], count: int
+        self,
+        queries: Sequence[QueryVectors],
+        count: int,
+        within: Set[str] | None = None,
     ) -> list[list[str]]:
         """Contents that are most like the sentence and the words of a text.
 
@@ -352,12 +490,17 @@ class VideoStore(ABC):
         Args:
             queries: At least one.
             count: How many contents.
+            within: Among these videos and their windows alone; None for all.
 
         Returns:
             For each query at most ``count`` contents, the best first.
         """
         vectors = np.concatenate([query.vectors for query in queries])
-        found = self.nearest_each(vectors, max(count, NEIGHBOURS))
+        neighbours = max(count, NEIGHBOURS)
+        if within is None:
+            found = self.nearest_each(vectors, neighbours)
+        else:
+            found = self.nearest_within(vectors, neighbours, within)
         return self._rank_merged(queries, found, count)
 
     def _rank_merged(
@@ -508,6 +651,23 @@ def check_info(info: Any, url: str) -> dict[str, Any]:
         value = f'{facts.get("precision")!r:.40}'
         raise DamagedIndexError(url, f'precision of its facts is {value}')
     return facts
+
+
+def check_columns(
+    there: dict[str, str], columns: dict[str, str], url: str
+) -> dict[str, str]:
+    """Find columns that are to be added.
+
+    Raises:
+        SetupError: One is there with another type.
+    """
+    for name, kind in columns.items():
+        if there.get(name, kind) != kind:
+            raise SetupError(
+                f'the column {name} of {url} holds a {there[name]}, the new '
+                f'values are a {kind}: give the column another name'
+            )
+    return {k: kind for k, kind in columns.items() if k not in there}
 
 
 def same_model(one: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -10,6 +10,7 @@ from mmtvr.search.stores.base import (
     VideoStore,
     merge_neighbours,
     part_vectors,
+    window_content,
 )
 
 WIDTH, PARTS = 16, 2
@@ -89,6 +90,23 @@ def test_candidates_are_those_most_like_the_sentence_and_the_words(
     store.remove_videos(found[0][:3])
     store.refresh()
     assert store.find_candidates(queries[:1], 3) == [found[0][3:6]]
+
+
+def test_candidates_may_be_of_some_videos_and_their_windows(
+    drawn, queries, place
+):
+    windows = [window_content(drawn.contents[0], 0), 'f' * 32]
+    videos = drawn._replace(contents=[*drawn.contents[:58], *windows])
+    store = fill(open_store(place), videos)
+    within = {*drawn.contents[:20], 'e' * 32}
+    rows = [*range(20), 58]
+    found = store.find_candidates(queries, 30, within)
+    merged = VideoStore.find_candidates(store, queries, 30, within)
+    for query, some, other in zip(queries, found, merged, strict=True):
+        expected = rank_slowly(videos.select(rows), query)
+        assert some == expected
+        assert other == expected
+    assert store.find_candidates(queries, 9, set()) == [[], [], []]
 
 
 def test_an_empty_index_has_no_candidates(queries, place):
