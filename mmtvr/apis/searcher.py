@@ -20,6 +20,11 @@ from mmtvr.config import (
 )
 from mmtvr.errors import SetupError, first_line
 from mmtvr.pretrained import look_in
+from mmtvr.search.calibration import (
+    Calibration,
+    add_probabilities,
+    find_calibration,
+)
 from mmtvr.search.encoder import RetrievalEncoder, check_model, find_weights
 from mmtvr.search.model_folder import read_model_folder
 from mmtvr.search.moments import MAX_MOMENTS, Moment, find_moments
@@ -49,6 +54,9 @@ from mmtvr.search.stores.base import (
     require_at_least,
 )
 
+CANDIDATES = 100
+NEIGHBOURS_OF_HUBS = 64
+REFERENCE_TEXTS = 1000
 # What building a model from a config of another kind raises.
 UNUSABLE = (
     *(AssertionError, AttributeError, LookupError),
@@ -60,9 +68,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     'TextVideoSearcher',
+    'calibrate_index',
     'describe_index',
     'export_index',
     'import_index',
+    'measure_hubness',
     'open_searcher',
     'remove_from_index',
     'search_by_name',
@@ -374,6 +384,8 @@ class TextVideoSearcher:
         span: tuple[float | None, float | None] | None = None,
         unlike: str | Sequence[str] = (),
         distinct: float | None = None,
+        min_score: float | None = None,
+        nnn: float = 0.0,
         moments: bool = False,
     ) -> list[SearchResult] | list[list[SearchResult]]:
         """Search the open index by text, or by a video for similar ones.
@@ -386,8 +398,8 @@ class TextVideoSearcher:
             top_k: How many results.
             video: A video file or an image, of the index or not, as an
                 example. It is not among its own results.
-            candidates: How many neighbours of pooled vectors are compared
-                exactly: by the head, or as whole videos.
+            candidates: How many neighbours are compared exactly: by the
+                head, or as whole videos.
             where: A condition on the columns of the videos, in SQL, such as
                 ``duration < 60 and folder like 'holiday%'``.
             offset: How many of the best are left out: those of the pages
@@ -399,12 +411,17 @@ class TextVideoSearcher:
             unlike: What is not to be seen: a text, or several.
             distinct: Leave out what is, by the cosine of pooled vectors, at
                 least so like a better result, such as 0.98.
+            min_score: Leave out results with a lower score.
+            nnn: Of texts alone: rank videos lower that come first whatever
+                is asked, by this share of their hubness, see
+                :func:`measure_hubness`; 0 to rank by score alone.
             moments: Of a text: whether to find from when to when each result
                 shows what it says.
 
         Returns:
             Results, the best first; for several texts a list of them for
-            each.
+            each. Those of texts alone have a probability where there is a
+            :attr:`calibration`.
 
         Raises:
             SetupError: The query is empty or unreadable, a number below 1, or
@@ -423,7 +440,8 @@ class TextVideoSearcher:
             selection = Selection(
                 top_k, offset, candidates, condition, distinct=distinct
             )
-            return self._combine(text, video, span, unlike, selection)
+            found = self._combine(text, video, span, unlike, selection)
+            return add_probabilities(found, None, min_score)
         if video is not None:
             end = offset + top_k
             found = search_similar(
@@ -434,7 +452,8 @@ class TextVideoSearcher:
                 where=condition,
                 distinct=distinct,
             )
-            return without(found, os.path.abspath(video))[offset:end]
+            others = without(found, os.path.abspath(video))[offset:end]
+            return add_probabilities(others, None, min_score)
         texts = [text] if isinstance(text, str) else list(text)
         found = search_texts(
             self.store,
@@ -448,8 +467,22 @@ class TextVideoSearcher:
             text_weight=text_weight,
             distinct=distinct,
             moments=moments,
+            nnn=nnn,
         )
+        calibration = self.calibration
+        found = [
+            add_probabilities(each, calibration, min_score) for each in found
+        ]
         return found[0] if isinstance(text, str) else found
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What scores of texts mean in the open index, if that is known.
+
+        See :func:`calibrate_index`. Of the index itself, else of its model.
+        """
+        info = self.store.require_info()
+        return find_calibration(info, self.encoder.checkpoint)
 
     def _combine(
         self,
@@ -738,6 +771,121 @@ def export_index(
     text = features.encode_captions(encoder, placed['texts'].tolist())
     write_arrays(path, dict(content, **placed, text=text))
     return dict(exported=len(entries), captions=len(text), **left_out)
+
+
+def calibrate_index(
+    index: PathLike,
+    captions: PathLike,
+    *,
+    videos_folder: PathLike | None = None,
+    checkpoint: PathLike | None = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Find out what scores mean, from captions that trained nothing.
+
+    Each caption is searched for, once as it is, and once as if the index did
+    not hold its video; a logistic curve is fitted to whether the best hits
+    are right. The curve is kept in the index and beside the checkpoint, for
+    other indexes of the same model. Without a checkpoint it is in the index
+    alone.
+
+    Args:
+        index: The folder or the address of an index.
+        captions: An annotation file with captions of videos of the index,
+            none of which the model was trained or chosen with.
+        videos_folder: Where the videos of the annotation file are.
+        checkpoint: Where the checkpoint of the index is now, if it has moved.
+        device: Where to compute; None for a GPU if there is one.
+
+    Returns:
+        Fields of :class:`mmtvr.search.calibration.Calibration`, its
+        ``cut_off``, and ``reliability``: bins of probability, share that is
+        right, and count, of texts that were left out of a fit.
+
+    Raises:
+        SetupError: There is no index or no model of it, a video is not in the
+            index, or there are too few captions.
+    """
+    from mmtvr.search.calibration import FACT, calibrate, write_calibration
+    from mmtvr.search.features import list_readable, place_captions
+    from mmtvr.search.video_files import read_captioned
+
+    searcher = open_searcher(index, checkpoint, device)
+    store, encoder = searcher.store, searcher.encoder
+    entries = list_readable(store)
+    placed = place_captions(
+        read_captioned(captions, videos_folder),
+        entries,
+        [each for each in store.list_files() if each.error is not None],
+    )
+    videos: dict[str, set[tuple]] = {}
+    for text, place in zip(
+        placed['texts'].tolist(),
+        placed['text_video_ids'].tolist(),
+        strict=True,
+    ):
+        entry = entries[place]
+        mine = videos.setdefault(text, set())
+        mine.add((entry.path, entry.start, entry.end))
+    most = max(map(len, videos.values())) + 1
+    found, table = calibrate(
+        search_texts(
+            store, encoder, list(videos), most, CANDIDATES, match='video'
+        ),
+        [frozenset(each) for each in videos.values()],
+        store.count_videos(),
+        encoder.info['checkpoint'],
+    )
+    with store.lock():
+        store.write_info({**store.require_info(), FACT: found.to_dict()})
+    if encoder.checkpoint is not None:
+        write_calibration(found, encoder.checkpoint)
+    return dict(found.to_dict(), cut_off=found.cut_off, reliability=table)
+
+
+def measure_hubness(
+    index: PathLike,
+    captions: PathLike,
+    *,
+    neighbours: int = NEIGHBOURS_OF_HUBS,
+    checkpoint: PathLike | None = None,
+    device: str | None = None,
+) -> int:
+    """Measure which videos of an index come first whatever is asked.
+
+    ``search(..., nnn=ALPHA)`` then ranks these lower (nearest neighbor
+    normalization, arXiv:2410.24114).
+
+    Args:
+        index: The folder or the address of an index.
+        captions: An annotation file whose captions are the reference, at
+            most 1,000 of them, drawn at random: those of the training, not
+            of the videos of the index.
+        neighbours: Of how many of the closest reference texts the scores are
+            averaged.
+        checkpoint: Where the checkpoint of the index is now, if it has moved.
+        device: Where to compute; None for a GPU if there is one.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        SetupError: There is no index or no model of it, or no captions.
+    """
+    import numpy as np
+
+    from mmtvr.datasets.annotations import read_annotations
+    from mmtvr.search.hubness import measure_hubness
+
+    searcher = open_searcher(index, checkpoint, device)
+    records = read_annotations(os.fspath(captions))
+    texts = sorted({text for each in records for text in each.captions})
+    drawn = np.random.default_rng(0).permutation(len(texts))
+    some = [texts[each] for each in drawn[:REFERENCE_TEXTS].tolist()]
+    with searcher.store.lock():
+        return measure_hubness(
+            searcher.store, searcher.encoder, some, neighbours
+        )
 
 
 def import_index(

@@ -59,6 +59,8 @@ examples:
     mmtvr index --into INDEX --remove DIR_OR_FILE
     mmtvr index --into INDEX --export features.npz
     mmtvr index --into NEW_INDEX --import features.npz
+  learn what scores mean, from captions that trained nothing:
+    mmtvr index --into INDEX --calibrate val.json
     mmtvr index --into http://HOST:19530/clips --switch-to clips_2
   features with those of captions, which tools/evaluate.py reads:
     mmtvr index --into INDEX --export features.npz --captions test.json
@@ -197,6 +199,21 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--export', metavar='NPZ', help='write the features of the index'
     )
     tasks.add_argument(
+        '--calibrate',
+        metavar='JSON',
+        help='learn from an annotation file, whose videos are in the index '
+        'and whose captions trained nothing, how probable a score makes it '
+        'that a video shows what is asked; kept in the index and beside the '
+        'checkpoint',
+    )
+    tasks.add_argument(
+        '--hubness',
+        metavar='JSON',
+        help='measure by the captions of an annotation file, those of the '
+        'training, which videos come first whatever is asked; `mmtvr search '
+        '--nnn` then ranks them lower',
+    )
+    tasks.add_argument(
         '--import',
         dest='import_',
         metavar='NPZ',
@@ -222,19 +239,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         args.videos, args.config = [args.config, *args.videos], None
     if args.encoder and args.checkpoint:
         parser.error('--encoder takes no --checkpoint: it is as pretrained')
-    without_model = (
-        args.remove
-        or args.export
-        or args.import_
-        or args.switch_to
-        or args.status
+    without_model = any(
+        (
+            *(args.remove, args.export, args.import_, args.switch_to),
+            *(args.status, args.calibrate, args.hubness),
+        )
     )
     if not without_model and not (
         (args.config or args.encoder) and args.videos
     ):
         parser.error(
             'give CONFIG (or --encoder NAME) and VIDEOS, or --status, '
-            '--remove, --export, --import, --switch-to'
+            '--remove, --export, --import, --switch-to, --calibrate, '
+            '--hubness'
         )
     if args.captions and not args.export:
         parser.error('--captions goes with --export')
@@ -242,8 +259,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error('--text-columns goes with --metadata')
     if without_model and (args.config or args.encoder):
         parser.error(
-            '--status, --remove, --export, --import and --switch-to take no '
-            'CONFIG, VIDEOS'
+            '--status, --remove, --export, --import, --switch-to, '
+            '--calibrate and --hubness take no CONFIG, VIDEOS'
         )
     return args
 
@@ -268,6 +285,25 @@ def run(args: argparse.Namespace) -> None:
             checkpoint=args.checkpoint,
             device=args.device,
         )
+    elif args.calibrate:
+        report = apis.calibrate_index(
+            args.into,
+            args.calibrate,
+            videos_folder=args.videos_folder,
+            checkpoint=args.checkpoint,
+            device=args.device,
+        )
+        if not args.json:
+            print(describe_calibration(report))
+            return
+    elif args.hubness:
+        count = apis.measure_hubness(
+            args.into,
+            args.hubness,
+            checkpoint=args.checkpoint,
+            device=args.device,
+        )
+        report = dict(measured=count)
     elif args.import_:
         parts = 1 if args.parts is None else args.parts
         count = apis.import_index(
@@ -369,6 +405,23 @@ def _index(args: argparse.Namespace) -> None:
             f'there is nothing to search: none of {len(report.unreadable)} '
             'files could be read'
         )
+
+
+def describe_calibration(report: dict[str, Any]) -> str:
+    """Put what scores mean into a few lines."""
+    lines = [
+        f'fitted to {report["queries"]} captions, searched in '
+        f'{report["videos"]} videos; expected calibration error '
+        f'{report["error"]:.3f}',
+        f'a best hit is more probably right than wrong from a score of '
+        f'{report["cut_off"]:.3f} on',
+        'probability  right    hits',
+    ]
+    lines += [
+        f'{probability:11.0%}  {share:5.0%}  {count:6d}'
+        for probability, share, count in report['reliability']
+    ]
+    return '\n'.join(lines)
 
 
 def _watch(

@@ -53,9 +53,12 @@ examples:
 Below each result: when its key words are seen best, and, where the videos were
 indexed by an annotation file, the caption that is most like the query.
 
-The index knows the config and the checkpoint that it was made with. A text is
-compared with the pooled vectors of all videos, and the best --candidates are
-then compared word by word and frame by frame by the head of the model.
+The index knows the config and the checkpoint that it was made with. The
+sentence and the words of a text are compared with parts of all videos, and the
+best --candidates then frame by frame by the head of the model. Where scores
+are calibrated (`mmtvr index --calibrate`), the percentage says how probable it
+is that a video shows what is asked, and it is said where the best one is more
+probably wrong than right; --min-score lists from a score on.
 """
 
 
@@ -120,6 +123,20 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         type=at_least(1),
         default=100,
         help='neighbours that the head compares exactly (default 100)',
+    )
+    parser.add_argument(
+        '--min-score',
+        type=float,
+        metavar='S',
+        help='leave out results with a lower score',
+    )
+    parser.add_argument(
+        '--nnn',
+        type=float,
+        default=0.0,
+        metavar='ALPHA',
+        help='rank videos lower that come first whatever is asked, by this '
+        'share of what `mmtvr index --hubness` measured (default 0: not)',
     )
     parser.add_argument(
         '--moments',
@@ -206,6 +223,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error('--moments goes with texts')
     if args.moments and (args.video or args.unlike):
         parser.error('--moments goes with texts alone')
+    texts_alone = not (args.video or args.unlike or args.vectors)
+    if args.nnn and (args.server or not texts_alone):
+        parser.error('--nnn goes with texts alone, without --server')
     if args.page:
         args.offset = (args.page - 1) * args.top_k
     return args
@@ -228,11 +248,14 @@ def search(args: argparse.Namespace) -> None:
             return
         queries, found, readings = _find(args, bool(info.get('imported')))
     _export(args, list(queries), list(queries), found)
+    from mmtvr.search.calibration import fits
+
     if args.json:
         answers = [
             dict(
                 query=query,
                 **reading._asdict(),
+                fits=fits(results),
                 results=[each.to_dict() for each in results],
             )
             for query, results, reading in zip(
@@ -243,7 +266,14 @@ def search(args: argparse.Namespace) -> None:
     else:
         notes = [reading.describe() for reading in readings]
         captions = [find_captions(found)] * len(found)
-        print('\n\n'.join(map(describe, queries, found, notes, captions)))
+        # The best of a later page says nothing of the first.
+        unfit = [
+            None if args.offset or fits(results) else _most_probable(results)
+            for results in found
+        ]
+        print(
+            '\n\n'.join(map(describe, queries, found, notes, captions, unfit))
+        )
         steps = [
             each.moment_step or 0 for results in found for each in results
         ]
@@ -269,6 +299,13 @@ def _ask_server(args: argparse.Namespace) -> None:
         )
         for text in args.texts
     ]
+    if args.min_score is not None:
+        for answer in answers:
+            answer['results'] = [
+                each
+                for each in answer['results']
+                if each['score'] >= args.min_score
+            ]
     if args.json:
         print(json.dumps(answers))
         return
@@ -281,6 +318,7 @@ def _describe_answer(answer: dict[str, Any], with_moments: bool) -> str:
     results = [
         SimpleNamespace(
             **{
+                'probability': None,  # Of an older server.
                 **each,
                 'path': each['name'],
                 'start': None,
@@ -296,7 +334,12 @@ def _describe_answer(answer: dict[str, Any], with_moments: bool) -> str:
         )
         for each in answer['results']
     ]
-    return describe(answer['query'], results, answer.get('note', ''))
+    unfit = None
+    if results and not (answer.get('fits', True) or answer.get('offset')):
+        unfit = _most_probable(results)
+    return describe(
+        answer['query'], results, answer.get('note', ''), unfit=unfit
+    )
 
 
 def _find(
@@ -317,12 +360,14 @@ def _find(
 
         vectors, queries = read_queries(args.vectors)
         found = apis.search_by_vectors(args.index, vectors, **options)
+        found = [_from_score(each, args.min_score) for each in found]
         return queries, found, [TextReading()] * len(queries)
     if args.video and is_imported:
         found = apis.search_by_name(args.index, args.video, **options)
+        found = _from_score(found, args.min_score)
         return [args.video], [found], [TextReading()]
     searcher = apis.open_searcher(args.index, args.checkpoint, args.device)
-    options['distinct'] = args.distinct
+    options.update(distinct=args.distinct, min_score=args.min_score)
     if args.video or args.unlike:
         text = args.texts[0] if args.texts else None
         found = searcher.search(
@@ -337,9 +382,19 @@ def _find(
         reading = TextReading() if text is None else searcher.read_text(text)
         return [name], [found], [reading]
     found = searcher.search(
-        args.texts, match=args.match, moments=args.moments, **options
+        args.texts,
+        match=args.match,
+        moments=args.moments,
+        nnn=args.nnn,
+        **options,
     )
     return args.texts, found, list(map(searcher.read_text, args.texts))
+
+
+def _from_score(
+    results: list['SearchResult'], least: float | None
+) -> list['SearchResult']:
+    return [each for each in results if least is None or each.score >= least]
 
 
 def _search_many(args: argparse.Namespace) -> None:
@@ -360,6 +415,8 @@ def _search_many(args: argparse.Namespace) -> None:
             offset=args.offset,
             match=args.match,
             distinct=args.distinct,
+            min_score=args.min_score,
+            nnn=args.nnn,
         )
         for number, results in enumerate(some, first):
             answer = dict(
@@ -455,6 +512,7 @@ def describe(
     results: Sequence['SearchResult'],
     note: str = '',
     captions: Mapping[tuple, Sequence[str]] = MappingProxyType({}),
+    unfit: float | None = None,
 ) -> str:
     """Put a query, what of it was not read, and its results into lines.
 
@@ -464,17 +522,23 @@ def describe(
         note: What of it was not read.
         captions: Of some results, by path, start and end. The one that
             shares most words with the query is shown.
+        unfit: The probability of the best where probably nothing fits.
     """
     # Those of a file, a path among them, are what others wrote.
     lines = [_one_line(query)]
     if note:
         lines.append(f'  note: {_one_line(note)}')
     width = get_terminal_size().columns - len(INDENT)
+    if unfit is not None:
+        lines.append(
+            f'  probably nothing fits: the best shows it with a probability '
+            f'of {unfit:.0%}; the nearest are'
+        )
     for result in results:
         path = result.path.encode('utf-8', 'backslashreplace').decode()
         moment = '' if result.time is None else f'  at {result.time:.1f} s'
         lines.append(
-            f'{result.rank:3d}  {result.score:6.3f}  '
+            f'{result.rank:3d}  {result.score:6.3f}  {_percent(result)}'
             f'{_one_line(_shorten(path))}{moment}{_describe_files(result)}'
         )
         if 'text' in result.matched:
@@ -494,6 +558,16 @@ def describe(
     if not results:
         lines.append('  nothing found')
     return '\n'.join(lines)
+
+
+def _most_probable(results: Sequence['SearchResult']) -> float:
+    return max(each.probability or 0.0 for each in results)
+
+
+def _percent(result: 'SearchResult') -> str:
+    if result.probability is None:
+        return ''
+    return f'{result.probability:4.0%}  '
 
 
 def _describe_words(result: 'SearchResult') -> str:

@@ -15,6 +15,7 @@ from mmtvr.explanation import Explanation
 from mmtvr.files import load_arrays
 from mmtvr.search.encoder import QueryWord, RetrievalEncoder
 from mmtvr.search.filters import Filter
+from mmtvr.search.hubness import correct_hubs
 from mmtvr.search.metadata import MetadataReport, find_snippet
 from mmtvr.search.moments import Moment, Timeline, choose_shown, lay_out
 from mmtvr.search.stores import open_store
@@ -87,6 +88,8 @@ class SearchResult:
         near_copies: How many further results were left out because they
             look nearly the same.
         key: Names the file in the index.
+        probability: That the video shows what is asked, see
+            :mod:`mmtvr.search.calibration`; None where that is not known.
         source: The folder or the annotation file that named it; empty for a
             file that was given by itself.
         moments: From when to when the video shows what the text says, the
@@ -110,6 +113,7 @@ class SearchResult:
     fields: dict[str, Value] = field(default_factory=dict, hash=False)
     near_copies: int = 0
     key: str = ''
+    probability: float | None = None
     source: str = ''
     moments: tuple[Moment, ...] = ()
     moment_step: float | None = None
@@ -204,8 +208,8 @@ class Selection:
     Attributes:
         top_k: How many.
         offset: How many of the best are left out, those of earlier pages.
-        candidates: How many neighbours of the pooled vectors the head
-            compares exactly. Further ones follow behind them, as many at a
+        candidates: How many neighbours in the first stage the head compares
+            exactly. Further ones follow behind them, as many at a
             time: pages neither overlap nor leave anything out.
         where: Of which files.
         match: Where a text is looked for: in what is seen (``video``), in the
@@ -216,6 +220,9 @@ class Selection:
             so like a better result; None for nothing.
         moments: Whether to find from when to when each result shows what a
             text says.
+        nnn: How much of the hubness of a video counts against it where a
+            text is looked for in what is seen, and hubness was measured. The
+            scores of the results are those of the head.
 
     Raises:
         SetupError: A number is too small, or a word unknown.
@@ -229,6 +236,7 @@ class Selection:
     text_weight: float = TEXT_WEIGHT
     distinct: float | None = None
     moments: bool = False
+    nnn: float = 0.0
 
     def __post_init__(self) -> None:
         require_at_least(1, top_k=self.top_k, candidates=self.candidates)
@@ -302,8 +310,8 @@ def search_texts(
         encoder: The model that filled it.
         texts: The queries.
         top_k: How many results for each.
-        candidates: How many neighbours of the pooled vectors the head
-            compares exactly.
+        candidates: How many videos, those most like the sentence and the
+            words, the head compares exactly.
         **options: Others of :class:`Selection`.
 
     Returns:
@@ -335,13 +343,10 @@ def _search_some(
     if selection.match != 'text':
         queries = encoder.query_vectors(encoded)
 
+        within = None if matching is None else matching.keys()
+
         def ask(count: int) -> list[list[str]]:
-            if matching is None:
-                return store.find_candidates(queries, count)
-            # By the sentences alone: that can be asked of some videos.
-            return _names(
-                store.nearest_within(vectors, count, matching.keys())
-            )
+            return store.find_candidates(queries, count, within)
 
         near = _find_near(ask, selection)
     said = _find_said(store, texts, selection)
@@ -364,9 +369,13 @@ def _search_some(
         else:
             scores = own.pooled @ vector
         _check_scores(store, scores, limits)
+        order_by = scores
+        if selection.nnn:
+            wholes = list(map(whole_content, both))
+            order_by = correct_hubs(store, wholes, scores, selection.nnn)
         # Of a long video its best window, or the whole.
         best: dict[str, int] = {}
-        blocks = _order_blocks(scores[: len(there)], selection.block)
+        blocks = _order_blocks(order_by[: len(there)], selection.block)
         for count, row in enumerate(blocks, 1):
             best.setdefault(whole_content(both[row]), row)
             if count == selection.block:

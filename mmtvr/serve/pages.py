@@ -21,6 +21,7 @@ from starlette.routing import Route
 
 from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation
+from mmtvr.search.calibration import describe_probability, fits
 from mmtvr.search.filters import Filter
 from mmtvr.search.judgements import Judgements
 from mmtvr.search.moments import Moment
@@ -80,6 +81,7 @@ class Hit:
         snippet: The text around what was found in it.
         snippet_time: Seconds to the subtitle that the snippet is.
         fields: Columns of the file, without its path.
+        probability: That it shows what is asked; None if it is not known.
         moments: From when to when it shows what was asked, the best first.
     """
 
@@ -95,7 +97,13 @@ class Hit:
     snippet: str = ''
     snippet_time: float | None = None
     fields: dict[str, Any] = field(default_factory=dict, hash=False)
+    probability: float | None = None
     moments: tuple[Moment, ...] = ()
+
+    @property
+    def fit(self) -> str:
+        """The probability in words."""
+        return describe_probability(self.probability or 0.0)
 
     @property
     def begin(self) -> float:
@@ -318,6 +326,7 @@ class Answers:
                 result.snippet,
                 result.snippet_time,
                 {k: v for k, v in result.fields.items() if k not in HIDDEN},
+                result.probability,
                 result.moments,
             )
 
@@ -439,6 +448,8 @@ class Pages(_Asking):
             **asked,
             hits=found.hits,
             judged=self.judgements.of_query(text),
+            # The best of a later page says nothing of the first.
+            fits=bool(asked['offset']) or fits(found.hits),
             videos=found.videos,
             note=found.reading.describe(),
             unreadable=0,
@@ -573,6 +584,7 @@ class Api(_Asking):
                 **found.reading._asdict(),
                 note=found.reading.describe(),
                 offset=read_offset(request),
+                fits=fits(found.hits),
                 results=[hit.to_dict() for hit in found.hits],
             )
         )

@@ -22,8 +22,8 @@ from mmtvr.datasets.moving_shapes.generation import (
 from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.errors import SetupError
 from mmtvr.registry import MODELS
-from mmtvr.search import query
-from mmtvr.search.encoder import find_weights
+from mmtvr.search import calibration, query
+from mmtvr.search.encoder import RetrievalEncoder, find_weights
 from mmtvr.search.query import Selection, search_combined
 from mmtvr.search.stores import open_store
 from mmtvr.video import AutoReader
@@ -186,6 +186,74 @@ def test_a_query_says_what_the_model_does_not_know(searcher):
     assert searcher.read_text('a red circle ' * 30).cut
     best = searcher.search('a red kreis', top_k=1)[0]
     assert 'kreis' not in [word.word for word in best.words]
+
+
+def test_an_index_is_calibrated_by_captions(shapes, tmp_path, monkeypatch):
+    searcher = TextVideoSearcher(CONFIG)
+    searcher.index(shapes, into=tmp_path / 'index', progress=False)
+    text = 'a red circle rising'
+    (before,) = searcher.search(text, top_k=1)
+    assert before.probability is None
+    captions = shapes / 'annotations.json'
+    with pytest.raises(SetupError, match='at least 10'):
+        searching.calibrate_index(tmp_path / 'index', captions)
+    monkeypatch.setattr(calibration, 'MIN_OF_A_KIND', 1)
+    report = searching.calibrate_index(tmp_path / 'index', captions)
+    assert (report['queries'], report['videos']) == (18, 6)
+    for found in (searcher, open_searcher(tmp_path / 'index')):
+        (best,) = found.search(text, top_k=1)
+        assert best.score == before.score
+        assert (best.probability > 0.5) == (best.score > report['cut_off'])
+        assert found.search(text, min_score=best.score + 1) == []
+    # Bringing it up to date keeps it.
+    searcher.index(shapes, into=tmp_path / 'index', progress=False)
+    assert searcher.calibration.queries == 18
+
+
+def test_hubs_are_ranked_lower_where_they_were_measured(shapes, tmp_path):
+    searcher = TextVideoSearcher(CONFIG)
+    searcher.index(shapes, into=tmp_path / 'index', progress=False)
+    text = 'a red circle rising'
+    before = searcher.search(text)
+    # Nothing is known of any video yet.
+    assert searcher.search(text, nnn=1.0) == before
+    captions = shapes / 'annotations.json'
+    where = dict(index=tmp_path / 'index', captions=captions)
+    assert searching.measure_hubness(**where, neighbours=3) == 6
+    assert searcher.search(text) == before
+    entries = searcher.store.list_files()
+    hubness = {entry.path: entry.hubness for entry in entries}
+    texts = [t for v in json.loads(captions.read_text()).values() for t in v]
+    for path, value in list(hubness.items())[:2]:
+        scores = sorted(searcher.score(each, path) for each in texts)
+        assert value == pytest.approx(np.mean(scores[-3:]), abs=1e-3)
+    after = searcher.search(text, nnn=100.0)
+    order = [result.path for result in after]
+    assert order == sorted(hubness, key=hubness.get)
+    scores = {result.path: result.score for result in before}
+    assert {result.path: result.score for result in after} == scores
+
+
+def test_the_first_stage_asks_for_what_the_head_compares(searcher):
+    text = ['a red circle and a blue bar']
+    texts = searcher.encoder.encode_texts(text)
+    (vectors,) = searcher.encoder.query_vectors(texts)
+    # Its head compares pooled vectors.
+    assert vectors.words.shape == (0, 96)
+    assert vectors.vectors.shape == (1, 96)
+    config = Config.fromfile(ROOT / 'configs/dmae_moving_shapes.py')
+    config.model.temporal = None
+    init_default_scope('mmtvr')
+    for levels, count in ((('sentence', 'word'), 10), (('word',), 9)):
+        config.model.head = dict(
+            type='mmtvr.DMAEHead', embed_dims=96, levels=levels
+        )
+        encoder = RetrievalEncoder(config, None)
+        texts = encoder.encode_texts(text)
+        (vectors,) = encoder.query_vectors(texts)
+        # Seven words, and what begins and ends a text.
+        assert vectors.vectors.shape == (count, 96)
+        assert vectors.all_weights.sum() == pytest.approx(1)
 
 
 @pytest.mark.parametrize('score', [float('nan'), 538.0, -3.0])

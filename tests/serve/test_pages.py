@@ -7,6 +7,8 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
+from mmtvr.apis.searcher import TextVideoSearcher
+from mmtvr.search.calibration import Calibration
 from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.pages import clock
 
@@ -37,6 +39,24 @@ def test_a_query_is_answered_by_a_grid_that_plays(client):
     assert re.findall(r'<bdi>(\w+)</bdi> <small>', first) == [
         *('red', 'circle', 'rising')
     ]
+
+
+@pytest.mark.parametrize(
+    ('cut_off', 'word', 'is_said'),
+    [(-9, 'fits well', False), (9, 'does not fit', True)],
+)
+def test_calibrated_scores_are_shown_as_a_word_and_a_bar(
+    cut_off, word, is_said, client, monkeypatch
+):
+    known = Calibration(5.0, -5.0 * cut_off, 100, 6, 0.01)
+    monkeypatch.setattr(TextVideoSearcher, 'calibration', known)
+    page = client.get('/', params=dict(q=QUERY)).text
+    assert page.count('<meter') == 6
+    assert f'</meter> {word}, ' in page
+    assert ('Probably nothing fits.' in page) == is_said
+    answer = client.get('/api/search', params=dict(q=QUERY)).json()
+    assert answer['fits'] == (not is_said)
+    assert 0 <= answer['results'][0]['probability'] <= 1
 
 
 def test_results_stand_in_the_order_of_the_model(client, searcher):

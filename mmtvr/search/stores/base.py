@@ -51,9 +51,11 @@ INT8_MAX = 127
 #: By how much rounding may change lengths and cosines of features.
 TOLERANCE = 0.02
 SCALE = np.dtype('<f2')
-# Of each vector of a text; what the merged ranking keeps of the exact one is
-# in docs/search.md.
+# Contents near each vector of a text that are merged, and how many of those
+# that come first then are compared part by part where fewer are wanted. What
+# they keep of the exact ranking is in docs/search.md.
 NEIGHBOURS = 200
+COMPARED = 100
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class FileEntry:
             and could not be decoded; it is not tried again while it is so.
         duration: Seconds that the file, or its span, lasts; None where that
             is not known.
+        hubness: How close it is to reference texts, see
+            :mod:`mmtvr.search.hubness`; None where that was not measured.
         windows: How many windows of a long video have features of their own,
             under :func:`window_content`; 0 for a video without.
     """
@@ -89,6 +93,7 @@ class FileEntry:
     error: str | None = None
     broken: str = ''
     duration: float | None = None
+    hubness: float | None = None
     windows: int = 0
 
     @property
@@ -108,6 +113,9 @@ class FileEntry:
     def to_json(self) -> str:
         """ASCII, also for paths that are no valid text."""
         fields = asdict(self)
+        if self.hubness is None:
+            # Earlier versions read no more fields than they know.
+            del fields['hubness']
         if not self.windows:
             # As versions without windows wrote it, which they still read.
             del fields['windows']
@@ -240,16 +248,44 @@ class StoredVideos(NamedTuple):
 
 
 class QueryVectors(NamedTuple):
-    """What the first stage of a search compares with parts of videos.
+    """Unit vectors of a text, which the first stage compares with parts.
 
     Attributes:
-        vectors: Shape (Q, D), float32, unit vectors: the sentence of a text
-            and its words, or the parts of a video.
-        weights: Shape (Q,), float32, how much each counts; positive.
+        sentence: Shape (D,), float32.
+        words: Shape (L, D), float32; none for a head that compares pooled
+            vectors.
+        weights: Shape (L,), float32, how much each word counts; of sum 1.
+        share: How much the sentence counts beside the words, from 0 to 1.
+            Without words it counts alone.
     """
 
-    vectors: np.ndarray
+    sentence: np.ndarray
+    words: np.ndarray
     weights: np.ndarray
+    share: float = 0.5
+
+    @property
+    def levels(self) -> list[tuple[float, np.ndarray, np.ndarray]]:
+        """Share, vectors and their weights of each level that counts."""
+        one = np.ones(1, np.float32)
+        share = self.share if len(self.words) else 1.0
+        levels = [
+            (share, self.sentence[None], one),
+            (1 - share, self.words, self.weights),
+        ]
+        return [level for level in levels if level[0] > 0]
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """Shape (Q, D), those of all levels."""
+        return np.concatenate([vectors for _, vectors, _ in self.levels])
+
+    @property
+    def all_weights(self) -> np.ndarray:
+        """Shape (Q,), how much each of ``vectors`` counts."""
+        return np.concatenate(
+            [share * weights for share, _, weights in self.levels]
+        )
 
 
 def find_fault(videos: StoredVideos) -> str | None:
@@ -297,6 +333,15 @@ class VideoStore(ABC):
                 number D of the features, ``precision``, how tokens are kept,
                 and ``parts``, how many vectors the first stage has of a
                 video.
+        """
+
+    @abstractmethod
+    def write_info(self, info: dict[str, Any]) -> None:
+        """Replace the facts about an index that is there.
+
+        Args:
+            info: As :meth:`read_info` gives it; what features depend on, and
+                what the store itself uses, must be as it was.
         """
 
     @abstractmethod
@@ -431,30 +476,67 @@ class VideoStore(ABC):
         return []
 
     def find_candidates(
-        self, queries: Sequence[QueryVectors], count: int
+        self,
+        queries: Sequence[QueryVectors],
+        count: int,
+        within: Set[str] | None = None,
     ) -> list[list[str]]:
-        """Contents that are most like all vectors of a query together.
+        """Contents that are most like the sentence and the words of a text.
 
-        The similarity is the weighted sum, over the vectors, of the cosine of
-        their best part (MaxSim, arXiv:2004.12832). Here it is put together of
-        the nearest contents of each vector, see :func:`merge_neighbours`; an
-        engine that can compute it does.
+        By :func:`compare_parts`. Here they are the contents that come first
+        among the neighbours of all vectors, see :func:`merge_neighbours`; an
+        engine that can compare all contents does.
 
         Args:
-            queries: At least one; each has at least one vector.
+            queries: At least one.
             count: How many contents.
+            within: Among these videos and their windows alone; None for all.
 
         Returns:
             For each query at most ``count`` contents, the best first.
         """
         vectors = np.concatenate([query.vectors for query in queries])
-        found = iter(self.nearest_each(vectors, max(count, NEIGHBOURS)))
-        return [
-            merge_neighbours(
-                [next(found) for _ in query.weights], query.weights, count
+        neighbours = max(count, NEIGHBOURS)
+        if within is None:
+            found = self.nearest_each(vectors, neighbours)
+        else:
+            found = self.nearest_within(vectors, neighbours, within)
+        return self._rank_merged(queries, found, count)
+
+    def _rank_merged(
+        self,
+        queries: Sequence[QueryVectors],
+        found: Iterable[Sequence[tuple[str, float]]],
+        count: int,
+    ) -> list[list[str]]:
+        """Merge the neighbours of all vectors, one query after the other."""
+        each = iter(found)
+        merged = []
+        for query in queries:
+            near = [next(each) for _ in query.vectors]
+            merged.append(
+                merge_neighbours(near, query.all_weights, max(count, COMPARED))
             )
-            for query in queries
-        ]
+        if count >= COMPARED:
+            return merged
+        # The order within what was merged is not good enough for so few.
+        parts = self.require_info()['parts']
+        ranked = []
+        for query, contents in zip(queries, merged, strict=True):
+            videos = self.read_videos(contents)
+            vectors = [
+                part_vectors(pooled, tokens, parts)
+                for pooled, tokens in zip(
+                    videos.pooled, videos.tokens, strict=True
+                )
+            ]
+            starts = np.cumsum([0, *map(len, vectors)])[:-1]
+            scores = np.zeros(0)
+            if vectors:
+                scores = compare_parts(query, np.concatenate(vectors), starts)
+            best = np.argsort(-scores, kind='stable')[:count].tolist()
+            ranked.append([videos.contents[row] for row in best])
+        return ranked
 
     @abstractmethod
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -606,6 +688,36 @@ def require_at_least(least: int, **numbers: int) -> None:
     for name, number in numbers.items():
         if number < least:
             raise SetupError(f'{name} must be at least {least}, got {number}')
+
+
+def compare_parts(
+    query: QueryVectors, parts: np.ndarray, starts: np.ndarray
+) -> np.ndarray:
+    r"""Compare a text with V videos by the parts of these.
+
+    What :class:`mmtvr.models.heads.DMAEHead` does with frames, without its
+    second frame: the mean over the levels, the sentence and the words, of
+
+    .. math:: \tfrac12 \Bigl(\sum_l w_l \max_p s_{lp}
+        + \tfrac1P \sum_p \max_l s_{lp}\Bigr).
+
+    Args:
+        query: The text.
+        parts: Shape (sum of P, D), float32, unit vectors of one video after
+            the other.
+        starts: Shape (V,), the first part of each video; each has one.
+
+    Returns:
+        Shape (V,), float32.
+    """
+    counts = np.diff(starts, append=len(parts))
+    scores = np.zeros(len(starts), np.float32)
+    for share, vectors, weights in query.levels:
+        cosines = vectors @ parts.T
+        best = np.maximum.reduceat(cosines, starts, axis=1)
+        nearest = np.add.reduceat(cosines.max(axis=0), starts) / counts
+        scores += share / 2 * (weights @ best + nearest)
+    return scores
 
 
 def merge_neighbours(

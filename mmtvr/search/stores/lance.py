@@ -29,7 +29,6 @@ from mmtvr.search.filters import BOOLEAN, NUMBER, TEXT, Filter
 from mmtvr.search.progress import NAME as PROGRESS
 from mmtvr.search.stores.base import (
     CONTENT_DIGITS,
-    NEIGHBOURS,
     DamagedIndexError,
     FileEntry,
     IndexUnavailableError,
@@ -40,11 +39,12 @@ from mmtvr.search.stores.base import (
     VideoStore,
     check_columns,
     check_info,
-    merge_neighbours,
+    compare_parts,
     pack_tokens,
     part_vectors,
     same_model,
     unpack_tokens,
+    whole_content,
 )
 from mmtvr.search.stores.checksums import NAME as CHECKSUMS
 from mmtvr.search.stores.checksums import (
@@ -88,8 +88,9 @@ VECTORS_PER_LIST = 128
 # wanted number of codes are compared exactly.
 PROBES = 50
 REFINING = 10
-# For each of the many vectors of a text, none of which is compared exactly.
-PROBES_PER_WORD = 20
+# Up to this size the vectors of all parts are compared in memory. The codes of
+# the vector index alone lose most of what is near all vectors of a text.
+BYTES_IN_MEMORY = 2**29
 
 # Columns of the table of metadata that no column of a user can be named as.
 METADATA_KEYS = ('$key', '$content', '$json', '$text')
@@ -285,6 +286,17 @@ class LanceStore(VideoStore):
         mode = modes.get('about', 'create')
         self._database.create_table('about', about, mode=mode)
         self._record()
+
+    @_guard
+    def write_info(self, info: dict) -> None:
+        """See :class:`VideoStore`."""
+        import pyarrow as pa
+
+        about = pa.table({'json': [json.dumps(info)]})
+        # One commit: a reader sees the facts before or after it.
+        self._table('about').add(about, mode='overwrite')
+        self._record()
+        self._info = None
 
     def _record(self) -> None:
         """Keep checksums of the files that were just written."""
@@ -542,30 +554,23 @@ class LanceStore(VideoStore):
 
     @_guard_reading
     def find_candidates(
-        self, queries: Sequence[QueryVectors], count: int
+        self,
+        queries: Sequence[QueryVectors],
+        count: int,
+        within: Set[str] | None = None,
     ) -> list[list[str]]:
-        """See :class:`VideoStore`. Exact below ``ROWS_FOR_VECTORS``."""
+        """See :class:`VideoStore`. Exact up to ``BYTES_IN_MEMORY``."""
         table = self._table('videos')
-        if table.count_rows() < ROWS_FOR_VECTORS:
+        size = table.count_rows() * self.read_info()['width'] * 4
+        if size <= BYTES_IN_MEMORY:
             if self._parts is None or self._parts.version != table.version:
                 self._parts = PartsInMemory(table)
-            return [self._parts.nearest(query, count) for query in queries]
+            rows = self._parts.choose(within)
+            return [
+                self._parts.nearest(query, count, rows) for query in queries
+            ]
         self._parts = None
-        found = find_neighbours_each(
-            table,
-            np.concatenate([query.vectors for query in queries]),
-            max(count, NEIGHBOURS),
-            self.read_info()['parts'],
-            PROBES_PER_WORD,
-            None,
-        )
-        each = iter(found)
-        return [
-            merge_neighbours(
-                [next(each) for _ in query.weights], query.weights, count
-            )
-            for query in queries
-        ]
+        return super().find_candidates(queries, count, within)
 
     @_guard_reading
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -872,14 +877,22 @@ class PartsInMemory:
         self._starts = np.flatnonzero(is_first)
         self._contents = contents[self._starts]
 
-    def nearest(self, query: QueryVectors, count: int) -> list[str]:
-        """Contents by the weighted sum of the cosines of their best parts."""
-        if not len(self._contents):
+    def choose(self, videos: Set[str] | None) -> np.ndarray:
+        """Rows of some videos and their windows; of all where it is None."""
+        if videos is None:
+            return np.arange(len(self._contents))
+        return np.flatnonzero(
+            [whole_content(each) in videos for each in self._contents]
+        )
+
+    def nearest(
+        self, query: QueryVectors, count: int, rows: np.ndarray
+    ) -> list[str]:
+        """The best of the contents in ``rows`` by :func:`compare_parts`."""
+        if not len(rows):
             return []
-        cosines = query.vectors @ self._vectors.T
-        best = np.maximum.reduceat(cosines, self._starts, axis=1)
-        scores = query.weights @ best
-        first = np.argsort(-scores, kind='stable')[:count]
+        scores = compare_parts(query, self._vectors, self._starts)[rows]
+        first = rows[np.argsort(-scores, kind='stable')[:count]]
         return self._contents[first].tolist()
 
 

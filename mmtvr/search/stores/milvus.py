@@ -177,6 +177,11 @@ class MilvusStore(VideoStore):
         # Last: an index whose facts are there is whole.
         self._put('about', [dict(key='about', json=text)])
 
+    def write_info(self, info: dict) -> None:
+        """See :class:`VideoStore`."""
+        self._put('about', [dict(key='about', json=json.dumps(info))])
+        self._info = self._read_facts()
+
     def add_videos(self, videos: StoredVideos) -> None:
         """See :class:`VideoStore`."""
         info = self.read_info()
