@@ -22,7 +22,8 @@ INSTALL_REQUIRES = [
     'mmaction2>=1.1.0,<1.2',
     'mmcv-lite>=2.0.1,<2.1',
     # A major version moves what encoders build on, as 5 did.
-    'transformers>=5.0,<6',
+    # 5.0.0 lacks VideoPrism, and names layers of others differently.
+    'transformers>=5.20.2,<6',
     'huggingface-hub>=1.0',
     'numpy>=1.26',
     'pillow>=10',
@@ -48,13 +49,15 @@ INSTALL_REQUIRES = [
 ]
 EXTRAS_REQUIRE = {
     # `mmtvr index` and `mmtvr search`: the index of videos in a folder.
-    'search': ['lancedb>=0.30'],
+    # It is filtered by SQL, and searched in subtitles too.
+    'search': ['lancedb>=0.30', 'sqlglot>=30', 'pysubs2>=1.8'],
     # `mmtvr serve`. Older starlettes read ranges in quadratic time.
     'serve': [
         'mmtvr[search]',
         'starlette>=1.0',
         'uvicorn>=0.30',
         'jinja2>=3.1',
+        'prometheus_client>=0.20',
     ],
     # Recipes with key words: TagKeyWords, DropUnimportantWords.
     'keywords': ['HanTa>=1.1'],

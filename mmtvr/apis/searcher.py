@@ -1,8 +1,11 @@
 """Search your own videos by text, with any retriever of a config."""
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, overload
 
 from mmengine.config import Config
@@ -17,17 +20,26 @@ from mmtvr.config import (
 )
 from mmtvr.errors import SetupError, first_line
 from mmtvr.pretrained import look_in
+from mmtvr.search.calibration import (
+    Calibration,
+    add_probabilities,
+    find_calibration,
+)
 from mmtvr.search.encoder import RetrievalEncoder, check_model, find_weights
 from mmtvr.search.model_folder import read_model_folder
 from mmtvr.search.moments import MAX_MOMENTS, Moment, find_moments
 from mmtvr.search.query import (
+    TEXT_WEIGHT,
     IndexReport,
     SearchResult,
+    Selection,
     VideoExplanation,
     choose_row,
     lay_out_video,
+    parse_where,
     search_by_name,
     search_by_vectors,
+    search_combined,
     search_similar,
     search_texts,
     to_features,
@@ -42,6 +54,9 @@ from mmtvr.search.stores.base import (
     require_at_least,
 )
 
+CANDIDATES = 100
+NEIGHBOURS_OF_HUBS = 64
+REFERENCE_TEXTS = 1000
 # What building a model from a config of another kind raises.
 UNUSABLE = (
     *(AssertionError, AttributeError, LookupError),
@@ -53,8 +68,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     'TextVideoSearcher',
+    'calibrate_index',
+    'describe_index',
     'export_index',
     'import_index',
+    'measure_hubness',
     'open_searcher',
     'remove_from_index',
     'search_by_name',
@@ -170,6 +188,8 @@ class TextVideoSearcher:
         workers: int = 0,
         progress: bool = True,
         retry: bool = False,
+        metadata: PathLike | None = None,
+        text_columns: Sequence[str] | None = None,
     ) -> IndexReport:
         """Make an index of videos, or bring one up to date, and open it.
 
@@ -192,6 +212,11 @@ class TextVideoSearcher:
             workers: Processes that read videos; 0 for this one.
             progress: Whether to show a bar.
             retry: Whether to try again what could not be decoded before.
+            metadata: A table with columns of the videos, to filter by and to
+                search in; see :func:`mmtvr.search.metadata.read_metadata`.
+                Those that an earlier table gave stay.
+            text_columns: Columns of it whose text is searched; those with
+                usual names, such as ``title``, if None.
 
         Returns:
             What was done; unreadable videos are named in it.
@@ -201,8 +226,12 @@ class TextVideoSearcher:
                 another model filled the index or it has other settings.
         """
         from mmtvr.search.indexing import Indexer, choose_windows
+        from mmtvr.search.metadata import read_metadata
         from mmtvr.search.video_files import find_videos
 
+        table = None
+        if metadata is not None:
+            table = read_metadata(metadata, text_columns)
         one = isinstance(videos, str | os.PathLike)
         found = find_videos([videos] if one else videos, videos_folder)
         store = open_store(into)
@@ -224,10 +253,72 @@ class TextVideoSearcher:
             workers,
             progress,
             retry,
+            table,
         )
         report = indexer.run(found)
         self._store = store
         return report
+
+    def watch(
+        self,
+        videos: PathLike | Sequence[PathLike],
+        into: PathLike,
+        *,
+        seconds: float = 5.0,
+        **options: Any,
+    ) -> Iterator[IndexReport | SetupError]:
+        """Index videos, and again whenever files come, change or go.
+
+        Looks at the files every few seconds, so that it sees also what other
+        machines put into a shared folder. A file counts as changed once it
+        is the same in two looks: one that is being copied is waited for.
+
+        Args:
+            videos: See :meth:`index`.
+            into: Likewise.
+            seconds: From one look to the next.
+            **options: Others of :meth:`index`.
+
+        Yields:
+            The report of each pass, the first one at once, or why it could
+            not be done; the next change is waited for then.
+        """
+        from mmtvr.search.metadata import Subtitles
+        from mmtvr.search.video_files import find_videos, take_snapshot
+
+        table = options.get('metadata')
+        tables = [] if table is None else [os.fspath(table)]
+        given = [videos] if isinstance(videos, str | os.PathLike) else videos
+        folder = options.get('videos_folder')
+        before: dict[str, tuple] = {}
+        indexed: dict[str, tuple] | None = None
+        said = ''
+        while True:
+            try:
+                found = find_videos(given, folder)
+                paths = {video.path for video in found.videos}
+                subtitles = Subtitles()
+                for path in list(paths):
+                    paths.update(subtitles.find(path))
+                now = take_snapshot({*paths, *found.annotations, *tables})
+                new = indexed is None or any(
+                    indexed.get(path) != each and before.get(path) == each
+                    for path, each in now.items()
+                )
+                gone = indexed is not None and indexed.keys() - now.keys()
+                before = now
+                if new or gone:
+                    report = self.index(videos, into, **options)
+                    indexed, said = now, ''
+                    yield report
+            except SetupError as error:
+                if indexed is None:
+                    raise
+                # Once, not at each look.
+                if str(error) != said:
+                    said = str(error)
+                    yield error
+            time.sleep(seconds)
 
     def open(self, index: PathLike) -> 'TextVideoSearcher':
         """Open the index at a folder or an address, and return the searcher.
@@ -247,6 +338,10 @@ class TextVideoSearcher:
         top_k: int = ...,
         *,
         candidates: int = ...,
+        where: str | None = ...,
+        offset: int = ...,
+        match: str = ...,
+        text_weight: float = ...,
         moments: bool = ...,
     ) -> list[SearchResult]: ...
 
@@ -257,12 +352,22 @@ class TextVideoSearcher:
         top_k: int = ...,
         *,
         candidates: int = ...,
+        where: str | None = ...,
+        offset: int = ...,
+        match: str = ...,
+        text_weight: float = ...,
         moments: bool = ...,
     ) -> list[list[SearchResult]]: ...
 
     @overload
     def search(
-        self, *, video: PathLike, top_k: int = ..., candidates: int = ...
+        self,
+        *,
+        video: PathLike,
+        top_k: int = ...,
+        candidates: int = ...,
+        where: str | None = ...,
+        offset: int = ...,
     ) -> list[SearchResult]: ...
 
     def search(
@@ -272,42 +377,141 @@ class TextVideoSearcher:
         *,
         video: PathLike | None = None,
         candidates: int = 100,
+        where: str | None = None,
+        offset: int = 0,
+        match: str = 'auto',
+        text_weight: float = TEXT_WEIGHT,
+        span: tuple[float | None, float | None] | None = None,
+        unlike: str | Sequence[str] = (),
+        distinct: float | None = None,
+        min_score: float | None = None,
+        nnn: float = 0.0,
         moments: bool = False,
     ) -> list[SearchResult] | list[list[SearchResult]]:
         """Search the open index by text, or by a video for similar ones.
 
+        A text together with a video, or with what is not to be seen, asks for
+        what fits all of it, among the candidates of each.
+
         Args:
             text: A text, or several.
             top_k: How many results.
-            video: A video file, of the index or not, in place of a text. It
-                is not among its own results.
-            candidates: How many neighbours of pooled vectors are compared
-                exactly: by the head, or as whole videos.
+            video: A video file or an image, of the index or not, as an
+                example. It is not among its own results.
+            candidates: How many neighbours are compared exactly: by the
+                head, or as whole videos.
+            where: A condition on the columns of the videos, in SQL, such as
+                ``duration < 60 and folder like 'holiday%'``.
+            offset: How many of the best are left out: those of the pages
+                before.
+            match: Where a text is looked for: ``'video'``, what is seen;
+                ``'text'``, subtitles and columns; ``'auto'``, both.
+            text_weight: Of the second, from 0 to 1, where both are searched.
+            span: First and last second of ``video``; None for an end of it.
+            unlike: What is not to be seen: a text, or several.
+            distinct: Leave out what is, by the cosine of pooled vectors, at
+                least so like a better result, such as 0.98.
+            min_score: Leave out results with a lower score.
+            nnn: Of texts alone: rank videos lower that come first whatever
+                is asked, by this share of their hubness, see
+                :func:`measure_hubness`; 0 to rank by score alone.
             moments: Of a text: whether to find from when to when each result
                 shows what it says.
 
         Returns:
             Results, the best first; for several texts a list of them for
-            each.
+            each. Those of texts alone have a probability where there is a
+            :attr:`calibration`.
 
         Raises:
             SetupError: The query is empty or unreadable, a number below 1, or
-                moments are asked of a video or of an index without frames.
+                the index has no such column, or moments are asked of a video
+                or of an index without frames.
         """
-        if (text is None) == (video is None):
+        if text is None and video is None:
             raise SetupError('give a text or a video to search for')
         if moments and text is None:
             raise SetupError('moments are found for a text, not for a video')
         require_at_least(1, top_k=top_k, candidates=candidates)
+        require_at_least(0, offset=offset)
+        condition = parse_where(self.store, where)
+        unlike = [unlike] if isinstance(unlike, str) else list(unlike)
+        if unlike or (text is not None and video is not None):
+            selection = Selection(
+                top_k, offset, candidates, condition, distinct=distinct
+            )
+            found = self._combine(text, video, span, unlike, selection)
+            return add_probabilities(found, None, min_score)
         if video is not None:
-            features = self._features_of(video)
-            found = search_similar(self.store, features, top_k + 1, candidates)
-            return without(found, os.path.abspath(video))[:top_k]
+            end = offset + top_k
+            found = search_similar(
+                self.store,
+                self._features_of(video, span),
+                end + 1,
+                candidates,
+                where=condition,
+                distinct=distinct,
+            )
+            others = without(found, os.path.abspath(video))[offset:end]
+            return add_probabilities(others, None, min_score)
         texts = [text] if isinstance(text, str) else list(text)
         found = search_texts(
-            self.store, self.encoder, texts, top_k, candidates, moments
+            self.store,
+            self.encoder,
+            texts,
+            top_k,
+            candidates,
+            where=condition,
+            offset=offset,
+            match=match,
+            text_weight=text_weight,
+            distinct=distinct,
+            moments=moments,
+            nnn=nnn,
         )
+        calibration = self.calibration
+        found = [
+            add_probabilities(each, calibration, min_score) for each in found
+        ]
         return found[0] if isinstance(text, str) else found
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What scores of texts mean in the open index, if that is known.
+
+        See :func:`calibrate_index`. Of the index itself, else of its model.
+        """
+        info = self.store.require_info()
+        return find_calibration(info, self.encoder.checkpoint)
+
+    def _combine(
+        self,
+        text: str | Sequence[str] | None,
+        video: PathLike | None,
+        span: tuple[float | None, float | None] | None,
+        unlike: Sequence[str],
+        selection: Selection,
+    ) -> list[SearchResult]:
+        if text is not None and not isinstance(text, str):
+            raise SetupError(
+                'give one text to combine with an example or with what is '
+                f'not to be seen, got {len(text)}'
+            )
+        examples = []
+        if video is not None:
+            examples = [self._features_of(video, span)]
+        # The example itself may be found too, and is left out.
+        found = search_combined(
+            self.store,
+            self.encoder,
+            [] if text is None else [text],
+            examples,
+            unlike,
+            replace(selection, top_k=selection.end + 1, offset=0),
+        )
+        if video is not None:
+            found = without(found, os.path.abspath(video))
+        return found[selection.offset : selection.end]
 
     def read_text(self, text: str) -> 'TextReading':
         """Find what of a query the model cannot read.
@@ -374,16 +578,29 @@ class TextVideoSearcher:
             explanation=self.encoder.explain(text, to_features(video)),
         )
 
-    def _features_of(self, video: PathLike) -> StoredVideos:
+    def _features_of(
+        self,
+        video: PathLike,
+        span: tuple[float | None, float | None] | None = None,
+    ) -> StoredVideos:
         """Features from the index if the file is as it was, else encode it."""
         from mmtvr.search.video_files import FoundVideo, describe_file
+        from mmtvr.video.cutting import image_to_video, is_image
 
-        found = FoundVideo(os.path.abspath(video))
+        start, end = span or (None, None)
+        path = os.path.abspath(video)
+        found = FoundVideo(path, '', start, end)
         if self._store is not None:
             known = self._store.read_file(describe_file(found))
             if known.contents:
                 return known
-        (encoded,) = self.encoder.encode_videos([found])
+        if is_image(path):
+            with TemporaryDirectory() as folder:
+                still = FoundVideo(os.path.join(folder, 'image.mkv'))
+                image_to_video(path, still.path)
+                (encoded,) = self.encoder.encode_videos([still])
+        else:
+            (encoded,) = self.encoder.encode_videos([found])
         if encoded.error is not None:
             raise SetupError(f'{found.path} cannot be read: {encoded.error}')
         pooled, tokens, times = encoded.features
@@ -556,12 +773,129 @@ def export_index(
     return dict(exported=len(entries), captions=len(text), **left_out)
 
 
+def calibrate_index(
+    index: PathLike,
+    captions: PathLike,
+    *,
+    videos_folder: PathLike | None = None,
+    checkpoint: PathLike | None = None,
+    device: str | None = None,
+) -> dict[str, Any]:
+    """Find out what scores mean, from captions that trained nothing.
+
+    Each caption is searched for, once as it is, and once as if the index did
+    not hold its video; a logistic curve is fitted to whether the best hits
+    are right. The curve is kept in the index and beside the checkpoint, for
+    other indexes of the same model. Without a checkpoint it is in the index
+    alone.
+
+    Args:
+        index: The folder or the address of an index.
+        captions: An annotation file with captions of videos of the index,
+            none of which the model was trained or chosen with.
+        videos_folder: Where the videos of the annotation file are.
+        checkpoint: Where the checkpoint of the index is now, if it has moved.
+        device: Where to compute; None for a GPU if there is one.
+
+    Returns:
+        Fields of :class:`mmtvr.search.calibration.Calibration`, its
+        ``cut_off``, and ``reliability``: bins of probability, share that is
+        right, and count, of texts that were left out of a fit.
+
+    Raises:
+        SetupError: There is no index or no model of it, a video is not in the
+            index, or there are too few captions.
+    """
+    from mmtvr.search.calibration import FACT, calibrate, write_calibration
+    from mmtvr.search.features import list_readable, place_captions
+    from mmtvr.search.video_files import read_captioned
+
+    searcher = open_searcher(index, checkpoint, device)
+    store, encoder = searcher.store, searcher.encoder
+    entries = list_readable(store)
+    placed = place_captions(
+        read_captioned(captions, videos_folder),
+        entries,
+        [each for each in store.list_files() if each.error is not None],
+    )
+    videos: dict[str, set[tuple]] = {}
+    for text, place in zip(
+        placed['texts'].tolist(),
+        placed['text_video_ids'].tolist(),
+        strict=True,
+    ):
+        entry = entries[place]
+        mine = videos.setdefault(text, set())
+        mine.add((entry.path, entry.start, entry.end))
+    most = max(map(len, videos.values())) + 1
+    found, table = calibrate(
+        search_texts(
+            store, encoder, list(videos), most, CANDIDATES, match='video'
+        ),
+        [frozenset(each) for each in videos.values()],
+        store.count_videos(),
+        encoder.info['checkpoint'],
+    )
+    with store.lock():
+        store.write_info({**store.require_info(), FACT: found.to_dict()})
+    if encoder.checkpoint is not None:
+        write_calibration(found, encoder.checkpoint)
+    return dict(found.to_dict(), cut_off=found.cut_off, reliability=table)
+
+
+def measure_hubness(
+    index: PathLike,
+    captions: PathLike,
+    *,
+    neighbours: int = NEIGHBOURS_OF_HUBS,
+    checkpoint: PathLike | None = None,
+    device: str | None = None,
+) -> int:
+    """Measure which videos of an index come first whatever is asked.
+
+    ``search(..., nnn=ALPHA)`` then ranks these lower (nearest neighbor
+    normalization, arXiv:2410.24114).
+
+    Args:
+        index: The folder or the address of an index.
+        captions: An annotation file whose captions are the reference, at
+            most 1,000 of them, drawn at random: those of the training, not
+            of the videos of the index.
+        neighbours: Of how many of the closest reference texts the scores are
+            averaged.
+        checkpoint: Where the checkpoint of the index is now, if it has moved.
+        device: Where to compute; None for a GPU if there is one.
+
+    Returns:
+        The number of files.
+
+    Raises:
+        SetupError: There is no index or no model of it, or no captions.
+    """
+    import numpy as np
+
+    from mmtvr.datasets.annotations import read_annotations
+    from mmtvr.search.hubness import measure_hubness
+
+    searcher = open_searcher(index, checkpoint, device)
+    records = read_annotations(os.fspath(captions))
+    texts = sorted({text for each in records for text in each.captions})
+    drawn = np.random.default_rng(0).permutation(len(texts))
+    some = [texts[each] for each in drawn[:REFERENCE_TEXTS].tolist()]
+    with searcher.store.lock():
+        return measure_hubness(
+            searcher.store, searcher.encoder, some, neighbours
+        )
+
+
 def import_index(
     index: PathLike,
     path: PathLike,
     *,
     precision: str | None = None,
     parts: int = 1,
+    metadata: PathLike | None = None,
+    text_columns: Sequence[str] | None = None,
 ) -> int:
     """Fill a new index with features that any encoder made.
 
@@ -573,6 +907,8 @@ def import_index(
             ``video`` and ``videos`` are needed.
         precision: See :meth:`TextVideoSearcher.index`.
         parts: Likewise, of a file with tokens.
+        metadata: Likewise.
+        text_columns: Likewise.
 
     Returns:
         The number of videos.
@@ -586,9 +922,71 @@ def import_index(
         6
     """
     from mmtvr.search.features import import_features
+    from mmtvr.search.metadata import MetadataWriter, read_metadata
 
-    precision = precision or PRECISIONS[0]
-    return import_features(open_store(index), Path(path), precision, parts)
+    table = None
+    if metadata is not None:
+        table = read_metadata(metadata, text_columns)
+    store = open_store(index)
+    count = import_features(
+        store, Path(path), precision or PRECISIONS[0], parts
+    )
+    with store.lock():
+        writer = MetadataWriter(store, table)
+        writer.begin()
+        writer.finish(list(store.list_files()))
+        store.compact()
+    return count
+
+
+def describe_index(index: PathLike) -> dict[str, Any]:
+    """Say what is in an index, what failed and why, and what is going on.
+
+    Args:
+        index: The folder or the address of an index.
+
+    Returns:
+        ``videos``, ``contents`` (copies counted once), ``model``,
+        ``sources`` (by name, how many files), ``failed`` (by path, why),
+        ``columns`` (types by name), ``with_text`` (how many videos have
+        text), and ``indexing``: how far a process is, or was when it died;
+        None otherwise.
+
+    Raises:
+        SetupError: There is no index.
+
+    Example:
+        >>> status = describe_index(where)
+        >>> status['videos'], status['failed'], status['indexing']
+        (6, {}, None)
+    """
+    from dataclasses import asdict
+
+    from mmtvr.search.progress import read_progress
+
+    store = open_store(index)
+    info = store.require_info()
+    entries = list(store.list_files())
+    sources: dict[str, int] = {}
+    for entry in entries:
+        name = entry.source or '(files named by themselves)'
+        sources[name] = sources.get(name, 0) + 1
+    progress = read_progress(store.url)
+    indexing = None
+    if progress is not None:
+        indexing = dict(asdict(progress), is_running=progress.is_running)
+    texts = sum(bool(row.searched_text) for row in store.list_metadata())
+    return dict(
+        index=store.url,
+        videos=sum(entry.error is None for entry in entries),
+        contents=store.count_videos(),
+        model=info.get('name'),
+        sources=sources,
+        failed={e.path: e.error for e in entries if e.error is not None},
+        columns=store.list_columns(),
+        with_text=texts,
+        indexing=indexing,
+    )
 
 
 def remove_from_index(

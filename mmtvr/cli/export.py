@@ -36,7 +36,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        'config', help='config file of the model, or a folder of this command'
+        'config',
+        help='config file of the model, the work folder of a run, or a folder '
+        'of this command',
     )
     parser.add_argument(
         'checkpoint',
@@ -68,8 +70,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def run(args: argparse.Namespace) -> None:
     """Write what the command line asks for, and say what was written."""
     from mmtvr.apis import Retriever
+    from mmtvr.config import is_work_folder
 
-    if os.path.isdir(args.config):
+    if os.path.isdir(args.config) and not is_work_folder(args.config):
         retriever = Retriever.from_pretrained(args.config, device='cpu')
     else:
         checkpoint = choose_checkpoint(args.config, args.checkpoint)

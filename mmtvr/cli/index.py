@@ -3,11 +3,12 @@
 import argparse
 import json
 import os
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mmtvr.cli.command import (
     CHECKPOINT_HELP,
@@ -22,6 +23,7 @@ from mmtvr.cli.command import (
 from mmtvr.errors import SetupError
 
 if TYPE_CHECKING:
+    from mmtvr.apis import TextVideoSearcher
     from mmtvr.search.query import IndexReport
 
 # The recipe that needs no training: a text against the mean of the frames.
@@ -44,14 +46,21 @@ examples:
     mmtvr index work_dirs/dmae_mine ~/Videos --into ~/videos_index
   several folders, read by four processes, frames kept in 8 bits:
     mmtvr index CONFIG DIR1 DIR2 --into INDEX --workers 4 --precision int8
+  with columns to filter by (date, place, ...), and texts to search in:
+    mmtvr index CONFIG DIR --into INDEX --metadata videos.csv
   long videos in windows of half a minute, for finer moments:
     mmtvr index CONFIG DIR --into INDEX --window 30
   encoding spread over two processes or GPUs:
     torchrun --nproc_per_node 2 -m mmtvr index CONFIG DIR --into INDEX
+  a folder that lives: until Ctrl-C, what comes into it is indexed
+    mmtvr index CONFIG DIR --into INDEX --watch
   without a model:
+    mmtvr index --into INDEX --status
     mmtvr index --into INDEX --remove DIR_OR_FILE
     mmtvr index --into INDEX --export features.npz
     mmtvr index --into NEW_INDEX --import features.npz
+  learn what scores mean, from captions that trained nothing:
+    mmtvr index --into INDEX --calibrate val.json
     mmtvr index --into http://HOST:19530/clips --switch-to clips_2
   features with those of captions, which tools/evaluate.py reads:
     mmtvr index --into INDEX --export features.npz --captions test.json
@@ -118,9 +127,31 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help='processes that read videos (default: 0, this one)',
     )
     parser.add_argument(
+        '--watch',
+        nargs='?',
+        type=at_least(1),
+        const=5,
+        metavar='SECONDS',
+        help='go on, and take in files that come, change or go: look every 5 '
+        'seconds, or so many, until stopped',
+    )
+    parser.add_argument(
         '--retry',
         action='store_true',
         help='try again what could not be read before, though it is as it was',
+    )
+    parser.add_argument(
+        '--metadata',
+        metavar='TABLE',
+        help='a .csv or .json with columns of the videos, to filter by and to '
+        'search in',
+    )
+    parser.add_argument(
+        '--text-columns',
+        metavar='NAMES',
+        help='columns whose text is searched, with commas between (default: '
+        'title, description, tags and others of such names); `name` and '
+        '`folder` are those of the files',
     )
     add_device(parser)
     new = parser.add_argument_group('settings of a new index')
@@ -159,7 +190,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'index; the files themselves stay',
     )
     tasks.add_argument(
+        '--status',
+        action='store_true',
+        help='say what is in the index, what failed and why, and how far a '
+        'process is that indexes',
+    )
+    tasks.add_argument(
         '--export', metavar='NPZ', help='write the features of the index'
+    )
+    tasks.add_argument(
+        '--calibrate',
+        metavar='JSON',
+        help='learn from an annotation file, whose videos are in the index '
+        'and whose captions trained nothing, how probable a score makes it '
+        'that a video shows what is asked; kept in the index and beside the '
+        'checkpoint',
+    )
+    tasks.add_argument(
+        '--hubness',
+        metavar='JSON',
+        help='measure by the captions of an annotation file, those of the '
+        'training, which videos come first whatever is asked; `mmtvr search '
+        '--nnn` then ranks them lower',
     )
     tasks.add_argument(
         '--import',
@@ -187,22 +239,28 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         args.videos, args.config = [args.config, *args.videos], None
     if args.encoder and args.checkpoint:
         parser.error('--encoder takes no --checkpoint: it is as pretrained')
-    without_model = (
-        args.remove or args.export or args.import_ or args.switch_to
+    without_model = any(
+        (
+            *(args.remove, args.export, args.import_, args.switch_to),
+            *(args.status, args.calibrate, args.hubness),
+        )
     )
     if not without_model and not (
         (args.config or args.encoder) and args.videos
     ):
         parser.error(
-            'give CONFIG (or --encoder NAME) and VIDEOS, or --remove, '
-            '--export, --import, --switch-to'
+            'give CONFIG (or --encoder NAME) and VIDEOS, or --status, '
+            '--remove, --export, --import, --switch-to, --calibrate, '
+            '--hubness'
         )
     if args.captions and not args.export:
         parser.error('--captions goes with --export')
+    if args.text_columns and not args.metadata:
+        parser.error('--text-columns goes with --metadata')
     if without_model and (args.config or args.encoder):
         parser.error(
-            '--remove, --export, --import and --switch-to take no CONFIG, '
-            'VIDEOS'
+            '--status, --remove, --export, --import, --switch-to, '
+            '--calibrate and --hubness take no CONFIG, VIDEOS'
         )
     return args
 
@@ -211,6 +269,10 @@ def run(args: argparse.Namespace) -> None:
     """Do what the command line says and print the report."""
     from mmtvr import apis
 
+    if args.status:
+        status = apis.describe_index(args.into)
+        print(json.dumps(status) if args.json else describe_status(status))
+        return
     if args.remove:
         count = apis.remove_from_index(args.into, args.remove)
         report = dict(removed=count)
@@ -223,10 +285,34 @@ def run(args: argparse.Namespace) -> None:
             checkpoint=args.checkpoint,
             device=args.device,
         )
+    elif args.calibrate:
+        report = apis.calibrate_index(
+            args.into,
+            args.calibrate,
+            videos_folder=args.videos_folder,
+            checkpoint=args.checkpoint,
+            device=args.device,
+        )
+        if not args.json:
+            print(describe_calibration(report))
+            return
+    elif args.hubness:
+        count = apis.measure_hubness(
+            args.into,
+            args.hubness,
+            checkpoint=args.checkpoint,
+            device=args.device,
+        )
+        report = dict(measured=count)
     elif args.import_:
         parts = 1 if args.parts is None else args.parts
         count = apis.import_index(
-            args.into, args.import_, precision=args.precision, parts=parts
+            args.into,
+            args.import_,
+            precision=args.precision,
+            parts=parts,
+            metadata=args.metadata,
+            text_columns=args.text_columns and args.text_columns.split(','),
         )
         report = dict(imported=count)
     elif args.switch_to:
@@ -292,9 +378,7 @@ def _index(args: argparse.Namespace) -> None:
         )
         weights = f'weights {found}' if found else 'pretrained weights'
         print(f'model: {name} with {weights}', flush=True)
-    report = searcher.index(
-        args.videos,
-        args.into,
+    options = dict(
         videos_folder=args.videos_folder,
         precision=args.precision,
         parts=args.parts,
@@ -303,7 +387,13 @@ def _index(args: argparse.Namespace) -> None:
         workers=args.workers,
         progress=not args.json,
         retry=args.retry,
+        metadata=args.metadata,
+        text_columns=args.text_columns and args.text_columns.split(','),
     )
+    if args.watch:
+        _watch(args, searcher, options)
+        return
+    report = searcher.index(args.videos, args.into, **options)
     if rank > 0:
         return
     if args.json:
@@ -315,6 +405,85 @@ def _index(args: argparse.Namespace) -> None:
             f'there is nothing to search: none of {len(report.unreadable)} '
             'files could be read'
         )
+
+
+def describe_calibration(report: dict[str, Any]) -> str:
+    """Put what scores mean into a few lines."""
+    lines = [
+        f'fitted to {report["queries"]} captions, searched in '
+        f'{report["videos"]} videos; expected calibration error '
+        f'{report["error"]:.3f}',
+        f'a best hit is more probably right than wrong from a score of '
+        f'{report["cut_off"]:.3f} on',
+        'probability  right    hits',
+    ]
+    lines += [
+        f'{probability:11.0%}  {share:5.0%}  {count:6d}'
+        for probability, share, count in report['reliability']
+    ]
+    return '\n'.join(lines)
+
+
+def _watch(
+    args: argparse.Namespace,
+    searcher: 'TextVideoSearcher',
+    options: dict[str, Any],
+) -> None:
+    """Index again and again, and report what has changed."""
+    from mmtvr.search.stores import hide_secrets
+
+    if int(os.environ.get('WORLD_SIZE', 1)) > 1:
+        raise SetupError('--watch is for one process, not for torchrun')
+    # A bar for each new file would be all that is seen.
+    options['progress'] = False
+    passes = searcher.watch(
+        args.videos, args.into, seconds=args.watch, **options
+    )
+    for number, report in enumerate(passes):
+        if isinstance(report, SetupError):
+            print(f'error: {report}', file=sys.stderr, flush=True)
+        elif args.json:
+            print(json.dumps(report.to_dict()), flush=True)
+        elif not number or report.encoded or report.reused or report.removed:
+            print(describe(report, hide_secrets(args.into)), flush=True)
+        if not number and not args.json:
+            print('watching; Ctrl-C stops', flush=True)
+
+
+def describe_status(status: dict[str, Any]) -> str:
+    """Put what :func:`mmtvr.apis.describe_index` says into lines."""
+    lines = [
+        f'{status["videos"]} videos ({status["contents"]} different) in '
+        f'{status["index"]}, encoded by {status["model"]}'
+    ]
+    sources = list(status['sources'].items())
+    lines += [f'  {count} of {name}' for name, count in sources[:SHOWN]]
+    if len(sources) > SHOWN:
+        lines.append(f'  and {len(sources) - SHOWN} more (--json names all)')
+    columns = ', '.join(sorted(status['columns'])) or 'none'
+    lines.append(f'columns: {columns}; {status["with_text"]} have text')
+    failed = list(status['failed'].items())
+    if failed:
+        lines.append(f'{len(failed)} could not be read:')
+        lines += [f'  {path!r}: {why}' for path, why in failed[:SHOWN]]
+        if len(failed) > SHOWN:
+            lines.append(f'  and {len(failed) - SHOWN} more (--json)')
+        lines.append(
+            'they are tried again when they change; to try them now, run the '
+            'command that made the index with --retry'
+        )
+    now = status['indexing']
+    if now is not None:
+        what = (
+            'being indexed'
+            if now['is_running']
+            else ('the last pass was broken off; the same command goes on')
+        )
+        lines.append(
+            f'{what}: {now["done"]} of {now["total"]} new or changed files, '
+            f'{now["failed"]} of them could not be read'
+        )
+    return '\n'.join(lines)
 
 
 def describe(report: 'IndexReport', index: str) -> str:
@@ -350,9 +519,30 @@ def describe(report: 'IndexReport', index: str) -> str:
             'left out, as their names do not end like those of videos: '
             + describe_others(report.others)
         )
+    lines += describe_metadata(report)
     if report.videos:
         lines.append(f'search it: mmtvr search {quote(index)} "a text"')
     return '\n'.join(lines)
+
+
+def describe_metadata(report: 'IndexReport') -> list[str]:
+    """Say what of a table and of subtitles was not used."""
+    lines = []
+    fit = report.metadata
+    if fit.matched or fit.unknown:
+        lines.append(
+            f'{fit.matched} videos have columns of the table, {fit.without} '
+            f'have none; {len(fit.unknown)} rows name no video of the index'
+        )
+        lines += [f'  {name!r}' for name in fit.unknown[:SHOWN]]
+        if len(fit.unknown) > SHOWN:
+            lines.append(f'  and {len(fit.unknown) - SHOWN} more (--json)')
+    broken = report.unreadable_subtitles
+    if broken:
+        lines.append(f'{len(broken)} subtitles could not be read:')
+        some = list(broken.items())[:SHOWN]
+        lines += [f'  {path!r}: {why}' for path, why in some]
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -18,6 +18,9 @@ from mmtvr.cli.command import (
 )
 from mmtvr.errors import SetupError, import_extra
 
+TOKEN = 'MMTVR_TOKEN'
+MIN_TOKEN = 16
+PUBLIC_RATE = 50.0
 EXAMPLES = """
 examples:
   mmtvr serve work_dirs/shapes_index              # http://127.0.0.1:8000/
@@ -25,9 +28,9 @@ examples:
   mmtvr serve INDEX --host 0.0.0.0 --allow-host videos.example.org
 
 The index knows the config and the checkpoint that it was made with. Only
-files of the index are sent, as long as they are as they were indexed. There is
-no password: with another --host than that of this machine, whoever reaches it
-can search and watch. Programs ask /api/search?q=TEXT.
+files of the index are sent, as long as they are as they were indexed. With
+another --host than that of this machine, give a token (--token-file): without
+one, whoever reaches it can search and watch. Programs ask /api/search?q=TEXT.
 """
 
 
@@ -62,11 +65,53 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'proxy all have its address: 256 (default: 128)',
     )
     parser.add_argument(
+        '--allow-indexing',
+        action='store_true',
+        help='let the page take in new files though other machines reach it; '
+        'on this machine alone it may',
+    )
+    parser.add_argument(
         '--title', help='name on the page (default: that of the index)'
     )
     parser.add_argument('--config', help='in place of the one of the index')
     parser.add_argument(
         '--cache', help="folder of posters and previews (default: the user's)"
+    )
+    parser.add_argument(
+        '--judgements',
+        metavar='FILE',
+        help='where what people say of results, right or wrong, is kept '
+        "(default: among the user's data)",
+    )
+    parser.add_argument(
+        '--export-judgements',
+        metavar='QRELS',
+        help='write them as TREC has them, and their queries beside them, and '
+        'serve nothing',
+    )
+    parser.add_argument(
+        '--token-file',
+        metavar='FILE',
+        help='ask everybody for the token that it holds; the environment '
+        'variable MMTVR_TOKEN may hold it instead',
+    )
+    parser.add_argument(
+        '--rate',
+        type=float,
+        metavar='N',
+        help='requests of one address a second, for long; 0 for any number '
+        '(default: 50, and any number on this machine alone)',
+    )
+    parser.add_argument(
+        '--access-log',
+        metavar='FILE',
+        help='add a line of JSON for each request, without what was searched '
+        'for; - for stderr',
+    )
+    parser.add_argument(
+        '--log-queries',
+        action='store_true',
+        help='with what was searched for and watched',
     )
     parser.add_argument(
         '--json', action='store_true', help='say as JSON where the page is'
@@ -81,13 +126,20 @@ def serve(args: argparse.Namespace) -> None:
         SetupError: A package is missing, the port is taken, or there is no
             index.
     """
-    for package in ('jinja2', 'starlette', 'uvicorn'):
+    from mmtvr.search.judgements import Judgements, find_judgements
+    from mmtvr.search.stores import hide_secrets, open_store
+
+    if args.export_judgements:
+        path = find_judgements(args.judgements, open_store(args.index).url)
+        queries, count = Judgements(path).export(args.export_judgements)
+        print(f'{count} judgements of {queries} queries')
+        return
+    token = read_token(args.token_file)
+    for package in ('jinja2', 'prometheus_client', 'starlette', 'uvicorn'):
         import_extra(package, 'serve', '`mmtvr serve`')
     # Before the model and what it needs are imported, which takes seconds.
     listening = listen(args.host, args.port)
     host, port = listening.getsockname()[:2]
-    from mmtvr.search.stores import hide_secrets, open_store
-
     index = hide_secrets(args.index)
     check_checkpoint(args.checkpoint)
     if args.config:
@@ -97,8 +149,9 @@ def serve(args: argparse.Namespace) -> None:
     with note_after_a_while(f'opening the index {index} and its model ...'):
         open_store(args.index).require_info()
         from mmtvr.apis import TextVideoSearcher, open_searcher
-        from mmtvr.serve.app import create_app
+        from mmtvr.serve.app import Access, create_app
         from mmtvr.serve.connections import Limits, PageServer
+        from mmtvr.serve.monitoring import open_log
 
         leave_cores()
         if args.config:
@@ -113,12 +166,21 @@ def serve(args: argparse.Namespace) -> None:
             title=args.title or find_title(index),
             cache=find_cache(args.cache, searcher.store.url),
             hosts=[name.lower() for name in (args.host, *args.allow_host)],
+            judgements=find_judgements(args.judgements, searcher.store.url),
+            can_index=args.allow_indexing or is_loopback(host),
+            access=Access(
+                token,
+                find_rate(args.rate, host),
+                open_log(args.access_log),
+                args.log_queries,
+            ),
         )
     shown = f'[{host}]' if ':' in host else host
-    if not is_loopback(host):
+    if not is_loopback(host) and token is None:
         print(
             f'warning: {shown} can be reached from other machines, and there '
-            'is no password: whoever reaches it can search and watch',
+            'is no token (--token-file): whoever reaches it can search and '
+            'watch',
             file=sys.stderr,
         )
     url, videos = f'http://{shown}:{port}/', searcher.store.count_files()
@@ -129,6 +191,44 @@ def serve(args: argparse.Namespace) -> None:
         print(f'{videos} videos of {index} at {url}\nCtrl-C stops', flush=True)
     limits = Limits(per_address=args.per_address)
     PageServer(app, limits).run(sockets=[listening])
+
+
+def read_token(path: str | None) -> str | None:
+    """The token of a file or of the environment; None if there is neither.
+
+    Raises:
+        SetupError: The file cannot be read, or the token is too short to be a
+            secret.
+    """
+    where, token = TOKEN, os.environ.get(TOKEN)
+    if path is not None:
+        try:
+            where, token = path, Path(path).read_text('utf-8').strip()
+        except (OSError, UnicodeError) as error:
+            why = getattr(error, 'strerror', None) or 'it is no text in UTF-8'
+            raise SetupError(
+                f'--token-file {path} cannot be read: {why}. It holds the '
+                'token alone, such as that of `openssl rand -hex 16`'
+            ) from error
+    if token is not None and len(token) < MIN_TOKEN:
+        raise SetupError(
+            f'the token in {where} has {len(token)} characters: take at '
+            f'least {MIN_TOKEN}, such as those of `openssl rand -hex 16`'
+        )
+    return token
+
+
+def find_rate(rate: float | None, host: str) -> float:
+    """Requests a second of one address; 0 for any number.
+
+    Raises:
+        SetupError: It is negative.
+    """
+    if rate is None:
+        return 0.0 if is_loopback(host) else PUBLIC_RATE
+    if rate < 0:
+        raise SetupError(f'--rate must be at least 0, got {rate:g}')
+    return rate
 
 
 def leave_cores() -> None:

@@ -156,16 +156,31 @@ def check_config(cfg: Config) -> None:
 
 
 def _check_optimizer(cfg: Config) -> dict[str, str]:
-    """Faults of its type, which mmengine looks up without a word."""
-    kind = cfg.get('optim_wrapper', {}).get('optimizer', {}).get('type')
+    """Faults of its type, which mmengine looks up without a word, and values.
+
+    PyTorch compares a text with numbers, and its error names neither the
+    argument nor the value.
+    """
+    place = 'optim_wrapper.optimizer'
+    given = cfg.get('optim_wrapper', {}).get('optimizer', {})
+    kind = given.get('type')
     if not isinstance(kind, str):
         return {}
     # It registers PyTorch's.
     import_module('mmengine.optim')
-    if root.OPTIMIZERS.get(kind) is not None:
-        return {}
-    guess = _guess(kind, root.OPTIMIZERS.module_dict)
-    return {f'there is no optimizer {kind}{guess}': 'optim_wrapper.optimizer'}
+    optimizer = root.OPTIMIZERS.get(kind)
+    if optimizer is None:
+        guess = _guess(kind, root.OPTIMIZERS.module_dict)
+        return {f'there is no optimizer {kind}{guess}': place}
+    faults = {}
+    for name, parameter in inspect.signature(optimizer).parameters.items():
+        default, value = parameter.default, given.get(name)
+        if isinstance(value, str) and type(default) in (int, float):
+            faults[
+                f'`{name}` of {kind} must be a number such as {default:g}, '
+                f'got {value!r} (YAML reads 1e-4 as text: write 1.0e-4)'
+            ] = place
+    return faults
 
 
 @cache

@@ -210,27 +210,26 @@ class RetrievalEncoder:
     def query_vectors(self, texts: EncodedTexts) -> list[QueryVectors]:
         """What the first stage is asked with, for each of B texts.
 
-        The sentence alone where the head compares pooled vectors; otherwise
-        half of the weight is that of the pieces of its words.
+        What the head compares: no words where it compares pooled vectors, and
+        no sentence where it says by ``levels`` that it compares words alone.
+        All real tokens are words, those of the beginning and the end too.
         """
         features = texts.features.to('cpu')
-        pooled = features.pooled.float().numpy()
-        if self.compares == 'pooled':
-            one = np.ones(1, np.float32)
-            return [QueryVectors(vector[None], one) for vector in pooled]
+        levels = getattr(self._text_model.head, 'levels', ('sentence', 'word'))
+        share = float(np.mean([level == 'sentence' for level in levels]))
         queries = []
-        for row, words in enumerate(texts.words):
-            pieces = sorted({each for word in words for each in word.pieces})
-            tokens = features.tokens[row][features.mask[row]].float().numpy()
-            weights = np.ones(len(pieces), np.float32)
+        for row, mask in enumerate(features.mask):
+            real = mask & (self.compares != 'pooled')
+            weights = np.ones(int(real.sum()), np.float32)
             if features.weight is not None:
-                weight = features.weight[row][features.mask[row]]
-                weights = weight.float().numpy()[pieces]
+                weights = features.weight[row][real].float().numpy()
             total = max(weights.sum(), np.finfo(np.float32).tiny)
             queries.append(
                 QueryVectors(
-                    np.concatenate([pooled[row][None], tokens[pieces]]),
-                    np.concatenate([[0.5], 0.5 * weights / total], dtype='f4'),
+                    features.pooled[row].float().numpy(),
+                    features.tokens[row][real].float().numpy(),
+                    weights / total,
+                    share,
                 )
             )
         return queries

@@ -25,6 +25,12 @@ from mmtvr.search.encoder import (
     RetrievalEncoder,
     check_model,
 )
+from mmtvr.search.metadata import (
+    MetadataReport,
+    MetadataTable,
+    MetadataWriter,
+)
+from mmtvr.search.progress import ProgressFile
 from mmtvr.search.query import IndexReport
 from mmtvr.search.stores.base import (
     FileEntry,
@@ -61,6 +67,7 @@ class PendingBatch:
         broken: Contents that are known to be unreadable, and why.
         info: Facts of an index that is made before the first features are
             written; None where there is one.
+        metadata: Writes columns and texts of files.
 
     Attributes:
         info: None once there is an index.
@@ -68,6 +75,7 @@ class PendingBatch:
         encoded: Contents that were added.
         reused: Files whose content had features.
         skipped: Files whose content is known to be unreadable.
+        durations: Seconds, by content, where they are known.
         windows: Windows of long videos that were added.
         broken_windows: Files of which windows could not be read, and why.
     """
@@ -78,12 +86,15 @@ class PendingBatch:
         known: set[str],
         broken: Mapping[str, str],
         info: dict[str, Any] | None = None,
+        metadata: MetadataWriter | None = None,
     ) -> None:
         self.store = store
         self.info = info
+        self.metadata = metadata or MetadataWriter(store)
         self.unreadable: dict[str, str] = {}
         self.known = known
         self.broken = broken
+        self.durations: dict[str, float] = {}
         self.encoded = self.reused = self.skipped = self.windows = 0
         self.broken_windows: dict[str, str] = {}
         self._windows_of: dict[str, int] = {}
@@ -96,19 +107,26 @@ class PendingBatch:
     def add(self, entry: FileEntry, result: EncodedVideo) -> None:
         """Take what a file was encoded to, and commit if there is enough."""
         content, error = result.content, result.error
+        duration: float | None = result.seconds or None
         if content in self.known:
             self.reused += 1
             error = None
+            # A copy is not read.
+            duration = self.durations.get(content)
         elif result.features is not None:
             self.known.add(content)
+            if duration is not None:
+                self.durations[content] = duration
             self._results.append(result)
         elif error is None:
             self.skipped += 1
             error = self.broken[content]
         windows = self._windows_of.get(content, 0)
-        changes = dict(content=content, broken='', windows=windows)
+        changes: dict[str, Any] = dict(
+            content=content, broken='', windows=windows, duration=duration
+        )
         if error is not None:
-            changes = dict(content='', broken=content)
+            changes = dict(content='', broken=content, duration=None)
             self.unreadable[entry.path] = error
         self._entries.append(replace(entry, error=error, **changes))
         self._commit_if_due()
@@ -145,6 +163,7 @@ class PendingBatch:
         if self.info is not None and self._results:
             self.store.create(self.info)
             self.info = None
+            self.metadata.begin()
         if self.info is not None:
             # Nothing could be read yet: there is no index, and none is made.
             return
@@ -152,6 +171,7 @@ class PendingBatch:
             self.store.add_videos(_stack(self._results))
         if self._entries:
             self.store.put_files(self._entries)
+            self.metadata.update(self._entries)
         windows = sum(
             each.content != whole_content(each.content)
             for each in self._results
@@ -265,6 +285,7 @@ class Indexer:
         workers: Processes that read videos; 0 for this one.
         progress: Whether to show a bar.
         retry: Whether to try again what could not be decoded before.
+        table: Columns of the videos that the user gives.
 
     Raises:
         SetupError: There are to be fewer workers than none.
@@ -279,6 +300,7 @@ class Indexer:
         workers: int = 0,
         progress: bool = True,
         retry: bool = False,
+        table: MetadataTable | None = None,
     ) -> None:
         require_at_least(0, workers=workers)
         self.store = store
@@ -288,6 +310,9 @@ class Indexer:
         self.workers = workers
         self.progress = progress
         self.retry = retry
+        self.metadata = MetadataWriter(store, table)
+        #: How far it is, also for another thread.
+        self.progress_file = ProgressFile(store.url)
 
     def run(self, sources: Sources) -> IndexReport:
         """Index what :func:`find_videos` found.
@@ -309,6 +334,8 @@ class Indexer:
                 if is_new and get_world_size() > 1:
                     self.store.create(self.info)
                     is_new = False
+            if get_rank() == 0 and not is_new:
+                self.metadata.begin()
             barrier()
             if get_rank() > 0:
                 is_new = needs_new_index(self.store, self.info, self.asked)
@@ -320,8 +347,15 @@ class Indexer:
             known = set() if is_new else self.store.list_contents()
             broken = {} if self.retry else find_broken(before, known)
             batch = PendingBatch(
-                self.store, known, broken, self.info if is_new else None
+                self.store,
+                known,
+                broken,
+                self.info if is_new else None,
+                self.metadata,
             )
+            batch.durations = {
+                e.content: e.duration for e in before if e.duration is not None
+            }
             pending, as_before = self._find_pending(
                 entries, sources.videos, broken
             )
@@ -335,9 +369,12 @@ class Indexer:
                 for each in all_gather_object(batch.broken_windows)
                 for path, why in each.items()
             }
+            fit = MetadataReport()
             if get_rank() == 0 and batch.info is None:
                 self.store.refresh()
-                gone += find_moved(before, self.store.list_files(), gone)
+                now = list(self.store.list_files())
+                gone += find_moved(before, now, gone)
+                fit = self.metadata.finish(now, gone)
                 remove_files(self.store, gone)
                 self.store.compact()
             barrier()
@@ -357,6 +394,8 @@ class Indexer:
             removed=len(gone),
             unreadable={**sources.closed, **unreadable},
             skipped=skipped,
+            metadata=fit,
+            unreadable_subtitles=self.metadata.subtitles.unreadable,
             others=dict(sources.others),
             seconds=time.monotonic() - start,
             windows=windows,
@@ -405,6 +444,8 @@ class Indexer:
             disable=not self.progress or get_rank() > 0,
         )
         pairs = enumerate(zip(pending, results, strict=True), start=1)
+        if get_rank() == 0:
+            self.progress_file.begin(len(pending))
         try:
             for count, ((video, entry), result) in pairs:
                 windows = _plan(video, result, facts, batch)
@@ -412,6 +453,8 @@ class Indexer:
                     long.append(_LongVideo(entry, result, windows))
                 else:
                     batch.add(entry, result)
+                if get_rank() == 0:
+                    self.progress_file.add(result.error is not None)
                 # They come in batches: after the first of one, the time of
                 # all of it would pass for that of a single video.
                 if count % self.encoder.batch_size == 0:
@@ -421,6 +464,8 @@ class Indexer:
             bar.close()
             # Also when stopped from the keyboard.
             batch.commit()
+            if get_rank() == 0:
+                self.progress_file.end()
         return long
 
     def _encode_windows(
@@ -505,7 +550,10 @@ def _count(batch: PendingBatch, as_before: Sequence[FileEntry]) -> list[int]:
 
 def remove_files(store: VideoStore, entries: Sequence[FileEntry]) -> None:
     """Take files out of an index, and features that no file has any more."""
-    store.remove_files([entry.key for entry in entries])
+    keys = [entry.key for entry in entries]
+    # First: what has no file must not be found by its text.
+    store.remove_metadata(keys)
+    store.remove_files(keys)
     named = {entry.content for entry in store.list_files()}
     unnamed = [
         content

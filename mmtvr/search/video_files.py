@@ -241,6 +241,18 @@ def describe_file(video: FoundVideo) -> FileEntry:
     )
 
 
+def take_snapshot(paths: Iterable[str]) -> dict[str, tuple]:
+    """Size and time of modification of files, to see whether one changes."""
+    snapshot: dict[str, tuple] = {}
+    for path in paths:
+        try:
+            status = os.stat(path)
+            snapshot[path] = (status.st_size, status.st_mtime_ns)
+        except OSError:
+            snapshot[path] = ()
+    return snapshot
+
+
 def is_unchanged(
     before: FileEntry, now: FileEntry, broken: Container[str]
 ) -> bool:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TextIO
 
 from mmengine.logging import print_log
 from starlette.applications import Starlette
@@ -18,12 +18,21 @@ from starlette.types import ASGIApp
 
 from mmtvr.datasets.readers import get_reader
 from mmtvr.errors import SetupError
+from mmtvr.search.judgements import Judgements
 from mmtvr.search.stores.base import DamagedIndexError, IndexUnavailableError
-from mmtvr.serve.guards import KnownHosts, OwnPages, SafeHeaders
+from mmtvr.serve.guards import (
+    KnownHosts,
+    OwnPages,
+    RateLimit,
+    SafeHeaders,
+    TokenLogin,
+)
 from mmtvr.serve.library import Library
 from mmtvr.serve.media import DiskCache, Media, Thumbnails
+from mmtvr.serve.monitoring import Metrics, Monitoring
 from mmtvr.serve.pages import Answers, Api, Pages
 from mmtvr.serve.requests import RETRY_SECONDS, BoundedExecutor, PageError
+from mmtvr.serve.updating import Updates
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.supervised_reader import supervise
 
@@ -31,6 +40,7 @@ STATIC = Path(__file__).parent / 'static'
 SECONDS_PER_VIDEO = 60.0
 HEADINGS = {
     400: 'That cannot be searched for',
+    403: 'Not allowed',
     404: 'Not found',
     405: 'Not possible',
     410: 'No longer there',
@@ -39,8 +49,30 @@ HEADINGS = {
 }
 
 
+class Access(NamedTuple):
+    """Who may ask, how often, and what is written down of it.
+
+    Attributes:
+        token: What has to be known; None for nothing.
+        rate: Requests of one address a second, for long; 0 for any number.
+        log: Where a line for each request goes; None for none.
+        with_queries: Whether it has the texts that were searched for.
+    """
+
+    token: str | None = None
+    rate: float = 0.0
+    log: TextIO | None = None
+    with_queries: bool = False
+
+
 def create_app(
-    searcher: Any, title: str, cache: Path, hosts: Iterable[str] = ()
+    searcher: Any,
+    title: str,
+    cache: Path,
+    hosts: Iterable[str] = (),
+    can_index: bool = True,
+    judgements: Path | None = None,
+    access: Access | None = None,
 ) -> ASGIApp:
     """Make the ASGI application.
 
@@ -50,7 +82,13 @@ def create_app(
         cache: Folder of thumbnails and previews.
         hosts: Host names under which it may be asked for, beside
             ``localhost`` and addresses in figures.
+        can_index: Whether its page may let it take in new files.
+        judgements: Where it keeps what people say of results; beside the
+            thumbnails if None.
+        access: Who may ask, how often, and what is written down of it;
+            everybody, at any rate, and nothing if None.
     """
+    access = access or Access()
     # Now, not at the first request that needs what encodes videos.
     _ = searcher.encoder.model
     library = Library(searcher.store, searcher.encoder.tokens_per_frame)
@@ -62,8 +100,19 @@ def create_app(
     pictures = BoundedExecutor('pictures', 2, 256)
     previews = BoundedExecutor('previews', 1, 32)
     executors = (model, opening, pictures, previews)
-    pages = Pages(answers, model, title)
+    updates = Updates(searcher, can_index)
+    said = Judgements(judgements or cache / 'judgements.jsonl')
+    pages = Pages(answers, model, title, updates, said)
     thumbnails = Thumbnails(library, DiskCache(cache), _reader_of(searcher))
+
+    metrics = Metrics()
+    limits = []
+    if access.rate:
+        limits.append(Middleware(RateLimit, rate=access.rate))
+    if access.token:
+        limits.append(
+            Middleware(TokenLogin, token=access.token, render=pages.render)
+        )
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -75,18 +124,23 @@ def create_app(
         routes=[
             *pages.routes,
             *Api(answers, model).routes,
+            *updates.routes,
+            *metrics.routes,
             *Media(library, thumbnails, opening, pictures, previews).routes,
             Mount('/static', StaticFiles(directory=STATIC)),
         ],
         middleware=[
             Middleware(KnownHosts, names=hosts),
             Middleware(OwnPages),
+            *limits,
         ],
         exception_handlers=_handlers(pages),
         lifespan=lifespan,
     )
     # Around all of it: unexpected errors are answered outside middleware.
-    return SafeHeaders(app)
+    return Monitoring(
+        SafeHeaders(app), metrics, access.log, access.with_queries
+    )
 
 
 def _reader_of(searcher: Any) -> Any:

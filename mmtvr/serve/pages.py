@@ -1,18 +1,29 @@
 """What the model answers, as pages for people and as JSON for programs."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote as quote_url
+from urllib.parse import urlencode
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse
+from starlette.responses import (
+    HTMLResponse,
+    JSONResponse,
+    RedirectResponse,
+    Response,
+)
 from starlette.routing import Route
 
+from mmtvr.errors import SetupError
 from mmtvr.explanation import Explanation
+from mmtvr.search.calibration import describe_probability, fits
+from mmtvr.search.filters import Filter
+from mmtvr.search.judgements import Judgements
 from mmtvr.search.moments import Moment
 from mmtvr.search.query import (
     SearchResult,
@@ -27,24 +38,30 @@ from mmtvr.search.stores.base import FileEntry, IndexUnavailableError
 from mmtvr.serve.library import Library, display_name
 from mmtvr.serve.media import PLAYABLE, preview_start
 from mmtvr.serve.requests import (
+    MAX_OFFSET,
     MAX_QUERY_LENGTH,
-    MAX_RESULTS,
     BoundedExecutor,
     PageError,
     Result,
     client_of,
     read_count,
+    read_match,
+    read_offset,
     read_query,
     read_time,
+    read_where,
 )
 
 if TYPE_CHECKING:
     from mmtvr.datasets.transforms.text import TextReading
+    from mmtvr.serve.updating import Updates
 
 TEMPLATES = Path(__file__).parent / 'templates'
 SHADES = 10
 SOME, SIMILAR = 12, 8
 CANDIDATES = 100
+# Columns that say where files are on this machine.
+HIDDEN = ('path',)
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,11 @@ class Hit:
         words: Key words and their moments.
         copies: Number of other files with the same content.
         is_gone: Whether the file, and each copy, is no longer there.
+        matched: ``video``, ``text`` or both: what a text found.
+        snippet: The text around what was found in it.
+        snippet_time: Seconds to the subtitle that the snippet is.
+        fields: Columns of the file, without its path.
+        probability: That it shows what is asked; None if it is not known.
         moments: From when to when it shows what was asked, the best first.
     """
 
@@ -71,7 +93,17 @@ class Hit:
     words: tuple[WordMoment, ...] = ()
     copies: int = 0
     is_gone: bool = False
+    matched: tuple[str, ...] = ()
+    snippet: str = ''
+    snippet_time: float | None = None
+    fields: dict[str, Any] = field(default_factory=dict, hash=False)
+    probability: float | None = None
     moments: tuple[Moment, ...] = ()
+
+    @property
+    def fit(self) -> str:
+        """The probability in words."""
+        return describe_probability(self.probability or 0.0)
 
     @property
     def begin(self) -> float:
@@ -111,6 +143,24 @@ class Hit:
         }
 
 
+class Query(NamedTuple):
+    """What is asked.
+
+    Attributes:
+        text: What is to be seen, or said.
+        count: How many videos.
+        where: A condition on their columns; empty for all.
+        offset: How many of the best are left out.
+        match: Where the text is looked for.
+    """
+
+    text: str
+    count: int
+    where: str = ''
+    offset: int = 0
+    match: str = 'auto'
+
+
 class Found(NamedTuple):
     """What a text found.
 
@@ -140,19 +190,17 @@ class Answers:
         self.searcher = searcher
         self.library = library
 
-    def search(
-        self, queries: Sequence[tuple[str, int]]
-    ) -> list['Found | Exception']:
+    def search(self, queries: Sequence[Query]) -> list['Found | Exception']:
         """Videos of texts, the best first, for all of them together.
 
         Args:
-            queries: Texts, and how many videos of each.
+            queries: What is asked.
 
         Returns:
             For each what was found, or why not.
         """
         try:
-            return self._search(queries)
+            return self._search([Query(*query) for query in queries])
         except IndexUnavailableError as error:
             return [error] * len(queries)
         except Exception as error:
@@ -161,28 +209,60 @@ class Answers:
             # One of them may be at fault.
             return [self.search([query])[0] for query in queries]
 
-    def _search(self, queries: Sequence[tuple[str, int]]) -> list['Found']:
+    def _search(self, queries: Sequence[Query]) -> list['Found']:
         videos = self.library.store.count_files()
         results: list[list[SearchResult]] = [[] for _ in queries]
-        if videos:
-            texts = [text for text, _ in queries]
-            most = max(count for _, count in queries)
-            results = [
-                found[:count]
-                for found, (_, count) in zip(
-                    self.searcher.search(texts, top_k=most, moments=True),
-                    queries,
-                    strict=True,
-                )
-            ]
+        alike: dict[tuple, list[int]] = {}
+        for number, query in enumerate(queries if videos else ()):
+            alike.setdefault(query[2:], []).append(number)
+        for numbers in alike.values():
+            for number, found in zip(
+                numbers, self._ask([queries[n] for n in numbers]), strict=True
+            ):
+                results[number] = found
         every = self._to_hits([each for found in results for each in found])
         found = []
-        for (text, _), some in zip(queries, results, strict=True):
+        for query, some in zip(queries, results, strict=True):
             hits = [next(every) for _ in some]
-            reading = self.searcher.read_text(text)
+            reading = self.searcher.read_text(query.text)
             shown = [hit for hit in hits if hit is not None]
-            found.append(Found(text, shown, reading, videos))
+            found.append(Found(query.text, shown, reading, videos))
         return found
+
+    def columns(self) -> dict[str, str]:
+        """What a condition may name: nothing says where files are."""
+        columns = self.library.store.list_columns()
+        return {k: kind for k, kind in columns.items() if k not in HIDDEN}
+
+    def _ask(self, queries: Sequence[Query]) -> list[list[SearchResult]]:
+        """Results of texts that differ in nothing else but their number."""
+        options: dict[str, Any] = {}
+        first = queries[0]
+        if first[2:] != Query('', 0)[2:]:
+            options.update(
+                where=first.where or None,
+                offset=first.offset,
+                match=first.match,
+            )
+        try:
+            columns = self.columns() if first.where else {}
+            if columns:
+                Filter(first.where, columns)
+            found = self.searcher.search(
+                [query.text for query in queries],
+                top_k=max(query.count for query in queries),
+                moments=True,
+                **options,
+            )
+        except IndexUnavailableError:
+            raise
+        except SetupError as error:
+            url = self.library.store.url
+            raise SetupError(str(error).replace(url, 'the index')) from error
+        return [
+            results[: query.count]
+            for results, query in zip(found, queries, strict=True)
+        ]
 
     def similar(self, entry: FileEntry, count: int) -> list[Hit]:
         """Videos like one of the index, the most similar first."""
@@ -242,6 +322,11 @@ class Answers:
                 result.words,
                 len(result.copies),
                 result.is_gone,
+                result.matched,
+                result.snippet,
+                result.snippet_time,
+                {k: v for k, v in result.fields.items() if k not in HIDDEN},
+                result.probability,
                 result.moments,
             )
 
@@ -258,9 +343,17 @@ class _Asking:
     ) -> Result:
         return await self.executor.run(work, client=client_of(request))
 
-    async def _search(self, request: Request, text: str, count: int) -> Found:
+    async def _search(self, request: Request, text: str) -> Found:
         return await self.executor.run_batched(
-            self.answers.search, (text, count), client_of(request)
+            self.answers.search,
+            Query(
+                text,
+                read_count(request),
+                read_where(request),
+                read_offset(request),
+                read_match(request),
+            ),
+            client_of(request),
         )
 
 
@@ -271,12 +364,21 @@ class Pages(_Asking):
         answers: What the model answers.
         executor: Where the model runs.
         title: What is served.
+        updates: Takes in new files.
+        judgements: What people say of results.
     """
 
     def __init__(
-        self, answers: Answers, executor: BoundedExecutor, title: str
+        self,
+        answers: Answers,
+        executor: BoundedExecutor,
+        title: str,
+        updates: 'Updates',
+        judgements: Judgements,
     ) -> None:
         super().__init__(answers, executor)
+        self.updates = updates
+        self.judgements = judgements
         # Captions and file names are what others wrote.
         self.templates = Environment(
             loader=FileSystemLoader(TEMPLATES),
@@ -286,7 +388,14 @@ class Pages(_Asking):
             lstrip_blocks=True,
         )
         self.templates.globals |= dict(
-            index=title, longest=MAX_QUERY_LENGTH, q='', shade=shade
+            index=title,
+            longest=MAX_QUERY_LENGTH,
+            q='',
+            shade=shade,
+            judged=None,
+            # Of the first page alone.
+            can_index=False,
+            indexing=dict(is_running=False),
         )
         self.templates.filters |= dict(clock=clock, shell=quote)
 
@@ -299,6 +408,7 @@ class Pages(_Asking):
             Route('/similar/{key}', self.similar),
             Route('/explain/{key}', self.explain),
             Route('/unreadable', self.unreadable),
+            Route('/judge/{key}', self.judge, methods=['POST']),
         ]
 
     def render(
@@ -311,25 +421,42 @@ class Pages(_Asking):
     async def search(self, request: Request) -> HTMLResponse:
         """The search box, and what was found."""
         text, count = read_query(request), read_count(request)
-        client = client_of(request)
-        if not text:
-            facts = await self.executor.run(self._front, client=client)
-            return self.render('search', more=0, **facts)
-        found = await self.executor.run_batched(
-            self.answers.search, (text, count), client
+        asked = dict(
+            where=read_where(request),
+            match=read_match(request),
+            offset=read_offset(request),
         )
-        more = min(2 * count, MAX_RESULTS)
-        if len(found.hits) < count or count >= MAX_RESULTS:
-            more = 0
+        columns = await self._run(request, self._columns)
+        if not text:
+            facts = await self._run(request, self._front)
+            return self.render(
+                'search', more='', columns=columns, **asked, **facts
+            )
+        found = await self._search(request, text)
+        following = asked['offset'] + count
+        more = ''
+        further = len(found.hits) == count and following < found.videos
+        if further and following <= MAX_OFFSET:
+            more = '/?' + urlencode(
+                dict(q=text, **{**asked, 'offset': following}, k=count)
+            )
         return self.render(
             'search',
             q=text,
             more=more,
+            columns=columns,
+            **asked,
             hits=found.hits,
+            judged=self.judgements.of_query(text),
+            # The best of a later page says nothing of the first.
+            fits=bool(asked['offset']) or fits(found.hits),
             videos=found.videos,
             note=found.reading.describe(),
             unreadable=0,
         )
+
+    def _columns(self) -> list[str]:
+        return sorted(self.answers.columns())
 
     def _front(self) -> dict[str, Any]:
         library = self.answers.library
@@ -337,8 +464,25 @@ class Pages(_Asking):
             hits=self.answers.some(SOME),
             videos=library.store.count_files(),
             unreadable=len(library.unreadable()),
+            can_index=self.updates.is_allowed,
+            indexing=self.updates.describe(),
             note='',
         )
+
+    async def judge(self, request: Request) -> Response:
+        """``POST /judge/ID?q=TEXT&relevant=1``: right, 0 wrong, or neither."""
+        text, key = _required(request), request.path_params['key']
+        value = request.query_params.get('relevant', '')
+        if value not in ('', '0', '1'):
+            raise PageError('relevant must be 1, 0 or nothing.')
+
+        def work() -> None:
+            self.answers.library.find(key)
+            relevant = bool(int(value)) if value else None
+            self.judgements.add(text, key, relevant)
+
+        await self._run(request, work)
+        return RedirectResponse(f'/?q={quote_url(text)}', 303)
 
     async def unreadable(self, request: Request) -> HTMLResponse:
         """The files that could not be read, and why."""
@@ -426,17 +570,21 @@ class Api(_Asking):
             Route('/api/search', self.search),
             Route('/api/similar/{key}', self.similar),
             Route('/api/explain/{key}', self.explain),
+            Route('/api/columns', self.columns),
             Route('/health', self.health),
         ]
 
     async def search(self, request: Request) -> JSONResponse:
-        """``/api/search?q=TEXT&k=24``: videos of a text."""
-        text, count = _required(request), read_count(request)
-        found = await self._search(request, text, count)
+        """``/api/search?q=TEXT&k=24&where=SQL&offset=24``: videos."""
+        text = _required(request)
+        found = await self._search(request, text)
         return JSONResponse(
             dict(
                 query=text,
                 **found.reading._asdict(),
+                note=found.reading.describe(),
+                offset=read_offset(request),
+                fits=fits(found.hits),
                 results=[hit.to_dict() for hit in found.hits],
             )
         )
@@ -463,6 +611,11 @@ class Api(_Asking):
             return VideoExplanation(text, name, times, found).to_dict()
 
         return JSONResponse(await self._run(request, work))
+
+    async def columns(self, request: Request) -> JSONResponse:
+        """``/api/columns``: what ``where`` may name, and of which type."""
+        found = await self._run(request, self.answers.columns)
+        return JSONResponse(dict(columns=found))
 
     async def health(self, request: Request) -> JSONResponse:
         """``/health``: whether the index can be read."""

@@ -49,6 +49,8 @@ class BusyError(PageError):
 RETRY_SECONDS = 2
 MAX_QUERY_LENGTH = 1000
 DEFAULT_RESULTS, MAX_RESULTS = 24, 96
+# A page after so many results; what it compares grows with it.
+MAX_OFFSET = 960
 
 
 def read_query(request: Request) -> str:
@@ -77,6 +79,47 @@ def read_count(request: Request) -> int:
     if not value.isascii() or not value.isdigit() or len(value) > 6:
         raise PageError('k must be a number of results, such as 24.')
     return min(max(int(value), 1), MAX_RESULTS)
+
+
+def read_where(request: Request) -> str:
+    """The condition ``where``; empty if there is none.
+
+    Raises:
+        PageError: It is too long.
+    """
+    where = request.query_params.get('where', '').strip()
+    if len(where) > MAX_QUERY_LENGTH:
+        raise PageError(
+            f'The condition has {len(where)} characters, at most '
+            f'{MAX_QUERY_LENGTH} are taken.'
+        )
+    return where
+
+
+def read_offset(request: Request) -> int:
+    """How many of the best results are left out, at most ``MAX_OFFSET``.
+
+    Raises:
+        PageError: It is no such number.
+    """
+    value = request.query_params.get('offset', '0')
+    if not (value.isascii() and value.isdigit()) or len(value) > 6:
+        raise PageError('offset must be a number of results, such as 24.')
+    if int(value) > MAX_OFFSET:
+        raise PageError(f'offset is at most {MAX_OFFSET}.')
+    return int(value)
+
+
+def read_match(request: Request) -> str:
+    """Where a text is looked for.
+
+    Raises:
+        PageError: It is none of the three words.
+    """
+    value = request.query_params.get('match', 'auto') or 'auto'
+    if value not in ('auto', 'video', 'text'):
+        raise PageError('match must be auto, video or text.')
+    return value
 
 
 def read_time(request: Request) -> float | None:

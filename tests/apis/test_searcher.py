@@ -11,6 +11,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from PIL import Image
 
 from mmtvr.apis import searcher as searching
 from mmtvr.apis.searcher import TextVideoSearcher, open_searcher
@@ -21,8 +22,9 @@ from mmtvr.datasets.moving_shapes.generation import (
 from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.errors import SetupError
 from mmtvr.registry import MODELS
-from mmtvr.search import query
-from mmtvr.search.encoder import find_weights
+from mmtvr.search import calibration, query
+from mmtvr.search.encoder import RetrievalEncoder, find_weights
+from mmtvr.search.query import Selection, search_combined
 from mmtvr.search.stores import open_store
 from mmtvr.video import AutoReader
 
@@ -186,6 +188,74 @@ def test_a_query_says_what_the_model_does_not_know(searcher):
     assert 'kreis' not in [word.word for word in best.words]
 
 
+def test_an_index_is_calibrated_by_captions(shapes, tmp_path, monkeypatch):
+    searcher = TextVideoSearcher(CONFIG)
+    searcher.index(shapes, into=tmp_path / 'index', progress=False)
+    text = 'a red circle rising'
+    (before,) = searcher.search(text, top_k=1)
+    assert before.probability is None
+    captions = shapes / 'annotations.json'
+    with pytest.raises(SetupError, match='at least 10'):
+        searching.calibrate_index(tmp_path / 'index', captions)
+    monkeypatch.setattr(calibration, 'MIN_OF_A_KIND', 1)
+    report = searching.calibrate_index(tmp_path / 'index', captions)
+    assert (report['queries'], report['videos']) == (18, 6)
+    for found in (searcher, open_searcher(tmp_path / 'index')):
+        (best,) = found.search(text, top_k=1)
+        assert best.score == before.score
+        assert (best.probability > 0.5) == (best.score > report['cut_off'])
+        assert found.search(text, min_score=best.score + 1) == []
+    # Bringing it up to date keeps it.
+    searcher.index(shapes, into=tmp_path / 'index', progress=False)
+    assert searcher.calibration.queries == 18
+
+
+def test_hubs_are_ranked_lower_where_they_were_measured(shapes, tmp_path):
+    searcher = TextVideoSearcher(CONFIG)
+    searcher.index(shapes, into=tmp_path / 'index', progress=False)
+    text = 'a red circle rising'
+    before = searcher.search(text)
+    # Nothing is known of any video yet.
+    assert searcher.search(text, nnn=1.0) == before
+    captions = shapes / 'annotations.json'
+    where = dict(index=tmp_path / 'index', captions=captions)
+    assert searching.measure_hubness(**where, neighbours=3) == 6
+    assert searcher.search(text) == before
+    entries = searcher.store.list_files()
+    hubness = {entry.path: entry.hubness for entry in entries}
+    texts = [t for v in json.loads(captions.read_text()).values() for t in v]
+    for path, value in list(hubness.items())[:2]:
+        scores = sorted(searcher.score(each, path) for each in texts)
+        assert value == pytest.approx(np.mean(scores[-3:]), abs=1e-3)
+    after = searcher.search(text, nnn=100.0)
+    order = [result.path for result in after]
+    assert order == sorted(hubness, key=hubness.get)
+    scores = {result.path: result.score for result in before}
+    assert {result.path: result.score for result in after} == scores
+
+
+def test_the_first_stage_asks_for_what_the_head_compares(searcher):
+    text = ['a red circle and a blue bar']
+    texts = searcher.encoder.encode_texts(text)
+    (vectors,) = searcher.encoder.query_vectors(texts)
+    # Its head compares pooled vectors.
+    assert vectors.words.shape == (0, 96)
+    assert vectors.vectors.shape == (1, 96)
+    config = Config.fromfile(ROOT / 'configs/dmae_moving_shapes.py')
+    config.model.temporal = None
+    init_default_scope('mmtvr')
+    for levels, count in ((('sentence', 'word'), 10), (('word',), 9)):
+        config.model.head = dict(
+            type='mmtvr.DMAEHead', embed_dims=96, levels=levels
+        )
+        encoder = RetrievalEncoder(config, None)
+        texts = encoder.encode_texts(text)
+        (vectors,) = encoder.query_vectors(texts)
+        # Seven words, and what begins and ends a text.
+        assert vectors.vectors.shape == (count, 96)
+        assert vectors.all_weights.sum() == pytest.approx(1)
+
+
 @pytest.mark.parametrize('score', [float('nan'), 538.0, -3.0])
 def test_scores_that_the_head_cannot_give_are_refused(
     searcher, monkeypatch, score
@@ -197,6 +267,86 @@ def test_scores_that_the_head_cannot_give_are_refused(
     )
     with pytest.raises(SetupError, match='is damaged'):
         searcher.search('a red circle')
+
+
+def test_texts_examples_and_what_is_not_to_be_seen_go_together(
+    searcher, shapes, tmp_path
+):
+    text = 'a red circle'
+    plain = [each.path for each in searcher.search(text, top_k=6)]
+    unlike = searcher.search(text, top_k=6, unlike=text)
+    # What is wanted and not wanted at once is nowhere above the mean.
+    assert unlike[0].score <= 0 + 1e-4
+    video = plain[-1]
+    both = searcher.search(text, video=video, top_k=6)
+    assert len(both) == 5
+    assert video not in [each.path for each in both]
+    assert both[0].score >= both[-1].score
+    page = searcher.search(text, video=video, top_k=2, offset=2)
+    assert [(each.path, each.rank) for each in page] == [
+        (each.path, each.rank) for each in both[2:4]
+    ]
+    with pytest.raises(SetupError, match='not only what is not'):
+        search_combined(
+            searcher.store, searcher.encoder, [], [], ['x'], Selection()
+        )
+
+
+def test_an_image_finds_the_video_that_it_is_of(searcher, shapes, tmp_path):
+    video = str(shapes / 'videos/video1.mp4')
+    with AutoReader(video) as reader:
+        middle = len(reader) // 2
+        Image.fromarray(reader.get_frames([middle])[0]).save(
+            tmp_path / 'frame.png'
+        )
+    best = searcher.search(video=tmp_path / 'frame.png', top_k=1)[0]
+    assert best.path == video
+    assert best.score > 0.5
+
+
+def test_what_looks_the_same_is_one_result(searcher):
+    every = searcher.search('red', top_k=6)
+    few = searcher.search('red', top_k=6, distinct=0.5)
+    assert len(few) < len(every)
+    assert len(few) + sum(each.near_copies for each in few) == len(every)
+    assert few[0].path == every[0].path
+
+
+def test_watching_takes_in_what_comes_once_it_is_whole(
+    searcher, shapes, tmp_path, monkeypatch
+):
+    folder = tmp_path / 'videos'
+    folder.mkdir()
+    source = shapes / 'videos/video0.mp4'
+    shutil.copy(source, folder / 'one.mp4')
+    looks = []
+
+    def sleep(seconds):
+        looks.append(seconds)
+        if len(looks) == 2:
+            (folder / 'two.mp4').write_bytes(source.read_bytes()[:1000])
+        if len(looks) == 3:
+            shutil.copy(shapes / 'videos/video1.mp4', folder / 'two.mp4')
+        if len(looks) == 6:
+            (folder / 'one.srt').write_text(
+                '1\n00:00:00,100 --> 00:00:01,000\nhi\n'
+            )
+        assert len(looks) < 12
+
+    monkeypatch.setattr(searching.time, 'sleep', sleep)
+    own = TextVideoSearcher(searcher.config)
+    passes = own.watch(folder, tmp_path / 'i', seconds=3, progress=False)
+    assert next(passes).videos == 1
+    report = next(passes)
+    assert (report.videos, report.encoded) == (2, 1)
+    assert not report.unreadable
+    # It was never indexed by half, and not before it was seen twice.
+    assert len(looks) == 4
+    assert next(passes).unchanged == 2
+    assert [each.snippet for each in own.search('hi', match='text')] == ['hi']
+    shutil.rmtree(folder)
+    assert isinstance(next(passes), SetupError)
+    passes.close()
 
 
 @pytest.fixture(scope='module')

@@ -37,6 +37,16 @@ def test_a_query_of_a_file_cannot_command_the_terminal():
     assert describe('a dog', []).startswith('a dog\n')
 
 
+def test_it_is_said_where_probably_nothing_fits():
+    best = SearchResult('a.mp4', 0.31, 1, probability=0.04)
+    (_, line, listed) = describe('a dog', [best], unfit=0.04).splitlines()
+    assert 'nothing fits' in line
+    assert '4%' in line
+    assert listed.split() == ['1', '0.310', '4%', 'a.mp4']
+    (_, line) = describe('a dog', [best]).splitlines()
+    assert line.split() == ['1', '0.310', '4%', 'a.mp4']
+
+
 def test_moments_are_said_with_how_exact_they_are():
     moments = (Moment(3.0, 12.5, 1.2), Moment(70.0, 80.0, 1.1))
     found = SearchResult(

@@ -79,7 +79,24 @@ def test_other_addresses_are_warned_of(served, capsys):
         *('--port', '0', '--host', '0.0.0.0', '--allow-host', 'My.Name')
     )
     assert given.options['hosts'] == ['0.0.0.0', 'my.name']
-    assert 'there is no password' in capsys.readouterr().err
+    assert 'there is no token' in capsys.readouterr().err
+
+
+def test_a_token_is_asked_for_and_must_be_a_secret(
+    served, tmp_path, monkeypatch, capsys
+):
+    token = tmp_path / 'token'
+    token.write_text('0123456789abcdef\n')
+    given = served(
+        *('--port', '0', '--host', '0.0.0.0', '--token-file', str(token))
+    )
+    access = given.options['access']
+    assert (access.token, access.rate) == ('0123456789abcdef', 50)
+    assert not given.options['can_index']
+    assert 'warning' not in capsys.readouterr().err
+    monkeypatch.setenv('MMTVR_TOKEN', 'short')
+    assert served('--port', '0').status == 1
+    assert 'MMTVR_TOKEN has 5 characters' in capsys.readouterr().err
 
 
 def test_a_port_that_is_taken_is_told(capsys):
@@ -123,7 +140,9 @@ def test_the_page_is_named_by_the_index_or_as_asked(served):
     assert named.options['title'] == 'Our clips'
 
 
-@pytest.mark.parametrize('package', ['jinja2', 'starlette', 'uvicorn'])
+@pytest.mark.parametrize(
+    'package', ['jinja2', 'prometheus_client', 'starlette', 'uvicorn']
+)
 def test_a_missing_package_is_named_with_its_extra(
     package, monkeypatch, capsys
 ):

@@ -63,6 +63,23 @@ def test_known_keys_pass_under_any_scope(scope):
     )
 
 
+@pytest.mark.parametrize('kind', ['SGD', 'AdamW'])
+def test_numbers_of_the_optimizer_are_no_text(kind):
+    def check_rate(rate):
+        optimizer = dict(type=kind, lr=rate, maximize='any')
+        check(optim_wrapper=dict(type='OptimWrapper', optimizer=optimizer))
+
+    check_rate(1e-4)
+    # As YAML reads it.
+    for rate in ('1e-4', 'abc'):
+        with pytest.raises(SetupError) as caught:
+            check_rate(rate)
+        assert (
+            f"`lr` of {kind} must be a number such as 0.001, got '{rate}'"
+            in str(caught.value)
+        )
+
+
 def test_an_unknown_key_is_named_with_its_place_and_a_guess():
     with pytest.raises(SetupError) as caught:
         check(

@@ -64,10 +64,12 @@ def about():
 def index_folder(about):
     """Function that indexes folders or files into a place."""
 
-    def run(sources, into, retry=False, **changes):
+    def run(sources, into, retry=False, table=None, **changes):
         store = open_store(into)
         encoder, info = ContentEncoder(), {**about, **changes}
-        indexer = Indexer(store, encoder, info, progress=False, retry=retry)
+        indexer = Indexer(
+            store, encoder, info, progress=False, retry=retry, table=table
+        )
         report = indexer.run(find_videos(sources))
         return report, encoder.encoded, store
 

@@ -1,11 +1,14 @@
 """Files whose names are made to break things."""
 
+import json
 import os
 
 import numpy as np
 import pytest
 
 from mmtvr.errors import SetupError
+from mmtvr.search import progress
+from mmtvr.search.progress import read_progress
 from mmtvr.search.query import search_similar
 from mmtvr.search.stores.base import FileEntry
 from mmtvr.search.video_dataset import ReadVideo, VideosToRead
@@ -123,3 +126,24 @@ def test_a_pipe_is_told_and_not_waited_for(tmp_path):
     found = find_videos([pipe]).videos
     (read,) = VideosToRead(found, pipeline=None)
     assert read == ReadVideo('', error='it is not a regular file')
+
+
+def test_progress_is_there_while_files_are_indexed(
+    index_folder, videos, tmp_path, monkeypatch
+):
+    seen = []
+    monkeypatch.setattr(progress, 'SECONDS_BETWEEN', 0)
+    add = progress.ProgressFile.add
+
+    def look(file, failed):
+        add(file, failed)
+        seen.append(read_progress(str(tmp_path / 'index')))
+
+    monkeypatch.setattr(progress.ProgressFile, 'add', look)
+    index_folder([videos], tmp_path / 'index')
+    assert [(now.done, now.total) for now in seen] == [(1, 3), (2, 3), (3, 3)]
+    assert seen[0].is_running
+    assert read_progress(str(tmp_path / 'index')) is None
+    file = tmp_path / 'index' / progress.NAME
+    file.write_text(json.dumps({**vars(seen[0]), 'pid': 2**22 + 1}))
+    assert not read_progress(str(tmp_path / 'index')).is_running

@@ -5,6 +5,7 @@ import threading
 import pytest
 from starlette.testclient import TestClient
 
+from mmtvr.apis.client import SearchClient
 from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.errors import SetupError
 from mmtvr.serve.app import create_app
@@ -156,7 +157,12 @@ def test_a_batch_answers_as_each_alone(app, client, searcher, monkeypatch):
     ]
     answers = Answers(searcher, Library(searcher.store))
     calls = []
-    for name in ('find_entries', 'nearest_each', 'read_videos', 'find_files'):
+    for name in (
+        'find_candidates',
+        'find_entries',
+        'read_videos',
+        'find_files',
+    ):
         method = getattr(searcher.store, name)
 
         def count(*args, method=method, name=name):
@@ -167,7 +173,7 @@ def test_a_batch_answers_as_each_alone(app, client, searcher, monkeypatch):
     together = answers.search([(text, 4) for text in texts])
     # However many texts and results there are.
     assert sorted(calls) == [
-        *('find_entries', 'find_files', 'nearest_each', 'read_videos')
+        *('find_candidates', 'find_entries', 'find_files', 'read_videos')
     ]
     for found, expected in zip(together, alone, strict=True):
         hits = [hit.to_dict() for hit in found.hits]
@@ -239,3 +245,63 @@ def test_copies_and_unknown_words_are_in_the_answers(
         assert 'The 1 best of 3 videos' in page
         assert 'and 2 copies' in page
         assert 'words not known: kreis' in page
+
+
+def test_answers_are_as_the_description_says(client, key_of):
+    jsonschema = pytest.importorskip('jsonschema')
+    described = client.get('/static/openapi.json').json()
+    key = key_of('plain.mp4')
+    for path, methods in described['paths'].items():
+        answer = client.get(path.replace('{key}', key) + '?q=red&k=2')
+        content = methods['get']['responses']['200']['content']
+        schema = content['application/json']['schema']
+        whole = {**schema, 'components': described['components']}
+        jsonschema.Draft202012Validator(whole).validate(answer.json())
+        bad = client.get(path.replace('{key}', 'x') + '?k=x')
+        if bad.status_code != 200:
+            assert list(bad.json()) == ['error']
+    routes = [route.path for route in client.app.app.app.routes]
+    api = {path for path in routes if path.startswith(('/api/', '/health'))}
+    assert api == described['paths'].keys()
+
+
+def test_filters_and_pages_reach_the_model(client, searcher):
+    whole = client.get('/api/search?q=red&k=6').json()['results']
+    some = client.get('/api/search?q=red&k=2&offset=2').json()
+    assert [hit['id'] for hit in some['results']] == [
+        hit['id'] for hit in whole[2:4]
+    ]
+    assert [hit['rank'] for hit in some['results']] == [3, 4]
+    asked = dict(q='red', where="name = 'plain'")
+    (hit,) = client.get('/api/search', params=asked).json()['results']
+    assert hit['fields']['folder'] == ''
+    assert 'path' not in hit['fields']
+    answer = client.get('/api/search', params=dict(q='red', where='nme = 1'))
+    assert answer.status_code == 422
+    assert 'did you mean name' in answer.json()['error']
+    # Nobody finds out where files are, not by asking either.
+    assert 'path' not in client.get('/api/columns').json()['columns']
+    asked = dict(q='red', where="path like '/%'")
+    assert client.get('/api/search', params=asked).status_code == 422
+    page = client.get('/', params=dict(q='red', k=2, where="name != '<'"))
+    assert 'value="name != &#39;&lt;&#39;"' in page.text
+    assert 'offset=2' in page.text
+    assert client.get('/api/search?q=red&offset=961').status_code == 400
+
+
+def test_the_client_asks_the_server(app, serving, searcher, capsys):
+    from mmtvr.cli.search import main
+
+    with serving(app) as url:
+        client = SearchClient(url)
+        assert client.health()['videos'] == 6
+        assert client.columns()['duration'] == 'number'
+        found = client.search(QUERY, 2, where='duration > 0', offset=1)
+        assert [hit['rank'] for hit in found['results']] == [2, 3]
+        assert len(client.similar(found['results'][0]['id'], 2)) == 2
+        with pytest.raises(SetupError, match='no column'):
+            client.search(QUERY, where='x = 1')
+        assert main(['--server', url, QUERY, '--top-k', '1']) == 0
+    assert capsys.readouterr().out.startswith(f'{QUERY}\n  1  ')
+    with pytest.raises(SetupError, match='is it running'):
+        client.health()

@@ -58,14 +58,12 @@ def test_type_see_play_go_back(browser, address):
     assert browser.title.startswith(QUERY)
     cards = browser.find_elements(By.CSS_SELECTOR, '.card')
     assert len(cards) == 6
-    # Something with a moment behind the beginning that can be played.
-    card = next(
-        card
-        for card in cards
-        if not card.find_element(By.CSS_SELECTOR, '.clock').text.startswith(
-            '0'
-        )
-        and 'avi' not in card.text
+    # What can be played, from the latest beginning that there is.
+    card = max(
+        (card for card in cards if 'avi' not in card.text),
+        key=lambda card: float(
+            card.find_element(By.CSS_SELECTOR, '.clock').text.split()[0]
+        ),
     )
     shown = float(card.find_element(By.CSS_SELECTOR, '.clock').text.split()[0])
     poster = card.find_element(By.CSS_SELECTOR, '.play img')
@@ -246,3 +244,39 @@ def test_two_videos_do_not_play_at_once(browser, address):
     wait(browser, lambda b: moment(b, videos[1]) > 0)
     time.sleep(0.1)
     assert videos[0].get_property('paused')
+
+
+def test_further_results_leave_those_that_are_there(browser, address):
+    browser.get(f'{address}/?q={QUERY}&k=2')
+    first = find(browser, '.card .play')
+    first.click()
+    video = find(browser, '.card video')
+    place = video.rect
+    find(browser, '[data-more]').click()
+    wait(
+        browser,
+        lambda b: len(b.find_elements(By.CSS_SELECTOR, '.card')) == 4,
+    )
+    # It plays on where it was.
+    wait(browser, lambda b: moment(b, video) > 0)
+    assert video.rect == place
+    assert '?q=' in find(browser, '[data-more]').get_attribute('href')
+    assert browser.current_url.endswith('k=2')
+
+
+def test_a_judgement_is_kept_and_taken_back(browser, address):
+    browser.get(f'{address}/?q={QUERY}')
+    right, wrong = browser.find_elements(By.CSS_SELECTOR, '.judge button')[:2]
+
+    def pressed():
+        return [b.get_attribute('aria-pressed') for b in (right, wrong)]
+
+    right.click()
+    wait(browser, lambda _: pressed() == ['true', 'false'])
+    wrong.click()
+    wait(browser, lambda _: pressed() == ['false', 'true'])
+    browser.refresh()
+    wrong = browser.find_elements(By.CSS_SELECTOR, '.judge button')[1]
+    assert wrong.get_attribute('aria-pressed') == 'true'
+    wrong.click()
+    wait(browser, lambda _: wrong.get_attribute('aria-pressed') == 'false')

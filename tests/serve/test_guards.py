@@ -1,11 +1,17 @@
+import io
+import json
 import re
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 
 import mmtvr.serve
+from mmtvr.serve.app import Access, create_app
+from mmtvr.serve.guards import RateLimit
 
 STYLE = Path(mmtvr.serve.__file__).parent / 'static/page.css'
+TOKEN = 'a secret of some length'
 WEIGHTS = (0.2126, 0.7152, 0.0722)
 
 
@@ -119,3 +125,74 @@ def test_texts_have_the_contrast_that_wcag_asks_for():
     assert len(shades) == 11
     for ground, text in shades:
         assert contrast(ground, text) >= 4.5
+
+
+@pytest.fixture(scope='module')
+def guarded(searcher, tmp_path_factory):
+    """Ask an application that asks for a token, and its access log."""
+    log = io.StringIO()
+    access = Access(TOKEN, 20.0, log)
+    cache = tmp_path_factory.mktemp('cache')
+    app = create_app(searcher, 'one', cache, access=access)
+    with TestClient(app, base_url='http://localhost') as client:
+        yield client, log
+
+
+def test_who_does_not_know_the_token_gets_nothing(guarded):
+    client, _ = guarded
+    for path in ('/', '/api/search?q=red', '/metrics', '/health', '/video/x'):
+        answer = client.get(path)
+        assert answer.status_code == 401, path
+        assert 'plain' not in answer.text
+    assert 'Token of this server' in client.get('/').text
+    for header in (f'Bearer {TOKEN}x', f'Basic {TOKEN}', 'Bearer', 'é'):
+        headers = {'authorization': header.encode('latin-1')}
+        assert client.get('/health', headers=headers).status_code == 401
+    headers = {'authorization': f'Bearer {TOKEN}'}
+    assert client.get('/health', headers=headers).status_code == 200
+
+
+def test_a_browser_logs_in_once(guarded):
+    client, _ = guarded
+    wrong = client.post('/login', data=dict(token='wrong'))
+    assert (wrong.status_code, 'not the token' in wrong.text) == (401, True)
+    answer = client.post(
+        '/login', data=dict(token=TOKEN), follow_redirects=False
+    )
+    cookie = answer.headers['set-cookie']
+    assert TOKEN not in cookie
+    assert 'HttpOnly' in cookie
+    assert 'SameSite=strict' in cookie
+    assert client.get('/?q=red').status_code == 200
+    client.cookies.clear()
+    assert client.get('/?q=red').status_code == 401
+
+
+def test_the_log_and_metrics_say_nothing_of_queries(guarded):
+    client, log = guarded
+    headers = {'authorization': f'Bearer {TOKEN}'}
+    client.get('/api/search?q=secretword', headers=headers)
+    client.get('/made-up-secretword', headers=headers)
+    last, other = map(json.loads, log.getvalue().splitlines()[-2:])
+    assert (last['route'], last['status']) == ('/api', 200)
+    assert other['route'] == 'other'
+    text = client.get('/metrics', headers=headers).text
+    assert (
+        'mmtvr_requests_total{method="GET",route="/api",status="200"' in text
+    )
+    assert 'mmtvr_request_seconds_bucket' in text
+    assert 'secretword' not in text + log.getvalue()
+
+
+def test_who_asks_too_often_waits(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr('mmtvr.serve.guards.time.monotonic', lambda: now[0])
+    limit = RateLimit(None, rate=2.0, burst=3)
+    assert [limit._take('a') for _ in range(4)] == [0, 0, 0, 0.5]
+    assert limit._take('b') == 0
+    now[0] = 0.5
+    assert limit._take('a') == 0
+    now[0] = 100.0
+    # Those that asked for nothing lately are forgotten.
+    assert limit._take('c') == 0
+    assert list(limit._buckets) == ['c']

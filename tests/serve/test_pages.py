@@ -7,6 +7,8 @@ from urllib.parse import quote
 import pytest
 from starlette.testclient import TestClient
 
+from mmtvr.apis.searcher import TextVideoSearcher
+from mmtvr.search.calibration import Calibration
 from mmtvr.search.stores.base import FileEntry
 from mmtvr.serve.pages import clock
 
@@ -37,6 +39,24 @@ def test_a_query_is_answered_by_a_grid_that_plays(client):
     assert re.findall(r'<bdi>(\w+)</bdi> <small>', first) == [
         *('red', 'circle', 'rising')
     ]
+
+
+@pytest.mark.parametrize(
+    ('cut_off', 'word', 'is_said'),
+    [(-9, 'fits well', False), (9, 'does not fit', True)],
+)
+def test_calibrated_scores_are_shown_as_a_word_and_a_bar(
+    cut_off, word, is_said, client, monkeypatch
+):
+    known = Calibration(5.0, -5.0 * cut_off, 100, 6, 0.01)
+    monkeypatch.setattr(TextVideoSearcher, 'calibration', known)
+    page = client.get('/', params=dict(q=QUERY)).text
+    assert page.count('<meter') == 6
+    assert f'</meter> {word}, ' in page
+    assert ('Probably nothing fits.' in page) == is_said
+    answer = client.get('/api/search', params=dict(q=QUERY)).json()
+    assert answer['fits'] == (not is_said)
+    assert 0 <= answer['results'][0]['probability'] <= 1
 
 
 def test_results_stand_in_the_order_of_the_model(client, searcher):
@@ -76,7 +96,7 @@ def test_queries_cannot_bring_markup_into_a_page(client, query):
         assert query.strip() in html.unescape(page.text)
         assert '<script>alert' not in page.text
         assert '<img src=x' not in page.text
-        for attribute in re.findall(r' value="([^"]*)"', page.text):
+        for attribute in re.findall(r'id="q"[^>]* value="([^"]*)"', page.text):
             assert html.unescape(attribute) == query.strip()
 
 
@@ -96,9 +116,12 @@ def test_without_a_query_some_videos_are_shown(client):
 def test_more_results_can_be_asked_for(client):
     page = client.get('/', params=dict(q=QUERY, k=3)).text
     assert page.count('<li class="card">') == 3
-    assert '&amp;k=6">Show 6</a>' in page
-    everything = client.get('/', params=dict(q=QUERY, k=1000)).text
-    assert 'class="more"' not in everything
+    assert 'offset=3&amp;k=3" data-more>Show more</a>' in page
+    for params in (dict(k=1000), dict(k=6), dict(k=3, offset=3)):
+        everything = client.get('/', params=dict(q=QUERY, **params)).text
+        assert 'class="more"' not in everything
+    beyond = client.get('/', params=dict(q=QUERY, k=3, offset=6)).text
+    assert 'No further results' in beyond
 
 
 def test_an_empty_index_is_explained(empty_client):

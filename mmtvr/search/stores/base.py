@@ -3,7 +3,7 @@
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 
 from mmtvr.errors import SetupError
+from mmtvr.search.filters import Filter
 
 
 class IndexUnavailableError(SetupError):
@@ -50,9 +51,11 @@ INT8_MAX = 127
 #: By how much rounding may change lengths and cosines of features.
 TOLERANCE = 0.02
 SCALE = np.dtype('<f2')
-# Of each vector of a text; what the merged ranking keeps of the exact one is
-# in docs/search.md.
+# Contents near each vector of a text that are merged, and how many of those
+# that come first then are compared part by part where fewer are wanted. What
+# they keep of the exact ranking is in docs/search.md.
 NEIGHBOURS = 200
+COMPARED = 100
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,10 @@ class FileEntry:
         error: Why it could not be read; None for a video in the index.
         broken: Hash of the bytes, and the span, of a file that was opened
             and could not be decoded; it is not tried again while it is so.
+        duration: Seconds that the file, or its span, lasts; None where that
+            is not known.
+        hubness: How close it is to reference texts, see
+            :mod:`mmtvr.search.hubness`; None where that was not measured.
         windows: How many windows of a long video have features of their own,
             under :func:`window_content`; 0 for a video without.
     """
@@ -85,6 +92,8 @@ class FileEntry:
     end: float | None = None
     error: str | None = None
     broken: str = ''
+    duration: float | None = None
+    hubness: float | None = None
     windows: int = 0
 
     @property
@@ -104,6 +113,9 @@ class FileEntry:
     def to_json(self) -> str:
         """ASCII, also for paths that are no valid text."""
         fields = asdict(self)
+        if self.hubness is None:
+            # Earlier versions read no more fields than they know.
+            del fields['hubness']
         if not self.windows:
             # As versions without windows wrote it, which they still read.
             del fields['windows']
@@ -130,6 +142,62 @@ class FileEntry:
         Never for a name that was imported with its features.
         """
         return any(self.changed) and not os.path.lexists(self.path)
+
+
+#: A value of a column; None where a video has none.
+Value = str | float | bool | None
+
+
+class Cue(NamedTuple):
+    """What is said from one second of a file to another: a subtitle."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What is known of a file, or a span of it, beside its features.
+
+    Attributes:
+        key: Of its entry.
+        content: Names its features; copies of a file have the same.
+        facts: Columns that every file has: path, folder, duration and so on.
+        given: Columns of a table of the user; they go before ``facts``.
+        text: Of the columns whose text is searched.
+        cues: Its subtitles.
+        subtitles: Which files they were read from, as they were then.
+    """
+
+    key: str
+    content: str
+    facts: dict[str, Value]
+    given: dict[str, Value]
+    text: str = ''
+    cues: tuple[Cue, ...] = ()
+    subtitles: str = ''
+
+    @property
+    def columns(self) -> dict[str, Value]:
+        """All columns."""
+        return {**self.facts, **self.given}
+
+    @property
+    def searched_text(self) -> str:
+        """All text that is searched."""
+        return '\n'.join(filter(None, (self.text, *(c[2] for c in self.cues))))
+
+    def to_json(self) -> str:
+        """ASCII, also for paths that are no valid text."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> 'Metadata':
+        """Read what :meth:`to_json` wrote."""
+        fields = json.loads(text)
+        fields['cues'] = tuple(Cue(*each) for each in fields['cues'])
+        return cls(**fields)
 
 
 def window_content(content: str, number: int) -> str:
@@ -180,16 +248,44 @@ class StoredVideos(NamedTuple):
 
 
 class QueryVectors(NamedTuple):
-    """What the first stage of a search compares with parts of videos.
+    """Unit vectors of a text, which the first stage compares with parts.
 
     Attributes:
-        vectors: Shape (Q, D), float32, unit vectors: the sentence of a text
-            and its words, or the parts of a video.
-        weights: Shape (Q,), float32, how much each counts; positive.
+        sentence: Shape (D,), float32.
+        words: Shape (L, D), float32; none for a head that compares pooled
+            vectors.
+        weights: Shape (L,), float32, how much each word counts; of sum 1.
+        share: How much the sentence counts beside the words, from 0 to 1.
+            Without words it counts alone.
     """
 
-    vectors: np.ndarray
+    sentence: np.ndarray
+    words: np.ndarray
     weights: np.ndarray
+    share: float = 0.5
+
+    @property
+    def levels(self) -> list[tuple[float, np.ndarray, np.ndarray]]:
+        """Share, vectors and their weights of each level that counts."""
+        one = np.ones(1, np.float32)
+        share = self.share if len(self.words) else 1.0
+        levels = [
+            (share, self.sentence[None], one),
+            (1 - share, self.words, self.weights),
+        ]
+        return [level for level in levels if level[0] > 0]
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """Shape (Q, D), those of all levels."""
+        return np.concatenate([vectors for _, vectors, _ in self.levels])
+
+    @property
+    def all_weights(self) -> np.ndarray:
+        """Shape (Q,), how much each of ``vectors`` counts."""
+        return np.concatenate(
+            [share * weights for share, _, weights in self.levels]
+        )
 
 
 def find_fault(videos: StoredVideos) -> str | None:
@@ -221,6 +317,8 @@ class VideoStore(ABC):
     """
 
     url: str
+    #: Whether the engine keeps :class:`Metadata`, and filters by it.
+    keeps_metadata = False
 
     @abstractmethod
     def read_info(self) -> dict[str, Any] | None:
@@ -235,6 +333,15 @@ class VideoStore(ABC):
                 number D of the features, ``precision``, how tokens are kept,
                 and ``parts``, how many vectors the first stage has of a
                 video.
+        """
+
+    @abstractmethod
+    def write_info(self, info: dict[str, Any]) -> None:
+        """Replace the facts about an index that is there.
+
+        Args:
+            info: As :meth:`read_info` gives it; what features depend on, and
+                what the store itself uses, must be as it was.
         """
 
     @abstractmethod
@@ -295,31 +402,141 @@ class VideoStore(ABC):
         """:meth:`nearest` of several queries, shape (Q, D)."""
         return [self.nearest(query, count) for query in queries]
 
-    def find_candidates(
-        self, queries: Sequence[QueryVectors], count: int
-    ) -> list[list[str]]:
-        """Contents that are most like all vectors of a query together.
-
-        The similarity is the weighted sum, over the vectors, of the cosine of
-        their best part (MaxSim, arXiv:2004.12832). Here it is put together of
-        the nearest contents of each vector, see :func:`merge_neighbours`; an
-        engine that can compute it does.
+    def nearest_within(
+        self, queries: np.ndarray, count: int, contents: Set[str]
+    ) -> list[list[tuple[str, float]]]:
+        """:meth:`nearest_each` among some videos and their windows alone.
 
         Args:
-            queries: At least one; each has at least one vector.
+            queries: Shape (Q, D).
+            count: How many.
+            contents: The videos.
+        """
+        everything = self.count_videos()
+        share = max(1, everything // max(1, len(contents)))
+        asked = min(everything, 2 * count * share)
+        while True:
+            found = [
+                [pair for pair in near if whole_content(pair[0]) in contents][
+                    :count
+                ]
+                for near in self.nearest_each(queries, max(1, asked))
+            ]
+            enough = min(count, len(contents))
+            if asked >= everything or min(map(len, found)) >= enough:
+                return found
+            asked = min(everything, 4 * asked)
+
+    def list_columns(self) -> dict[str, str]:
+        """Types of the columns by name; empty in an index without any."""
+        return {}
+
+    def add_columns(self, columns: dict[str, str]) -> None:
+        """Add columns that are not there yet; see :class:`Metadata`.
+
+        Args:
+            columns: ``number``, ``text`` or ``boolean`` by name.
+
+        Raises:
+            SetupError: The engine keeps none, or one has another type.
+        """
+        raise SetupError(
+            f'{self.url} is an engine in which mmtvr keeps no fields of videos'
+        )
+
+    def put_metadata(self, rows: Sequence[Metadata]) -> None:
+        """Add rows, or replace those with the same key; each key once."""
+        return
+
+    def remove_metadata(self, keys: Sequence[str]) -> None:
+        """Remove rows by their keys."""
+        return
+
+    def list_metadata(self) -> Iterable[Metadata]:
+        """All rows."""
+        return []
+
+    def find_metadata(self, keys: Sequence[str]) -> dict[str, Metadata]:
+        """The rows with some keys, by key; unknown ones are left out."""
+        return {}
+
+    def find_matching(self, where: Filter) -> dict[str, set[str]]:
+        """Contents of which a file matches, and the keys of these files."""
+        return {}
+
+    def search_text(
+        self, text: str, count: int, where: Filter | None = None
+    ) -> list[tuple[str, str]]:
+        """Full-text search in :attr:`Metadata.searched_text`.
+
+        Returns:
+            At most ``count`` pairs of key and content, the best by BM25
+            first; files without any of the words are none.
+        """
+        return []
+
+    def find_candidates(
+        self,
+        queries: Sequence[QueryVectors],
+        count: int,
+        within: Set[str] | None = None,
+    ) -> list[list[str]]:
+        """Contents that are most like the sentence and the words of a text.
+
+        By :func:`compare_parts`. Here they are the contents that come first
+        among the neighbours of all vectors, see :func:`merge_neighbours`; an
+        engine that can compare all contents does.
+
+        Args:
+            queries: At least one.
             count: How many contents.
+            within: Among these videos and their windows alone; None for all.
 
         Returns:
             For each query at most ``count`` contents, the best first.
         """
         vectors = np.concatenate([query.vectors for query in queries])
-        found = iter(self.nearest_each(vectors, max(count, NEIGHBOURS)))
-        return [
-            merge_neighbours(
-                [next(found) for _ in query.weights], query.weights, count
+        neighbours = max(count, NEIGHBOURS)
+        if within is None:
+            found = self.nearest_each(vectors, neighbours)
+        else:
+            found = self.nearest_within(vectors, neighbours, within)
+        return self._rank_merged(queries, found, count)
+
+    def _rank_merged(
+        self,
+        queries: Sequence[QueryVectors],
+        found: Iterable[Sequence[tuple[str, float]]],
+        count: int,
+    ) -> list[list[str]]:
+        """Merge the neighbours of all vectors, one query after the other."""
+        each = iter(found)
+        merged = []
+        for query in queries:
+            near = [next(each) for _ in query.vectors]
+            merged.append(
+                merge_neighbours(near, query.all_weights, max(count, COMPARED))
             )
-            for query in queries
-        ]
+        if count >= COMPARED:
+            return merged
+        # The order within what was merged is not good enough for so few.
+        parts = self.require_info()['parts']
+        ranked = []
+        for query, contents in zip(queries, merged, strict=True):
+            videos = self.read_videos(contents)
+            vectors = [
+                part_vectors(pooled, tokens, parts)
+                for pooled, tokens in zip(
+                    videos.pooled, videos.tokens, strict=True
+                )
+            ]
+            starts = np.cumsum([0, *map(len, vectors)])[:-1]
+            scores = np.zeros(0)
+            if vectors:
+                scores = compare_parts(query, np.concatenate(vectors), starts)
+            best = np.argsort(-scores, kind='stable')[:count].tolist()
+            ranked.append([videos.contents[row] for row in best])
+        return ranked
 
     @abstractmethod
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -436,6 +653,23 @@ def check_info(info: Any, url: str) -> dict[str, Any]:
     return facts
 
 
+def check_columns(
+    there: dict[str, str], columns: dict[str, str], url: str
+) -> dict[str, str]:
+    """Find columns that are to be added.
+
+    Raises:
+        SetupError: One is there with another type.
+    """
+    for name, kind in columns.items():
+        if there.get(name, kind) != kind:
+            raise SetupError(
+                f'the column {name} of {url} holds a {there[name]}, the new '
+                f'values are a {kind}: give the column another name'
+            )
+    return {k: kind for k, kind in columns.items() if k not in there}
+
+
 def same_model(one: dict[str, Any], other: dict[str, Any]) -> bool:
     """Whether features of two indexes can be compared, by their facts."""
     facts = ('format', 'model', 'pipeline', 'checkpoint', 'file', 'width')
@@ -454,6 +688,36 @@ def require_at_least(least: int, **numbers: int) -> None:
     for name, number in numbers.items():
         if number < least:
             raise SetupError(f'{name} must be at least {least}, got {number}')
+
+
+def compare_parts(
+    query: QueryVectors, parts: np.ndarray, starts: np.ndarray
+) -> np.ndarray:
+    r"""Compare a text with V videos by the parts of these.
+
+    What :class:`mmtvr.models.heads.DMAEHead` does with frames, without its
+    second frame: the mean over the levels, the sentence and the words, of
+
+    .. math:: \tfrac12 \Bigl(\sum_l w_l \max_p s_{lp}
+        + \tfrac1P \sum_p \max_l s_{lp}\Bigr).
+
+    Args:
+        query: The text.
+        parts: Shape (sum of P, D), float32, unit vectors of one video after
+            the other.
+        starts: Shape (V,), the first part of each video; each has one.
+
+    Returns:
+        Shape (V,), float32.
+    """
+    counts = np.diff(starts, append=len(parts))
+    scores = np.zeros(len(starts), np.float32)
+    for share, vectors, weights in query.levels:
+        cosines = vectors @ parts.T
+        best = np.maximum.reduceat(cosines, starts, axis=1)
+        nearest = np.add.reduceat(cosines.max(axis=0), starts) / counts
+        scores += share / 2 * (weights @ best + nearest)
+    return scores
 
 
 def merge_neighbours(

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import cached_property, wraps
@@ -25,20 +25,26 @@ from mmtvr.errors import (
     first_line,
     import_extra,
 )
+from mmtvr.search.filters import BOOLEAN, NUMBER, TEXT, Filter
+from mmtvr.search.progress import NAME as PROGRESS
 from mmtvr.search.stores.base import (
-    NEIGHBOURS,
+    CONTENT_DIGITS,
     DamagedIndexError,
     FileEntry,
     IndexUnavailableError,
+    Metadata,
     QueryVectors,
     StoredVideos,
+    Value,
     VideoStore,
+    check_columns,
     check_info,
-    merge_neighbours,
+    compare_parts,
     pack_tokens,
     part_vectors,
     same_model,
     unpack_tokens,
+    whole_content,
 )
 from mmtvr.search.stores.checksums import NAME as CHECKSUMS
 from mmtvr.search.stores.checksums import (
@@ -52,7 +58,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LOCK = '.lock'
-KNOWN_NAMES = {'about.lance', 'videos.lance', 'files.lance', LOCK}
+KNOWN_NAMES = {
+    *('about.lance', 'videos.lance', 'files.lance', 'metadata.lance'),
+    LOCK,
+}
 # A reader sees what others write after this time.
 STALENESS = timedelta(seconds=1)
 # Of these an index is compared with its checksums when it is opened: 0.05 s.
@@ -61,6 +70,10 @@ MAX_REASON = 200
 CLEANUP_AGE = timedelta(milliseconds=1)
 PUTS_PER_COMPACTION = 64
 KEYS_PER_FILTER = 500
+# Up to so many contents the vector search itself looks at these alone; a list
+# of 10,000 takes longer than the search, one of 50,000 15 times as long.
+CONTENTS_PER_SEARCH = 1000
+METADATA = 'metadata'
 
 # Below this many vectors a scan is fast enough, and exact.
 ROWS_FOR_VECTORS = 100_000
@@ -75,8 +88,21 @@ VECTORS_PER_LIST = 128
 # wanted number of codes are compared exactly.
 PROBES = 50
 REFINING = 10
-# For each of the many vectors of a text, none of which is compared exactly.
-PROBES_PER_WORD = 20
+# Up to this size the vectors of all parts are compared in memory. The codes of
+# the vector index alone lose most of what is near all vectors of a text.
+BYTES_IN_MEMORY = 2**29
+
+# Columns of the table of metadata that no column of a user can be named as.
+METADATA_KEYS = ('$key', '$content', '$json', '$text')
+TYPE_NAMES = dict(string=TEXT, double=NUMBER, bool=BOOLEAN)
+# Words are compared by their stem, without accents.
+WORDS = dict(
+    language='English',
+    stem=True,
+    remove_stop_words=True,
+    ascii_folding=True,
+    with_position=False,
+)
 
 Method = TypeVar('Method', bound=Callable[..., Any])
 NOT_DAMAGE = (*FULL, *DENIED, *TOO_MANY_FILES)
@@ -128,6 +154,8 @@ class LanceStore(VideoStore):
         SetupError: The folder holds something else, or is a file; where the
             index is read or made, that LanceDB is not installed.
     """
+
+    keeps_metadata = True
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -238,6 +266,8 @@ class LanceStore(VideoStore):
         import pyarrow as pa
 
         self._tables, self._opened = {}, None
+        if METADATA in self._database.list_tables().tables:
+            self._database.drop_table(METADATA)
         text = pa.string()
         schemas = dict(
             videos=_video_schema(info['width']),
@@ -256,6 +286,17 @@ class LanceStore(VideoStore):
         mode = modes.get('about', 'create')
         self._database.create_table('about', about, mode=mode)
         self._record()
+
+    @_guard
+    def write_info(self, info: dict) -> None:
+        """See :class:`VideoStore`."""
+        import pyarrow as pa
+
+        about = pa.table({'json': [json.dumps(info)]})
+        # One commit: a reader sees the facts before or after it.
+        self._table('about').add(about, mode='overwrite')
+        self._record()
+        self._info = None
 
     def _record(self) -> None:
         """Keep checksums of the files that were just written."""
@@ -356,31 +397,180 @@ class LanceStore(VideoStore):
         )
 
     @_guard_reading
+    def nearest_within(
+        self, queries: np.ndarray, count: int, contents: Set[str]
+    ) -> list[list[tuple[str, float]]]:
+        """See :class:`VideoStore`."""
+        if not contents:
+            return [[] for _ in queries]
+        if len(contents) > CONTENTS_PER_SEARCH:
+            return super().nearest_within(queries, count, contents)
+        names = "', '".join(contents)
+        table, parts = self._table('videos'), self.read_info()['parts']
+        found = []
+        for query in queries:
+            rows = _search(table, query.astype(np.float32), count * parts)
+            # So few are compared exactly, whether there is an index or not.
+            rows = rows.where(
+                f"left(content, {CONTENT_DIGITS}) IN ('{names}')",
+                prefilter=True,
+            )
+            rows = rows.bypass_vector_index()
+            found.append(_best_parts(rows.to_arrow(), count))
+        return found
+
+    @_guard_reading
+    def list_columns(self) -> dict[str, str]:
+        """See :class:`VideoStore`."""
+        self.check_open()
+        if METADATA not in self._database.list_tables().tables:
+            return {}
+        schema = self._table(METADATA).schema
+        return {
+            field.name: TYPE_NAMES[str(field.type)]
+            for field in schema
+            if field.name not in METADATA_KEYS
+        }
+
+    @_guard
+    def add_columns(self, columns: dict[str, str]) -> None:
+        """See :class:`VideoStore`."""
+        import pyarrow as pa
+        from lancedb.index import FTS
+
+        there = self.list_columns()
+        types = {TEXT: pa.string(), NUMBER: pa.float64(), BOOLEAN: pa.bool_()}
+        new = [
+            pa.field(name, types[kind])
+            for name, kind in check_columns(there, columns, self.url).items()
+        ]
+        if not there:
+            keys = [pa.field(name, pa.string()) for name in METADATA_KEYS]
+            self._database.create_table(METADATA, schema=pa.schema(keys + new))
+        elif new:
+            self._table(METADATA).add_columns(pa.schema(new))
+        self._tables.pop(METADATA, None)
+        table = self._table(METADATA)
+        if all(each.columns != ['$text'] for each in table.list_indices()):
+            # Before there is text: LanceDB searches it by an index alone.
+            table.create_index('$text', config=FTS(**WORDS))
+        self._record()
+
+    @_guard
+    def put_metadata(self, rows: Sequence[Metadata]) -> None:
+        """See :class:`VideoStore`."""
+        import pyarrow as pa
+
+        if not rows:
+            return
+        table = self._table(METADATA)
+        columns: dict[str, list] = {
+            '$key': [row.key for row in rows],
+            '$content': [row.content for row in rows],
+            '$json': [row.to_json() for row in rows],
+            '$text': [_valid(row.searched_text) for row in rows],
+        }
+        for name in self.list_columns():
+            columns[name] = [_valid(row.columns.get(name)) for row in rows]
+        merge = table.merge_insert('$key')
+        merge.when_matched_update_all().when_not_matched_insert_all().execute(
+            pa.table(columns, schema=table.schema)
+        )
+        self._puts += 1
+        if self._puts % PUTS_PER_COMPACTION == 0:
+            table.optimize()
+        self._record()
+
+    @_guard
+    def remove_metadata(self, keys: Sequence[str]) -> None:
+        """See :class:`VideoStore`."""
+        if not self.list_columns():
+            return
+        for condition in _any_of('`$key`', keys):
+            self._table(METADATA).delete(condition)
+        self._record()
+
+    @_guard_reading
+    def list_metadata(self) -> list[Metadata]:
+        """See :class:`VideoStore`."""
+        return self._read_metadata(None)
+
+    @_guard_reading
+    def find_metadata(self, keys: Sequence[str]) -> dict[str, Metadata]:
+        """See :class:`VideoStore`."""
+        rows = [
+            row
+            for condition in _any_of('`$key`', keys)
+            for row in self._read_metadata(condition)
+        ]
+        return {row.key: row for row in rows}
+
+    def _read_metadata(self, condition: str | None) -> list[Metadata]:
+        if not self.list_columns():
+            return []
+        rows = self._table(METADATA).search()
+        if condition is not None:
+            rows = rows.where(condition)
+        found = rows.select(['$json']).to_arrow()['$json'].to_pylist()
+        return [Metadata.from_json(row) for row in found]
+
+    @_guard_reading
+    def find_matching(self, where: Filter) -> dict[str, set[str]]:
+        """See :class:`VideoStore`."""
+        rows = self._table(METADATA).search().where(where.to_sql())
+        found = rows.select(['$key', '$content']).to_arrow()
+        keys: dict[str, set[str]] = {}
+        for key, content in zip(
+            found['$key'].to_pylist(),
+            found['$content'].to_pylist(),
+            strict=True,
+        ):
+            keys.setdefault(content, set()).add(key)
+        return keys
+
+    @_guard_reading
+    def search_text(
+        self, text: str, count: int, where: Filter | None = None
+    ) -> list[tuple[str, str]]:
+        """See :class:`VideoStore`."""
+        if not self.list_columns():
+            return []
+        rows = self._table(METADATA).search(
+            _valid(text), query_type='fts', fts_columns='$text'
+        )
+        if where is not None:
+            rows = rows.where(where.to_sql(), prefilter=True)
+        rows = rows.limit(count).select(['$key', '$content', '_score'])
+        found = rows.to_arrow().sort_by(
+            [('_score', 'descending'), ('$key', 'ascending')]
+        )
+        return list(
+            zip(
+                found['$key'].to_pylist(),
+                found['$content'].to_pylist(),
+                strict=True,
+            )
+        )
+
+    @_guard_reading
     def find_candidates(
-        self, queries: Sequence[QueryVectors], count: int
+        self,
+        queries: Sequence[QueryVectors],
+        count: int,
+        within: Set[str] | None = None,
     ) -> list[list[str]]:
-        """See :class:`VideoStore`. Exact below ``ROWS_FOR_VECTORS``."""
+        """See :class:`VideoStore`. Exact up to ``BYTES_IN_MEMORY``."""
         table = self._table('videos')
-        if table.count_rows() < ROWS_FOR_VECTORS:
+        size = table.count_rows() * self.read_info()['width'] * 4
+        if size <= BYTES_IN_MEMORY:
             if self._parts is None or self._parts.version != table.version:
                 self._parts = PartsInMemory(table)
-            return [self._parts.nearest(query, count) for query in queries]
+            rows = self._parts.choose(within)
+            return [
+                self._parts.nearest(query, count, rows) for query in queries
+            ]
         self._parts = None
-        found = find_neighbours_each(
-            table,
-            np.concatenate([query.vectors for query in queries]),
-            max(count, NEIGHBOURS),
-            self.read_info()['parts'],
-            PROBES_PER_WORD,
-            None,
-        )
-        each = iter(found)
-        return [
-            merge_neighbours(
-                [next(each) for _ in query.weights], query.weights, count
-            )
-            for query in queries
-        ]
+        return super().find_candidates(queries, count, within)
 
     @_guard_reading
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -423,7 +613,7 @@ class LanceStore(VideoStore):
                     yield
                 finally:
                     names = {path.name for path in folder.iterdir()}
-                    if is_new and names <= {LOCK}:
+                    if is_new and names <= {LOCK, PROGRESS}:
                         # Nothing was indexed.
                         shutil.rmtree(folder)
         except Timeout as error:
@@ -449,7 +639,10 @@ class LanceStore(VideoStore):
             videos = self.read_videos([content])
             self.remove_videos([content])
             self.add_videos(videos)
-        for name in ('files', 'videos'):
+        names = ['files', 'videos']
+        if self.list_columns():
+            names.append(METADATA)
+        for name in names:
             # Old versions go at once: they hold a copy of every feature.
             self._table(name).optimize(cleanup_older_than=CLEANUP_AGE)
             _add_indices(self._table(name))
@@ -492,7 +685,7 @@ def _check_folder(folder: Path) -> None:
         path.name
         for path in folder.iterdir()
         # Also one that a killed process was writing.
-        if not path.name.startswith(CHECKSUMS)
+        if not path.name.startswith((CHECKSUMS, PROGRESS))
     } - KNOWN_NAMES
     if others:
         raise SetupError(
@@ -507,6 +700,13 @@ def _any_of(column: str, values: Sequence[str]) -> list[str]:
     starts = range(0, len(values), KEYS_PER_FILTER)
     groups = ["', '".join(values[i : i + KEYS_PER_FILTER]) for i in starts]
     return [f"{column} IN ('{group}')" for group in groups]
+
+
+def _valid(value: Value) -> Value:
+    """A value that Arrow takes: text may hold what is no valid Unicode."""
+    if isinstance(value, str):
+        return value.encode('utf-8', 'replace').decode()
+    return float(value) if type(value) is int else value
 
 
 def _video_schema(width: int) -> 'pa.Schema':
@@ -647,7 +847,8 @@ def _best_parts(rows: 'pa.Table', count: int) -> list[tuple[str, float]]:
         rows['content'].to_pylist(), cosines.tolist(), strict=True
     ):
         best[content] = max(cosine, best.get(content, -1.0))
-    return sorted(best.items(), key=lambda pair: -pair[1])[:count]
+    # Of equal ones always the same first: pages depend on it.
+    return sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:count]
 
 
 class PartsInMemory:
@@ -676,14 +877,22 @@ class PartsInMemory:
         self._starts = np.flatnonzero(is_first)
         self._contents = contents[self._starts]
 
-    def nearest(self, query: QueryVectors, count: int) -> list[str]:
-        """Contents by the weighted sum of the cosines of their best parts."""
-        if not len(self._contents):
+    def choose(self, videos: Set[str] | None) -> np.ndarray:
+        """Rows of some videos and their windows; of all where it is None."""
+        if videos is None:
+            return np.arange(len(self._contents))
+        return np.flatnonzero(
+            [whole_content(each) in videos for each in self._contents]
+        )
+
+    def nearest(
+        self, query: QueryVectors, count: int, rows: np.ndarray
+    ) -> list[str]:
+        """The best of the contents in ``rows`` by :func:`compare_parts`."""
+        if not len(rows):
             return []
-        cosines = query.vectors @ self._vectors.T
-        best = np.maximum.reduceat(cosines, self._starts, axis=1)
-        scores = query.weights @ best
-        first = np.argsort(-scores, kind='stable')[:count]
+        scores = compare_parts(query, self._vectors, self._starts)[rows]
+        first = rows[np.argsort(-scores, kind='stable')[:count]]
         return self._contents[first].tolist()
 
 
@@ -718,7 +927,8 @@ def _add_indices(table: Any) -> None:
     rows = table.count_rows()
     present = {each.columns[0] for each in table.list_indices()}
     if rows >= ROWS_FOR_KEYS:
-        for column in {'key', 'content'} & set(table.schema.names) - present:
+        keys = {'key', 'content', '$key', '$content'}
+        for column in keys & set(table.schema.names) - present:
             table.create_index(column, config=BTree())
     if 'vector' in table.schema.names and rows >= ROWS_FOR_VECTORS:
         _add_vector_index(table, rows)

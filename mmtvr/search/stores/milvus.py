@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -18,13 +19,16 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 import numpy as np
 
 from mmtvr.errors import SetupError, import_extra
+from mmtvr.search.filters import Filter
 from mmtvr.search.stores.base import (
     LITE,
     DamagedIndexError,
     FileEntry,
     IndexUnavailableError,
+    Metadata,
     StoredVideos,
     VideoStore,
+    check_columns,
     check_info,
     hide_secrets,
     is_ambiguous,
@@ -45,6 +49,8 @@ OPTIONS = dict(token='token', db='db_name')
 #: Collections of an index, ``NAME_videos`` and so on.
 KINDS = ('videos', 'files', 'about')
 WITH_CONTENT = ('videos', 'files')
+# Made when columns are first added; older indexes do not have it.
+METADATA = 'metadata'
 KEY_LENGTH = 64
 # Every collection of Milvus has a vector, needed or not, of 2 at least.
 BLANK_WIDTH = 2
@@ -53,6 +59,15 @@ MAX_STRING = 65535
 # A row has 64 kB at most, a message 64 MB as servers are configured.
 ROWS_PER_CALL = 200
 CONTENTS_PER_FILTER = 100
+# Row of the metadata that says which columns there are.
+COLUMNS_KEY = '$columns'
+# Stems of words, which Milvus Lite does not have; the words; before 2.5 none.
+ANALYZERS = (
+    dict(type='english'),
+    dict(tokenizer='standard', filter=['lowercase']),
+    None,
+)
+ANY_FILE = f'key != "{COLUMNS_KEY}"'
 # What a search of a server returns at most.
 MAX_HITS = 16_384
 FIRST_PART = 'part == 0'
@@ -87,7 +102,10 @@ class MilvusStore(VideoStore):
             that pymilvus is not installed or nobody answers.
     """
 
+    keeps_metadata = True
+
     def __init__(self, url: str) -> None:
+        self._columns: dict[str, str] | None = None
         self._address = parse_address(url)
         self._name = self._address.name
         self.url = hide_secrets(url)
@@ -152,9 +170,17 @@ class MilvusStore(VideoStore):
         for kind in KINDS:
             width = info['width'] if kind == 'videos' else BLANK_WIDTH
             make_collection(self._client, self._name, kind, width)
+        self._columns = None
+        if self._client.has_collection(self._collection(METADATA)):
+            self._client.drop_collection(self._collection(METADATA))
         self._load()
         # Last: an index whose facts are there is whole.
         self._put('about', [dict(key='about', json=text)])
+
+    def write_info(self, info: dict) -> None:
+        """See :class:`VideoStore`."""
+        self._put('about', [dict(key='about', json=json.dumps(info))])
+        self._info = self._read_facts()
 
     def add_videos(self, videos: StoredVideos) -> None:
         """See :class:`VideoStore`."""
@@ -249,9 +275,117 @@ class MilvusStore(VideoStore):
             for hit in hits:
                 content = hit['entity']['content']
                 best[content] = max(hit['distance'], best.get(content, -1.0))
-            ranked = sorted(best.items(), key=lambda pair: -pair[1])
+            ranked = sorted(best.items(), key=lambda p: (-p[1], p[0]))
             nearest.append(ranked[:count])
         return nearest
+
+    def list_columns(self) -> dict[str, str]:
+        """See :class:`VideoStore`. They are asked for once."""
+        if self._columns is None:
+            name = self._collection(METADATA)
+            self._columns = {}
+            if self._client.has_collection(name):
+                self._client.load_collection(name)
+                rows = self._get(METADATA, [COLUMNS_KEY])
+                if rows:
+                    self._columns = json.loads(rows[0]['json'])
+        return dict(self._columns)
+
+    def add_columns(self, columns: dict[str, str]) -> None:
+        """See :class:`VideoStore`."""
+        there = self.list_columns()
+        new = check_columns(there, columns, self.url)
+        if not there:
+            make_metadata(self._client, self._collection(METADATA))
+        if new:
+            text = json.dumps({**there, **new})
+            row = dict(key=COLUMNS_KEY, content='', json=text)
+            self._put(METADATA, [{**row, 'fields': {}, 'text': ''}])
+            self._columns = {**there, **new}
+
+    def put_metadata(self, rows: Sequence[Metadata]) -> None:
+        """See :class:`VideoStore`."""
+        self._put(
+            METADATA,
+            [
+                dict(
+                    key=row.key,
+                    content=row.content,
+                    json=_limit_json(row),
+                    text=_cut(row.searched_text),
+                    fields=_plain_fields(row),
+                )
+                for row in rows
+            ],
+        )
+
+    def remove_metadata(self, keys: Sequence[str]) -> None:
+        """See :class:`VideoStore`."""
+        if self.list_columns():
+            for group in _groups(keys):
+                self._client.delete(self._collection(METADATA), ids=group)
+
+    def list_metadata(self) -> Iterable[Metadata]:
+        """See :class:`VideoStore`."""
+        if self.list_columns():
+            for row in self._query(METADATA, ANY_FILE, 'json'):
+                yield Metadata.from_json(row['json'])
+
+    def find_metadata(self, keys: Sequence[str]) -> dict[str, Metadata]:
+        """See :class:`VideoStore`."""
+        if not self.list_columns():
+            return {}
+        rows = [
+            row
+            for group in _groups(keys)
+            for row in self._get(METADATA, group)
+        ]
+        found = [Metadata.from_json(row['json']) for row in rows]
+        return {row.key: row for row in found}
+
+    def find_matching(self, where: Filter) -> dict[str, set[str]]:
+        """See :class:`VideoStore`."""
+        keys: dict[str, set[str]] = {}
+        condition = f'{ANY_FILE} and ({where.to_milvus()})'
+        for row in self._query(METADATA, condition, 'key', 'content'):
+            keys.setdefault(row['content'], set()).add(row['key'])
+        return keys
+
+    def search_text(
+        self, text: str, count: int, where: Filter | None = None
+    ) -> list[tuple[str, str]]:
+        """See :class:`VideoStore`.
+
+        Raises:
+            SetupError: This Milvus has no full-text search.
+        """
+        if not self.list_columns():
+            return []
+        name = self._collection(METADATA)
+        fields = self._client.describe_collection(name)['fields']
+        if all(field['name'] != 'words' for field in fields):
+            raise SetupError(
+                f'{self.url} is a Milvus without full-text search, which '
+                'came with 2.5: search the pictures alone (--match video), '
+                'or index into a newer server'
+            )
+        condition = ANY_FILE
+        if where is not None:
+            condition += f' and ({where.to_milvus()})'
+        (hits,) = self._client.search(
+            name,
+            [text],
+            anns_field='words',
+            limit=min(count, MAX_HITS),
+            filter=condition,
+            output_fields=['key', 'content'],
+            consistency_level='Bounded',
+        )
+        found = sorted(
+            (-hit['distance'], hit['entity']['key'], hit['entity']['content'])
+            for hit in hits
+        )
+        return [(key, content) for _, key, content in found]
 
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
         """See :class:`VideoStore`."""
@@ -378,11 +512,13 @@ class MilvusStore(VideoStore):
             consistency_level=consistency,
         )
 
-    def _query(self, kind: str, condition: str, field: str) -> Iterator[dict]:
+    def _query(
+        self, kind: str, condition: str, *fields: str
+    ) -> Iterator[dict]:
         return self._client.iterate(
             self._collection(kind),
             filter=condition,
-            output_fields=[field],
+            output_fields=list(fields),
             batch_size=ROWS_PER_CALL,
             consistency_level='Strong',
         )
@@ -473,6 +609,86 @@ def make_collection(
     if len(indices):
         # There is nothing to index yet, and to wait takes half a second.
         client.create_index(name, indices, sync=False)
+
+
+def make_metadata(client: 'MilvusClient', name: str) -> None:
+    """Make the collection of metadata, with full text where Milvus has it.
+
+    Args:
+        client: The engine.
+        name: Of the collection.
+    """
+    if client.has_collection(name):
+        return
+    for analyzer in ANALYZERS:
+        try:
+            _make_metadata(client, name, analyzer)
+            break
+        except SetupError:
+            if analyzer is None:
+                raise
+    client.load_collection(name)
+
+
+def _make_metadata(
+    client: 'MilvusClient', name: str, analyzer: dict | None
+) -> None:
+    from pymilvus import DataType
+
+    schema = _schema(client, METADATA, BLANK_WIDTH)
+    schema.add_field('content', DataType.VARCHAR, max_length=KEY_LENGTH)
+    schema.add_field('fields', DataType.JSON)
+    indices = client.prepare_index_params()
+    indices.add_index('vector', index_type='FLAT', metric_type='IP')
+    text = dict(datatype=DataType.VARCHAR, max_length=MAX_STRING)
+    if analyzer is not None:
+        from pymilvus import Function, FunctionType
+
+        text.update(enable_analyzer=True, analyzer_params=analyzer)
+        schema.add_field('words', DataType.SPARSE_FLOAT_VECTOR)
+        schema.add_function(
+            Function(
+                name='bm25',
+                input_field_names=['text'],
+                output_field_names=['words'],
+                function_type=FunctionType.BM25,
+            )
+        )
+        indices.add_index(
+            'words',
+            index_type='SPARSE_INVERTED_INDEX',
+            metric_type='BM25',
+        )
+    schema.add_field('text', **text)
+    client.create_collection(name, schema=schema, index_params=indices)
+
+
+def _cut(text: str) -> str:
+    """What of a text Milvus holds: its beginning."""
+    encoded = text.encode('utf-8', 'replace')[:MAX_STRING]
+    return encoded.decode('utf-8', 'ignore')
+
+
+def _limit_json(row: Metadata) -> str:
+    """Metadata as text; without the last subtitles where it is too long."""
+    text = row.to_json()
+    while len(text) > MAX_STRING and row.cues:
+        row = replace(row, cues=row.cues[: len(row.cues) // 2])
+        text = row.to_json()
+    if len(text) > MAX_STRING:
+        raise SetupError(
+            f'the columns of {row.facts.get("path")!r} take {len(text)} bytes '
+            f'as text, Milvus takes {MAX_STRING}: leave out the longest'
+        )
+    return text
+
+
+def _plain_fields(row: Metadata) -> dict[str, Any]:
+    columns = {k: v for k, v in row.columns.items() if v is not None}
+    return {
+        name: _cut(value) if isinstance(value, str) else value
+        for name, value in columns.items()
+    }
 
 
 def _schema(client: 'MilvusClient', kind: str, width: int) -> Any:

@@ -151,6 +151,15 @@ class PgvectorStore(VideoStore):
         self._write(make)
         self._opened = None
 
+    def write_info(self, info: dict) -> None:
+        """See :class:`VideoStore`."""
+        text = json.dumps(info)
+        self._write(
+            lambda cursor: cursor.execute(
+                self._sql('UPDATE {}.about SET json = %s'), [text]
+            )
+        )
+
     def _check_extension(self) -> None:
         """Install pgvector into the database if need be.
 

@@ -116,6 +116,64 @@ async function showWhy(link) {
   }
 }
 
+// Further results behind those that are there, which stay as they are.
+async function showMore(link) {
+  link.setAttribute('aria-busy', 'true');
+  link.textContent = 'Looking …';
+  try {
+    const answer = await ask(link.href);
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
+    const cards = [...page.querySelectorAll('.grid > .card')];
+    document.querySelector('.grid').append(...cards);
+    cards[0]?.querySelector('.play')?.focus();
+    const next = page.querySelector('[data-more]');
+    if (next) link.replaceWith(next);
+    else link.remove();
+  } catch {
+    location.href = link.href;
+  }
+}
+
+// Right or wrong; once more takes it back.
+document.addEventListener('submit', async (event) => {
+  if (!event.target.matches('[data-judge]')) return;
+  event.preventDefault();
+  const pressed = event.submitter.getAttribute('aria-pressed') === 'true';
+  const address = pressed ? event.submitter.dataset.off : event.submitter.getAttribute('formaction');
+  const answer = await fetch(address, { method: 'POST', redirect: 'manual' });
+  if (answer.type !== 'opaqueredirect') return;
+  for (const button of event.target.querySelectorAll('button')) {
+    button.setAttribute('aria-pressed', String(button === event.submitter && !pressed));
+  }
+});
+
+// How far indexing is, asked each second while it goes on.
+const updates = document.querySelector('[data-updates]');
+async function follow() {
+  const [button, bar, said] = ['button', 'progress', 'output'].map((name) => updates.querySelector(name));
+  let now = { is_running: true };
+  while (now.is_running) {
+    const answer = await fetch('/indexing');
+    if (!answer.ok) return;
+    now = await answer.json();
+    bar.hidden = !now.is_running;
+    bar.max = Math.max(1, now.total);
+    bar.value = now.done;
+    if (button) button.disabled = now.is_running;
+    said.textContent = now.is_running ? `Indexing: ${now.done} of ${now.total} files` : now.message;
+    if (now.is_running) await new Promise((go) => setTimeout(go, 1000));
+  }
+}
+updates?.addEventListener('submit', async (event) => {
+  event.preventDefault();
+  updates.querySelector('button').disabled = true;
+  const answer = await fetch(updates.action, { method: 'POST', redirect: 'manual' });
+  if (answer.type === 'opaqueredirect') follow();
+  else updates.submit();
+});
+if (updates?.querySelector('progress:not([hidden])')) follow();
+
 document.addEventListener('click', (event) => {
   if (event.target.closest('dialog .close') || event.target.nodeName === 'DIALOG') {
     document.getElementById('why').close();
@@ -131,6 +189,9 @@ document.addEventListener('click', (event) => {
   } else if (link.matches('[data-seek]')) {
     event.preventDefault();
     playFrom(open(card), Number(link.dataset.seek));
+  } else if (link.matches('[data-more]')) {
+    event.preventDefault();
+    if (!link.hasAttribute('aria-busy')) showMore(link);
   } else if (link.matches('[data-why]')) {
     event.preventDefault();
     showWhy(link);

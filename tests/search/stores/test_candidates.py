@@ -1,4 +1,4 @@
-"""The first stage of a search by text: MaxSim over parts of videos."""
+"""The first stage of a search by text, over parts of videos."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from mmtvr.search.stores.base import (
     VideoStore,
     merge_neighbours,
     part_vectors,
+    window_content,
 )
 
 WIDTH, PARTS = 16, 2
@@ -36,22 +37,33 @@ def drawn():
 @pytest.fixture
 def queries():
     rng = np.random.default_rng(1)
-    return [
-        QueryVectors(
-            unit(rng.standard_normal((count, WIDTH), np.float32)),
-            rng.random(count, np.float32),
-        )
-        for count in (5, 1, 9)
-    ]
+    found = []
+    for count, share in ((5, 0.5), (0, 0.5), (9, 0.0)):
+        words = unit(rng.standard_normal((count + 1, WIDTH), np.float32))
+        weights = rng.random(count, np.float32)
+        weights /= max(weights.sum(), 1)
+        found.append(QueryVectors(words[0], words[1:], weights, share))
+    return found
 
 
 def rank_slowly(videos, query):
     scores = {}
     for content, pooled, tokens, _ in zip(*videos, strict=True):
         parts = part_vectors(pooled, tokens, PARTS)
-        scores[content] = sum(
-            weight * max(float(part @ vector) for part in parts)
-            for vector, weight in zip(*query, strict=True)
+        levels = []
+        if query.share or not len(query.words):
+            levels.append(([query.sentence], [1.0]))
+        if len(query.words):
+            levels.append((query.words, query.weights))
+        scores[content] = np.mean(
+            [
+                sum(
+                    weight * max(part @ word for part in parts)
+                    for word, weight in zip(*level, strict=True)
+                )
+                + np.mean([max(w @ part for w in level[0]) for part in parts])
+                for level in levels
+            ]
         )
     return sorted(scores, key=scores.get, reverse=True)
 
@@ -64,7 +76,7 @@ def fill(store, videos):
     return store
 
 
-def test_candidates_are_those_with_the_best_parts_for_all_vectors(
+def test_candidates_are_those_most_like_the_sentence_and_the_words(
     drawn, queries, place
 ):
     store = fill(open_store(place), drawn)
@@ -80,6 +92,23 @@ def test_candidates_are_those_with_the_best_parts_for_all_vectors(
     assert store.find_candidates(queries[:1], 3) == [found[0][3:6]]
 
 
+def test_candidates_may_be_of_some_videos_and_their_windows(
+    drawn, queries, place
+):
+    windows = [window_content(drawn.contents[0], 0), 'f' * 32]
+    videos = drawn._replace(contents=[*drawn.contents[:58], *windows])
+    store = fill(open_store(place), videos)
+    within = {*drawn.contents[:20], 'e' * 32}
+    rows = [*range(20), 58]
+    found = store.find_candidates(queries, 30, within)
+    merged = VideoStore.find_candidates(store, queries, 30, within)
+    for query, some, other in zip(queries, found, merged, strict=True):
+        expected = rank_slowly(videos.select(rows), query)
+        assert some == expected
+        assert other == expected
+    assert store.find_candidates(queries, 9, set()) == [[], [], []]
+
+
 def test_an_empty_index_has_no_candidates(queries, place):
     store = open_store(place)
     store.create(dict(width=WIDTH, precision='float16', parts=PARTS))
@@ -90,6 +119,7 @@ def test_candidates_of_a_vector_index_are_merged(
     drawn, queries, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(lance, 'ROWS_FOR_VECTORS', 80)
+    monkeypatch.setattr(lance, 'BYTES_IN_MEMORY', 0)
     store = fill(open_store(tmp_path / 'index'), drawn)
     store.compact()
     assert store._table('videos').list_indices()
@@ -116,3 +146,21 @@ def test_more_candidates_than_neighbours_can_be_asked_for(
     store = fill(open_store(tmp_path / 'index'), drawn)
     (best, *_) = VideoStore.find_candidates(store, queries, 60)
     assert len(best) == 60
+
+
+def test_few_candidates_are_compared_part_by_part(
+    drawn, queries, tmp_path, monkeypatch
+):
+    store = fill(open_store(tmp_path / 'index'), drawn)
+    read = []
+    monkeypatch.setattr(
+        store,
+        'read_videos',
+        lambda c: read.append(c) or drawn.select(range(9)),
+    )
+    monkeypatch.setattr(base, 'COMPARED', 5)
+    VideoStore.find_candidates(store, queries[:1], 5)
+    assert read == []
+    (few,) = VideoStore.find_candidates(store, queries[:1], 4)
+    assert len(read[0]) == 5
+    assert few == rank_slowly(drawn.select(range(9)), queries[0])[:4]
