@@ -34,6 +34,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from benchmarks.real_pictures.baseline import WARM_UP, Pairs, score_baseline
 from benchmarks.real_pictures.report import (
     ceiling,
+    write_fine_grained,
     write_languages,
     write_tables,
 )
@@ -200,6 +201,14 @@ FINE_GRAINED = (
     *('order', 'full_over_partial', 'partial_over_other'),
     *('group_score', 'text_choice', 'video_choice'),
 )
+#: Those of the tables, and the variant that they are compared with.
+MEASURES = dict(
+    order='order',
+    full_over_partial='full > partial',
+    partial_over_other='partial > other',
+    group_score='group',
+)
+FINE_REFERENCE = 'word'
 COLUMNS = (
     *('set', 'variant', 'fold', 'seed', 'trial'),
     *('R1', 'R5', 'R10', 'v2t_R1', 'v2t_R5', 'v2t_R10', 'MRR', 'seconds'),
@@ -704,6 +713,10 @@ def write_report(
         )
     rows = whole_seeds(read_rows(folders.out / 'test.csv'))
     lines += ['', write_tables(rows, names, NAMES, reference)]
+    lines += [
+        '',
+        write_fine_grained(rows, names, NAMES, MEASURES, FINE_REFERENCE),
+    ]
     for name in names:
         languages = {
             f'{name}-{language}': language for language in SETS[name].languages

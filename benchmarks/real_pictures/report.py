@@ -218,3 +218,75 @@ def write_languages(
             ]
             lines.append(f'| {title} | {" | ".join(cells)} |')
     return '\n'.join([*lines, ''])
+
+
+def write_fine_grained(
+    runs: Sequence[Run],
+    sets: Sequence[str],
+    variants: Mapping[str, str],
+    measures: Mapping[str, str],
+    reference: str,
+) -> str:
+    """Order and twins of all variants on all sets, as Markdown.
+
+    Args:
+        runs: Tests.
+        sets: Their order.
+        variants: Key in ``runs`` to name, in their order.
+        measures: Measure to title; sets that lack one have a dash.
+        reference: The variant that others are compared with, in the first
+            measure and in R@1.
+    """
+    first, title = next(iter(measures.items()))
+    compared = [
+        f'{what} against {variants[reference]}' for what in ('R@1', title)
+    ]
+    lines = []
+    for name in sets:
+        of_set = [run for run in runs if run['set'] == name]
+        rows = {
+            variant: [
+                run
+                for run in of_set
+                if run['variant'] == variant and run.get(f'{first}_items')
+            ]
+            for variant in variants
+        }
+        rows = {variant: found for variant, found in rows.items() if found}
+        if reference not in rows:
+            continue
+        lines += [
+            f'### {name}',
+            '',
+            f'| | seeds | {" | ".join([*measures.values(), *compared])} |',
+            '|---|---|' + '---|' * (len(measures) + 2),
+        ]
+        base = gather_ranks(rows[reference], f'{first}_items')
+        base_ranks = gather_ranks(rows[reference], 'ranks')
+        for variant, found in rows.items():
+            cells = []
+            for measure in measures:
+                if not found[0].get(f'{measure}_items'):
+                    cells.append('-')
+                    continue
+                values = gather_ranks(found, f'{measure}_items')
+                low, high = interval(values.values, values.folds)
+                mean = values.values.mean()
+                cells.append(f'{mean:.1f} [{low:.1f}, {high:.1f}]')
+            own = gather_ranks(found, f'{first}_items')
+            if variant == reference:
+                cells += ['-', '-']
+            else:
+                cells.append(
+                    format_difference(gather_ranks(found, 'ranks'), base_ranks)
+                )
+                seeds = min(own.values.shape[1], base.values.shape[1])
+                gap = own.values[:, :seeds] - base.values[:, :seeds]
+                low, high = interval(gap, own.folds)
+                cells.append(f'{gap.mean():+.1f} [{low:+.1f}, {high:+.1f}]')
+            lines.append(
+                f'| {variants[variant]} | {own.values.shape[1]} | '
+                f'{" | ".join(cells)} |'
+            )
+        lines.append('')
+    return '\n'.join(lines)

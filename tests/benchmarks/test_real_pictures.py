@@ -18,6 +18,7 @@ from benchmarks.real_pictures.report import (
     format_difference,
     gather_ranks,
     interval,
+    write_fine_grained,
     write_languages,
     write_tables,
 )
@@ -127,6 +128,26 @@ def test_tables_have_intervals_and_chance():
     table = write_languages(runs, dict(exercises='de'), dict(b='B', c='C'))
     assert table.count('\n') == 3
     assert '| B | 25.0 [' in table
+
+
+def test_fine_grained_measures_are_averaged_over_videos_and_seeds():
+    runs = [
+        make_run(variant, fold) | dict(order_items=items, group_score_items='')
+        for fold in (0, 1)
+        for variant, items in (('word', '0 50 100'), ('more', '50 100 100'))
+    ]
+    table = write_fine_grained(
+        runs,
+        ['exercises', 'emoji'],
+        dict(word='W', more='M'),
+        dict(order='order', group_score='group'),
+        'word',
+    )
+    assert '### emoji' not in table
+    assert '| W | 1 | 50.0 [' in table
+    more = next(line for line in table.splitlines() if line.startswith('| M'))
+    assert '| 83.3 [' in more
+    assert '| - | +0.0 [+0.0, +0.0] | +33.3 [' in more
 
 
 def test_baseline_learns_words_that_name_what_is_seen():
