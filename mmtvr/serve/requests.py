@@ -2,9 +2,11 @@
 
 import asyncio
 import math
+import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from starlette.requests import Request
@@ -206,6 +208,8 @@ class BoundedExecutor:
         self._max_waiting = max_waiting
         self._queue = FairQueue()
         self._waiting = self._running = 0
+        self._lock = threading.RLock()
+        self._is_closed = False
 
     async def run(
         self, work: Callable[..., Result], *arguments: Any, client: str = ''
@@ -247,32 +251,27 @@ class BoundedExecutor:
         client: str,
         is_batched: bool,
     ) -> Any:
-        if self._running == self._max_workers and (
-            self._waiting >= self._max_waiting
-            or self._queue.count(client) >= max(1, self._max_waiting // 2)
-        ):
-            raise BusyError
         answer = asyncio.get_running_loop().create_future()
-        self._queue.put(client, _Job(work, arguments, answer, is_batched))
-        self._waiting += 1
+        with self._lock:
+            if self._running == self._max_workers and (
+                self._waiting >= self._max_waiting
+                or self._queue.count(client) >= max(1, self._max_waiting // 2)
+            ):
+                raise BusyError
+            self._queue.put(client, _Job(work, arguments, answer, is_batched))
+            self._waiting += 1
         self._start()
         return await answer
 
     def _start(self) -> None:
-        loop = asyncio.get_running_loop()
-
-        def finish(done: Future) -> None:
-            # In the thread that did it.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self._finish, done)
-
-        while self._running < self._max_workers:
-            jobs = self._take_jobs()
-            if not jobs:
-                return
-            # A request that was broken off still runs, and counts.
-            self._running += 1
-            self._pool.submit(_work, jobs).add_done_callback(finish)
+        with self._lock:
+            while self._running < self._max_workers and not self._is_closed:
+                jobs = self._take_jobs()
+                if not jobs:
+                    return
+                # A request that was broken off still runs, and counts.
+                self._running += 1
+                self._pool.submit(_work, jobs).add_done_callback(self._finish)
 
     def _take_jobs(self) -> list[_Job]:
         jobs: list[_Job] = []
@@ -288,20 +287,33 @@ class BoundedExecutor:
         return jobs
 
     def _finish(self, done: Future) -> None:
-        self._running -= 1
+        # In the thread that did it: the event loop of the request may be
+        # gone, and that of another one that was answered with it may differ.
+        with self._lock:
+            self._running -= 1
         if not done.cancelled():
             for job, result in done.result():
-                if job.answer.done():
-                    continue
-                if isinstance(result, Exception):
-                    job.answer.set_exception(result)
-                else:
-                    job.answer.set_result(result)
+                # A closed loop waits for no answer.
+                with suppress(RuntimeError):
+                    job.answer.get_loop().call_soon_threadsafe(
+                        _answer, job.answer, result
+                    )
             self._start()
 
     def close(self) -> None:
         """Let the threads go, without waiting for their work."""
+        with self._lock:
+            self._is_closed = True
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _answer(answer: asyncio.Future, result: Any) -> None:
+    if answer.done():
+        return
+    if isinstance(result, Exception):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
 
 
 def _work(jobs: Sequence[_Job]) -> list[tuple[_Job, Any]]:

@@ -1,6 +1,8 @@
 import asyncio
 import shutil
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from starlette.testclient import TestClient
@@ -93,6 +95,34 @@ def test_only_so_many_wait():
         assert await executor.run(work) == 'done'
 
     asyncio.run(ask())
+    executor.close()
+
+
+def test_event_loops_share_the_threads():
+    executor = BoundedExecutor('test', 1, 20)
+    go, busy = threading.Event(), threading.Event()
+
+    def work():
+        busy.set()
+        assert go.wait(10)
+
+    async def leave():
+        task = asyncio.ensure_future(executor.run(work))
+        while not busy.is_set():
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    # Its loop is closed before the work is done.
+    asyncio.run(leave())
+    with ThreadPoolExecutor(2) as pool:
+
+        async def ask(number):
+            return await asyncio.wait_for(executor.run(lambda: number), 10)
+
+        asked = [pool.submit(asyncio.run, ask(n)) for n in range(2)]
+        time.sleep(0.05)
+        go.set()
+        assert [each.result() for each in asked] == [0, 1]
     executor.close()
 
 
