@@ -222,7 +222,7 @@ class BoundedExecutor:
             client: Who asks, for the turns.
 
         Raises:
-            BusyError: Too many wait already.
+            BusyError: Too many wait already, or the pool is closed.
         """
         return await self._enqueue(work, arguments, client, False)
 
@@ -240,7 +240,7 @@ class BoundedExecutor:
             client: Who asks, for the turns.
 
         Raises:
-            BusyError: Too many wait already.
+            BusyError: Too many wait already, or the pool is closed.
         """
         return await self._enqueue(work, (item,), client, True)
 
@@ -253,6 +253,8 @@ class BoundedExecutor:
     ) -> Any:
         answer = asyncio.get_running_loop().create_future()
         with self._lock:
+            if self._is_closed:
+                raise BusyError
             if self._running == self._max_workers and (
                 self._waiting >= self._max_waiting
                 or self._queue.count(client) >= max(1, self._max_waiting // 2)

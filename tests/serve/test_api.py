@@ -319,9 +319,11 @@ def test_filters_and_pages_reach_the_model(client, searcher):
     assert client.get('/api/search?q=red&offset=961').status_code == 400
 
 
-def test_the_client_asks_the_server(app, serving, searcher, capsys):
+def test_the_client_asks_the_server(serving, searcher, tmp_path, capsys):
     from mmtvr.cli.search import main
 
+    # The end of a server ends its application too.
+    app = create_app(searcher, 'shapes <index>', tmp_path)
     with serving(app) as url:
         client = SearchClient(url)
         assert client.health()['videos'] == 6

@@ -625,6 +625,9 @@ def make_metadata(client: 'MilvusClient', name: str) -> None:
             _make_metadata(client, name, analyzer)
             break
         except SetupError:
+            # Servers without full text make the collection, but no index.
+            if client.has_collection(name):
+                client.drop_collection(name)
             if analyzer is None:
                 raise
     client.load_collection(name)
