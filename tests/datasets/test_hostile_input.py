@@ -266,7 +266,9 @@ def test_the_benchmark_of_long_captions_runs(capsys):
 def test_a_table_in_place_of_an_annotation_file_is_recognised(tmp_path, text):
     path = tmp_path / 'MSRVTT_JSFUSION_test.csv'
     path.write_text(text)
-    with pytest.raises(SetupError, match=r'as JSON.*prepare\.py') as error:
+    with pytest.raises(
+        SetupError, match=r'as JSON.*mmtvr prepare table'
+    ) as error:
         read_annotations(path)
     assert 'Expecting value' not in str(error.value)
     assert ('CSV' in str(error.value)) == (',' in text)

@@ -114,6 +114,8 @@ def test_a_keyboard_is_enough(browser):
     focused(browser).send_keys(QUERY, Keys.ENTER)
     wait(browser, lambda b: b.title.startswith(QUERY))
     find(browser, '#main').send_keys(Keys.TAB)
+    assert focused(browser).text == 'Filters'
+    focused(browser).send_keys(Keys.TAB)
     assert 'data-play' in focused(browser).get_property('outerHTML')
     outline = focused(
         browser,
