@@ -367,7 +367,8 @@ def describe_parser(
         yield from (f'| {flags} | {text} |' for flags, text in rows)
         yield ''
     if parser.epilog:
-        epilog = parser.epilog.strip('\n') % dict(prog=parser.prog)
+        # As argparse does: other signs of per cent are text.
+        epilog = parser.epilog.strip('\n').replace('%(prog)s', parser.prog)
         yield from ('```text', *epilog.split('\n'), '```', '')
 
 
