@@ -176,7 +176,9 @@ def test_stopped_from_the_keyboard_leaves_an_index_that_goes_on(
         process.send_signal(signal.SIGINT)
         out, err = process.communicate()
     assert process.returncode == 130
-    assert out == b''
+    # The model, and no report.
+    assert out.startswith(b'model: ')
+    assert out.count(b'\n') == 1
     assert err.decode().splitlines()[-1] == f'stopped; {WHEN_STOPPED}'
     assert b'Traceback' not in err
     _, (answer,) = command(
