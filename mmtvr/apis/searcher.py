@@ -342,6 +342,12 @@ class TextVideoSearcher:
         offset: int = ...,
         match: str = ...,
         text_weight: float = ...,
+        video: PathLike | None = ...,
+        span: tuple[float | None, float | None] | None = ...,
+        unlike: str | Sequence[str] = ...,
+        distinct: float | None = ...,
+        min_score: float | None = ...,
+        nnn: float = ...,
         moments: bool = ...,
     ) -> list[SearchResult]: ...
 
@@ -356,6 +362,9 @@ class TextVideoSearcher:
         offset: int = ...,
         match: str = ...,
         text_weight: float = ...,
+        distinct: float | None = ...,
+        min_score: float | None = ...,
+        nnn: float = ...,
         moments: bool = ...,
     ) -> list[list[SearchResult]]: ...
 
@@ -368,6 +377,10 @@ class TextVideoSearcher:
         candidates: int = ...,
         where: str | None = ...,
         offset: int = ...,
+        span: tuple[float | None, float | None] | None = ...,
+        unlike: str | Sequence[str] = ...,
+        distinct: float | None = ...,
+        min_score: float | None = ...,
     ) -> list[SearchResult]: ...
 
     def search(

@@ -43,7 +43,7 @@ RANK_OFFSET = 60
 TEXT_WEIGHT = 0.5
 # How many times as many candidates may be compared where windows of few long
 # videos are all that is near.
-MOST_CANDIDATES = 16
+MAX_WIDENING = 16
 
 
 @dataclass(frozen=True)
@@ -432,7 +432,7 @@ def _find_near(
         selection: Says how many videos.
     """
     count = selection.neighbours
-    most = MOST_CANDIDATES * count
+    max_count = MAX_WIDENING * count
     while True:
         near = ask(count)
         # Fewer than asked: there are no more.
@@ -442,7 +442,7 @@ def _find_near(
             < selection.end
             for found in near
         )
-        if not crowded or count >= most:
+        if not crowded or count >= max_count:
             return near
         count *= 4
 

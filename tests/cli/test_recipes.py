@@ -19,6 +19,19 @@ def test_each_recipe_has_its_facts():
 
 
 @pytest.mark.parametrize(
+    'path',
+    sorted(CONFIGS.glob('*.py')) + sorted(CONFIGS.glob('ablation/*.py')),
+    ids=lambda path: path.stem,
+)
+def test_test_pipelines_bring_frames_to_one_size(path):
+    # An index gets videos of any size, drawn ones are all alike.
+    pipeline = Config.fromfile(path).test_dataloader.dataset.pipeline
+    assert {'CenterCrop', 'Resize'} <= {
+        transform['type'].rpartition('.')[2] for transform in pipeline
+    }
+
+
+@pytest.mark.parametrize(
     'name', ['clip4clip_didemo_vit-b16', 'tpmcl_moving_shapes']
 )
 def test_facts_are_those_of_the_config(name):

@@ -17,7 +17,13 @@ load = dict(
     num_frames={{_base_.num_frames}},
     short_videos='mask')
 train_pipeline = [load, *to_tensor]
-test_pipeline = [dict(load, test_mode=True), *to_tensor]
+test_pipeline = [
+    dict(load, test_mode=True, short_side={{_base_.image_size}}),
+    # Drawn videos have this size; an index may also get others.
+    dict(type='mmaction.Resize', scale=(-1, {{_base_.image_size}})),
+    dict(type='mmaction.CenterCrop', crop_size={{_base_.image_size}}),
+    *to_tensor,
+]
 
 train_dataloader = dict(
     sampler=dict(_delete_=True, type='mmtvr.NeighbourSampler', group_size=2),
