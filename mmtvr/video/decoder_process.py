@@ -181,8 +181,9 @@ class DecoderProcess:
             ProcessEndedError: If the process died; the message says how.
         """
         dropped, self.dropped = self.dropped, []
+        state = dict(drop=dropped, folder=_find_folder())
         try:
-            write_message(self._requests, {**request, 'drop': dropped})
+            write_message(self._requests, {**request, **state})
             return read_message(self._replies, deadline)
         except ProcessEndedError as error:
             raise ProcessEndedError(self._describe_end()) from error
@@ -288,6 +289,13 @@ def kill_decoder_processes() -> None:
     _of_thread.process = None
 
 
+def _find_folder() -> str | None:
+    # Absolute paths can be read from a folder that was deleted, too.
+    with contextlib.suppress(FileNotFoundError):
+        return os.getcwd()
+    return None
+
+
 def _open_file_in_memory() -> FileIO:
     """Open a file that has no name and goes with its last user."""
     if hasattr(os, 'memfd_create'):
@@ -357,6 +365,7 @@ class _Server:
         self.shared = shared
         self.memory: mmap.mmap | None = None
         self.readers: dict[int, VideoReader] = {}
+        self.folder = _find_folder()
 
     def answer(self, request: dict) -> dict:
         """Do what is asked, and turn errors into answers."""
@@ -365,6 +374,7 @@ class _Server:
                 reader = self.readers.pop(number, None)
                 if reader is not None:
                     reader.close()
+            self._follow(request['folder'])
             return getattr(self, '_' + request['do'])(request)
         except UnreadableVideoError as error:
             return dict(unreadable=str(error))
@@ -374,6 +384,12 @@ class _Server:
             return dict(no_memory=True)
         except Exception:
             return dict(fault=traceback.format_exc())
+
+    def _follow(self, folder: str | None) -> None:
+        # Relative paths are those of the process that asks.
+        if folder not in (None, self.folder):
+            os.chdir(folder)
+            self.folder = folder
 
     def _open(self, request: dict) -> dict:
         reader = _call(request)

@@ -37,6 +37,18 @@ def test_all_that_a_reader_tells_comes_through(tiny_videos):
     assert supervise(DecordReader, None) is DecordReader
 
 
+def test_a_relative_path_is_of_the_folder_where_it_is_read(
+    tiny_videos, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    get_decoder_process(10**9)
+    monkeypatch.chdir(tiny_videos / 'videos')
+    with supervise(DecordReader, 60)('video1.mp4') as video:
+        assert video.get_frames([0]).shape[0] == 1
+    with pytest.raises(UnreadableVideoError, match=r'^gone\.mp4: '):
+        supervise(DecordReader, 60)('gone.mp4')
+
+
 def test_frames_of_two_open_files_stay_apart(stubs):
     kind = stubs.CountingReader
     with (
