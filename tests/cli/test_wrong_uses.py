@@ -9,6 +9,7 @@ import shutil
 
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
 from mmtvr.cli.main import main
 from mmtvr.registry import MODELS
@@ -189,8 +190,10 @@ def test_it_ends_with_a_message(
 ):
     monkeypatch.chdir(folder)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    # Loggers of the commands before hold their output, which is closed.
+    # Loggers of the commands before hold their output, which is closed, and
+    # a run of the same second would go on with theirs.
     monkeypatch.setattr(logging, 'raiseExceptions', False)
+    monkeypatch.setattr(MMLogger, '_instance_dict', {})
     try:
         status = main(shlex.split(command))
     except SystemExit as end:
