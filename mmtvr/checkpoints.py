@@ -22,11 +22,6 @@ SAFETENSORS = '.safetensors'
 WEIGHTS = 'model.safetensors'
 LAST = 'last_checkpoint'
 BEST = 'best_*.pth'
-TRUST_HELP = (
-    'load a checkpoint that is more than weights. This runs code that the '
-    'file contains, with all your rights: only for files whose origin you '
-    'trust like that of a program'
-)
 
 # Keys under which others keep the weights.
 NESTED = ('model_state_dict', 'model', 'net', 'weights')
