@@ -1,6 +1,7 @@
 """Checkpoints from anywhere, loaded without running code from them."""
 
 import hashlib
+import os
 import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -245,7 +246,7 @@ def _some(names: Sequence[str]) -> str:
 PRETRAINED = 'none'
 
 
-def find_checkpoint(path: str | Path) -> Path:
+def find_checkpoint(path: str | os.PathLike[str]) -> Path:
     """Find the checkpoint of a run.
 
     Args:
