@@ -49,8 +49,9 @@ INSTALL_REQUIRES = [
 ]
 EXTRAS_REQUIRE = {
     # `mmtvr index` and `mmtvr search`: the index of videos in a folder.
-    # It is filtered by SQL, and searched in subtitles too.
-    'search': ['lancedb>=0.30', 'sqlglot>=30', 'pysubs2>=1.8'],
+    # It is filtered by SQL, and searched in subtitles too. lancedb before 0.34
+    # takes no config of a vector index.
+    'search': ['lancedb>=0.34', 'sqlglot>=30', 'pysubs2>=1.8'],
     # `mmtvr serve`. Older starlettes read ranges in quadratic time.
     'serve': [
         'mmtvr[search]',
