@@ -134,6 +134,12 @@ def serve(args: argparse.Namespace) -> None:
         queries, count = Judgements(path).export(args.export_judgements)
         print(f'{count} judgements of {queries} queries')
         return
+    if args.judgements and Path(args.judgements).is_dir():
+        raise SetupError(
+            f'--judgements {args.judgements} is a folder: give a file, which '
+            'is made where there is none'
+        )
+    find_cache(args.cache, args.index)
     token = read_token(args.token_file)
     for package in ('jinja2', 'prometheus_client', 'starlette', 'uvicorn'):
         import_extra(package, 'serve', '`mmtvr serve`')
@@ -275,10 +281,19 @@ def is_loopback(host: str) -> bool:
 
 
 def find_cache(folder: str | None, url: str) -> Path:
-    """The folder asked for, or one of this index in the user's cache."""
+    """The folder asked for, or one of this index in the user's cache.
+
+    Raises:
+        SetupError: A file has its name.
+    """
     from platformdirs import user_cache_path
 
     if folder:
+        if Path(folder).exists() and not Path(folder).is_dir():
+            raise SetupError(
+                f'--cache {folder} is a file: give a folder, which is made '
+                'where there is none'
+            )
         return Path(folder)
     name = blake2b(url.encode('utf-8', 'surrogatepass'), digest_size=8)
     return user_cache_path('mmtvr') / 'serve' / name.hexdigest()

@@ -180,6 +180,20 @@ def _check_optimizer(cfg: Config) -> dict[str, str]:
                 f'`{name}` of {kind} must be a number such as {default:g}, '
                 f'got {value!r} (YAML reads 1e-4 as text: write 1.0e-4)'
             ] = place
+        # betas of Adam: PyTorch unpacks them, letters of a text too.
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if (
+            name in given
+            and isinstance(default, tuple)
+            and (
+                len(numbers) != len(default)
+                or any(isinstance(number, str) for number in numbers)
+            )
+        ):
+            faults[
+                f'`{name}` of {kind} must be {len(default)} numbers such as '
+                f'{default}, got {value!r}'
+            ] = place
     return faults
 
 
