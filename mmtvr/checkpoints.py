@@ -1,6 +1,7 @@
 """Checkpoints from anywhere, loaded without running code from them."""
 
 import hashlib
+import os
 import pickle
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,11 +23,6 @@ SAFETENSORS = '.safetensors'
 WEIGHTS = 'model.safetensors'
 LAST = 'last_checkpoint'
 BEST = 'best_*.pth'
-TRUST_HELP = (
-    'load a checkpoint that is more than weights. This runs code that the '
-    'file contains, with all your rights: only for files whose origin you '
-    'trust like that of a program'
-)
 
 # Keys under which others keep the weights.
 NESTED = ('model_state_dict', 'model', 'net', 'weights')
@@ -250,7 +246,7 @@ def _some(names: Sequence[str]) -> str:
 PRETRAINED = 'none'
 
 
-def find_checkpoint(path: str | Path) -> Path:
+def find_checkpoint(path: str | os.PathLike[str]) -> Path:
     """Find the checkpoint of a run.
 
     Args:

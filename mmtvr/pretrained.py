@@ -114,7 +114,7 @@ def _find_in_package(package: str) -> Path:
     ):
         if matches:
             first = min(matches, key=lambda path: len(path.parts))
-            return Path(found.locate_file(first))
+            return Path(str(found.locate_file(first)))
     raise SetupError(
         f'the package {package} holds no model: neither config.json nor a '
         f'file of weights ({", ".join(WEIGHTS)})'
@@ -243,7 +243,8 @@ def load_model(
         SetupError: See :func:`load_pretrained`; or a weight is missing or of
             another shape than the configuration says.
     """
-    model, info = load_pretrained(
+    # With its loading info, transformers returns a pair.
+    loaded: Any = load_pretrained(
         loader,
         name,
         dtype='float32',
@@ -252,6 +253,7 @@ def load_model(
         ignore_mismatched_sizes=True,
         **kwargs,
     )
+    model, info = loaded
     if info['mismatched_keys']:
         key, found, expected = sorted(info['mismatched_keys'])[0]
         raise SetupError(

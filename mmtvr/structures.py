@@ -30,7 +30,10 @@ class TokenFeatures(NamedTuple):
     def map(self, function: Callable[[Tensor], Tensor]) -> 'TokenFeatures':
         """Apply a function to every field but a missing weight."""
         return TokenFeatures(
-            *(None if field is None else function(field) for field in self)
+            function(self.tokens),
+            function(self.mask),
+            function(self.pooled),
+            None if self.weight is None else function(self.weight),
         )
 
     def select(self, index: Tensor | slice) -> 'TokenFeatures':
@@ -74,7 +77,16 @@ def concatenate(parts: Sequence[TokenFeatures]) -> TokenFeatures:
             have a weight, or none.
     """
     length = max(part.mask.shape[1] for part in parts)
-    fields = zip(*(pad_tokens(part, length) for part in parts), strict=True)
+    padded = [pad_tokens(part, length) for part in parts]
+    weights = [part.weight for part in padded if part.weight is not None]
+    if len(weights) not in (0, len(padded)):
+        raise ValueError(
+            f'{len(weights)} of {len(padded)} features have a weight: '
+            'expected all or none'
+        )
     return TokenFeatures(
-        *(None if field[0] is None else torch.cat(field) for field in fields)
+        torch.cat([part.tokens for part in padded]),
+        torch.cat([part.mask for part in padded]),
+        torch.cat([part.pooled for part in padded]),
+        torch.cat(weights) if weights else None,
     )

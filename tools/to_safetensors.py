@@ -11,8 +11,8 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP, read_checkpoint
-from mmtvr.cli.command import run_command
+from mmtvr.checkpoints import SAFETENSORS, read_checkpoint
+from mmtvr.cli.command import TRUST_HELP, run_command
 from mmtvr.errors import SetupError
 from mmtvr.files import atomic_path
 

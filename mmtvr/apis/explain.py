@@ -5,11 +5,11 @@ import random
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from mmengine.dataset import pseudo_collate
-from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch import Tensor
 from tqdm import tqdm
 
 from mmtvr.apis.searcher import TextVideoSearcher
@@ -24,6 +24,10 @@ from mmtvr.explanation import (
 from mmtvr.losses.neg_nce import hard_negatives
 from mmtvr.structures import concatenate
 from mmtvr.visualization.failures import Failure, Frame, Result, Word
+
+if TYPE_CHECKING:
+    from mmtvr.datasets.text_video import TextVideoDataset
+    from mmtvr.models.retriever import TextVideoRetriever
 
 BATCH_SIZE = 16
 MAX_MEGABYTES = 256
@@ -99,7 +103,10 @@ RANDOM = 'Drawn at random'
 
 @torch.no_grad()
 def find_failures(
-    model: nn.Module, dataset: Dataset, count: int = 10, seed: int = 0
+    model: 'TextVideoRetriever',
+    dataset: 'TextVideoDataset',
+    count: int = 10,
+    seed: int = 0,
 ) -> list[Failure]:
     """Find the captions of a test set that say most about a model.
 
@@ -145,7 +152,9 @@ def find_failures(
 class _EncodedSet:
     """A test set whose B captions are compared with all of its V videos."""
 
-    def __init__(self, model: nn.Module, dataset: Dataset) -> None:
+    def __init__(
+        self, model: 'TextVideoRetriever', dataset: 'TextVideoDataset'
+    ) -> None:
         store = FeatureStore()
         for samples in tqdm(list(_batches(dataset)), desc='encoding'):
             batch = model.data_preprocessor(pseudo_collate(samples), False)
@@ -252,7 +261,7 @@ class _EncodedSet:
         )
 
 
-def _batches(dataset: Dataset) -> Iterator[list[dict]]:
+def _batches(dataset: 'TextVideoDataset') -> Iterator[list[dict]]:
     for start in range(0, len(dataset), BATCH_SIZE):
         stop = min(start + BATCH_SIZE, len(dataset))
         yield [dataset[index] for index in range(start, stop)]

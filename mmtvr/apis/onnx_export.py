@@ -164,7 +164,7 @@ def _repeat(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def _find_size(encoder: nn.Module, transforms: list) -> tuple[int, int]:
+def _find_size(encoder: object, transforms: list) -> tuple[int, int]:
     """Height and width of the frames."""
     size = getattr(encoder, 'image_size', None)
     for each in transforms:

@@ -140,8 +140,9 @@ class Retriever(
         """
         return cls(open_encoder(config, checkpoint, device), dtype)
 
+    # No token of the environment, no mirror: fewer options than the mixin has.
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]
         cls,
         pretrained_model_name_or_path: PathLike,
         *,
@@ -184,12 +185,22 @@ class Retriever(
 
     @overload
     def encode_text(
-        self, texts: Sequence[str], *, pooled: Literal[False] = ...
+        self,
+        texts: Sequence[str],
+        *,
+        pooled: Literal[False] = ...,
+        batch_size: int = ...,
+        progress: bool = ...,
     ) -> TokenFeatures: ...
 
     @overload
     def encode_text(
-        self, texts: Sequence[str], *, pooled: Literal[True]
+        self,
+        texts: Sequence[str],
+        *,
+        pooled: Literal[True],
+        batch_size: int = ...,
+        progress: bool = ...,
     ) -> Tensor: ...
 
     def encode_text(
@@ -230,17 +241,29 @@ class Retriever(
 
     @overload
     def encode_video(
-        self, videos: Sequence[PathLike], *, pooled: Literal[False] = ...
+        self,
+        videos: PathLike | Sequence[PathLike],
+        *,
+        pooled: Literal[False] = ...,
+        batch_size: int | None = ...,
+        workers: int = ...,
+        progress: bool = ...,
     ) -> TokenFeatures: ...
 
     @overload
     def encode_video(
-        self, videos: Sequence[PathLike], *, pooled: Literal[True]
+        self,
+        videos: PathLike | Sequence[PathLike],
+        *,
+        pooled: Literal[True],
+        batch_size: int | None = ...,
+        workers: int = ...,
+        progress: bool = ...,
     ) -> Tensor: ...
 
     def encode_video(
         self,
-        videos: Sequence[PathLike],
+        videos: PathLike | Sequence[PathLike],
         *,
         pooled: bool = False,
         batch_size: int | None = None,
@@ -250,7 +273,7 @@ class Retriever(
         """Read and encode video files.
 
         Args:
-            videos: Paths of V files, at least one.
+            videos: Paths of V files, at least one, or one path.
             pooled: Only the vectors of whole videos.
             batch_size: Videos at a time; that of the test if None.
             workers: Processes that read them; 0 for this one.
@@ -262,8 +285,9 @@ class Retriever(
         Raises:
             SetupError: There is no video, or one cannot be read.
         """
-        one = isinstance(videos, str | os.PathLike)
-        paths = [os.fspath(each) for each in ([videos] if one else videos)]
+        if isinstance(videos, str | os.PathLike):
+            videos = [videos]
+        paths = [os.fspath(each) for each in videos]
         batch_size = batch_size or self.encoder.batch_size
         require_at_least(1, videos=len(paths), batch_size=batch_size)
         found = [FoundVideo(os.path.abspath(path)) for path in paths]

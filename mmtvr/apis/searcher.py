@@ -232,8 +232,9 @@ class TextVideoSearcher:
         table = None
         if metadata is not None:
             table = read_metadata(metadata, text_columns)
-        one = isinstance(videos, str | os.PathLike)
-        found = find_videos([videos] if one else videos, videos_folder)
+        if isinstance(videos, str | os.PathLike):
+            videos = [videos]
+        found = find_videos(videos, videos_folder)
         store = open_store(into)
         settings = dict(
             width=self.encoder.width,
@@ -331,8 +332,9 @@ class TextVideoSearcher:
         self._store = store
         return self
 
+    # A str is a sequence of str too; type checkers take the first that fits.
     @overload
-    def search(
+    def search(  # type: ignore[overload-overlap]
         self,
         text: str,
         top_k: int = ...,
@@ -467,8 +469,9 @@ class TextVideoSearcher:
             )
             others = without(found, os.path.abspath(video))[offset:end]
             return add_probabilities(others, None, min_score)
+        assert text is not None
         texts = [text] if isinstance(text, str) else list(text)
-        found = search_texts(
+        of_each = search_texts(
             self.store,
             self.encoder,
             texts,
@@ -483,10 +486,10 @@ class TextVideoSearcher:
             nnn=nnn,
         )
         calibration = self.calibration
-        found = [
-            add_probabilities(each, calibration, min_score) for each in found
+        of_each = [
+            add_probabilities(each, calibration, min_score) for each in of_each
         ]
-        return found[0] if isinstance(text, str) else found
+        return of_each[0] if isinstance(text, str) else of_each
 
     @property
     def calibration(self) -> Calibration | None:
@@ -614,7 +617,7 @@ class TextVideoSearcher:
                 (encoded,) = self.encoder.encode_videos([still])
         else:
             (encoded,) = self.encoder.encode_videos([found])
-        if encoded.error is not None:
+        if encoded.features is None:
             raise SetupError(f'{found.path} cannot be read: {encoded.error}')
         pooled, tokens, times = encoded.features
         return StoredVideos([encoded.content], pooled[None], [tokens], [times])
@@ -661,10 +664,11 @@ def open_searcher(
         # Folders of weights and tokenizers that the config names.
         look_in(info.get('folder', '.'), *Path(store.url).absolute().parents)
     if info['checkpoint'] is None:
-        if _none_if_pretrained(checkpoint) is not None:
+        given = _none_if_pretrained(checkpoint)
+        if given is not None:
             raise SetupError(
                 f'{store.url} was filled by the pretrained encoders, not by '
-                f'{os.fspath(checkpoint)}: leave the checkpoint out'
+                f'{os.fspath(given)}: leave the checkpoint out'
             )
         checkpoint = None
     elif checkpoint == PRETRAINED:
@@ -1024,8 +1028,9 @@ def remove_from_index(
     from mmtvr.search.indexing import remove_files
     from mmtvr.search.video_files import find_named
 
-    one = isinstance(paths, str | os.PathLike)
-    names = [os.fspath(path) for path in ([paths] if one else paths)]
+    if isinstance(paths, str | os.PathLike):
+        paths = [paths]
+    names = [os.fspath(path) for path in paths]
     store = open_store(index)
     store.require_info()
     with store.lock():

@@ -49,6 +49,11 @@ CHECKPOINT_HELP = (
     f'last (default: work_dirs/CONFIG); `{PRETRAINED}` for the pretrained '
     'encoders as they are'
 )
+TRUST_HELP = (
+    'load a checkpoint that is more than weights. This runs code that the '
+    'file contains, with all your rights: only for files whose origin you '
+    'trust like that of a program'
+)
 RESUME = '--resume goes on from the last checkpoint'
 
 

@@ -5,16 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from mmtvr.checkpoints import (
-    TRUST_HELP,
-    find_checkpoint,
-    guard_loading,
-    read_checkpoint,
-)
 from mmtvr.cli.command import (
     PRETRAINED,
+    TRUST_HELP,
     HelpFormatter,
     add_device,
     at_least,
@@ -22,11 +15,7 @@ from mmtvr.cli.command import (
 )
 from mmtvr.config import ConfigOptions, load_config
 from mmtvr.config.frozen import SPLITS, find_files
-from mmtvr.config.preflight import check_weights
-from mmtvr.engine.extraction import Extraction
 from mmtvr.errors import SetupError
-from mmtvr.registry import MODELS
-from mmtvr.search.encoder import choose_device
 
 EXAMPLES = """
 examples:
@@ -45,6 +34,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def extract(options: argparse.Namespace) -> None:
     """Compute the features of a config."""
+    import torch
+
+    from mmtvr.checkpoints import (
+        find_checkpoint,
+        guard_loading,
+        read_checkpoint,
+    )
+    from mmtvr.config.preflight import check_weights
+    from mmtvr.engine.extraction import Extraction
+    from mmtvr.registry import MODELS
+    from mmtvr.search.encoder import choose_device
+
     guard_loading(options.trust_checkpoint)
     cfg = load_config(options.config, options.cfg_options)
     if cfg.model.get('frozen_encoders') and 'FrozenFeatureDataset' in str(cfg):

@@ -4,15 +4,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmtvr.checkpoints import (
-    TRUST_HELP,
-    find_checkpoint,
-    fit_weights,
-    guard_loading,
-    read_checkpoint,
-)
 from mmtvr.cli.command import (
     CHECKPOINT_HELP,
+    TRUST_HELP,
     choose_checkpoint,
     run_command,
 )
@@ -72,6 +66,12 @@ def failures(args: argparse.Namespace) -> None:
     from mmengine.registry import DATASETS, MODELS
 
     from mmtvr.apis.explain import find_failures
+    from mmtvr.checkpoints import (
+        find_checkpoint,
+        fit_weights,
+        guard_loading,
+        read_checkpoint,
+    )
     from mmtvr.config import load_config
     from mmtvr.config.preflight import check_weights
     from mmtvr.search.encoder import require_pretrained

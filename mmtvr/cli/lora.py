@@ -3,24 +3,15 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from safetensors.torch import save_file
-
-from mmtvr.checkpoints import (
-    SAFETENSORS,
-    TRUST_HELP,
-    find_checkpoint,
-    guard_loading,
-    read_checkpoint,
-)
-from mmtvr.cli.command import HelpFormatter, run_command
+from mmtvr.cli.command import TRUST_HELP, HelpFormatter, run_command
 from mmtvr.config import ConfigOptions, load_config
 from mmtvr.errors import SetupError
 from mmtvr.files import atomic_path
-from mmtvr.models.frozen import hash_tower
-from mmtvr.models.lora import ADAPTER, has_lora, merge_lora, take_adapters
-from mmtvr.registry import MODELS
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 SIDES = ('text_encoder', 'frame_encoder')
 EXAMPLES = """
@@ -39,6 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def write_adapters(options: argparse.Namespace) -> None:
     """Write adapters alone or merged weights."""
+    from mmtvr.checkpoints import (
+        find_checkpoint,
+        guard_loading,
+        read_checkpoint,
+    )
+    from mmtvr.models.lora import has_lora, merge_lora, take_adapters
+    from mmtvr.registry import MODELS
+
     if not (options.adapters or options.merged):
         raise SetupError('nothing to write: give --adapters or --merged')
     guard_loading(options.trust_checkpoint)
@@ -88,11 +87,19 @@ def write_adapters(options: argparse.Namespace) -> None:
         _save(merge_lora(model), options.merged, {})
 
 
-def _hash_base(encoder: torch.nn.Module) -> str:
+def _hash_base(encoder: 'nn.Module') -> str:
+    from mmtvr.models.frozen import hash_tower
+    from mmtvr.models.lora import ADAPTER
+
     return hash_tower(encoder, without=ADAPTER)
 
 
-def _save(weights: dict[str, torch.Tensor], path: Path, meta: dict) -> None:
+def _save(weights: dict[str, 'Tensor'], path: Path, meta: dict) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from mmtvr.checkpoints import SAFETENSORS
+
     with atomic_path(path) as partial:
         if path.suffix == SAFETENSORS:
             weights = {k: v.contiguous() for k, v in weights.items()}

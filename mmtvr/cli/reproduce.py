@@ -2,22 +2,15 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mmtvr.apis.reproduction import (
-    LEVELS,
-    TARGETS,
-    Comparison,
-    Target,
-    find_missing,
-    find_target,
-    load_recipe,
-    train_and_test,
-)
-from mmtvr.checkpoints import guard_loading
 from mmtvr.cli.command import HelpFormatter, gc_disabled, run_command
 from mmtvr.config import ConfigOptions
 from mmtvr.distributed import LAUNCHERS, launched_rank
 from mmtvr.errors import SetupError
+
+if TYPE_CHECKING:
+    from mmtvr.apis.reproduction import Comparison, Target
 
 EXAMPLES = """
 examples:
@@ -85,6 +78,15 @@ def run(options: argparse.Namespace) -> None:
         SetupError: There is no such target, something is missing, or the
             number was not confirmed.
     """
+    from mmtvr.apis.reproduction import (
+        TARGETS,
+        find_missing,
+        find_target,
+        load_recipe,
+        train_and_test,
+    )
+    from mmtvr.checkpoints import guard_loading
+
     if options.list:
         print('\n'.join(describe(name) for name in TARGETS))
         return
@@ -114,6 +116,8 @@ def run(options: argparse.Namespace) -> None:
 
 def describe(name: str) -> str:
     """One line about a target."""
+    from mmtvr.apis.reproduction import TARGETS
+
     target = TARGETS[name]
     cited = ' / '.join(f'{value:.1f}' for value in target.cited.values())
     return (
@@ -122,8 +126,10 @@ def describe(name: str) -> str:
     )
 
 
-def to_text(name: str, target: Target, found: Comparison) -> str:
+def to_text(name: str, target: 'Target', found: 'Comparison') -> str:
     """The comparison as text."""
+    from mmtvr.apis.reproduction import LEVELS
+
     lines = [
         f'{name}: {target.system}, {target.backbone}, {target.protocol}, text '
         'to video',

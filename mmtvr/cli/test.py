@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from mmengine.config import Config
 
-from mmtvr.checkpoints import find_checkpoint, guard_loading
 from mmtvr.cli.command import (
     CHECKPOINT_HELP,
     HelpFormatter,
@@ -16,17 +15,7 @@ from mmtvr.cli.command import (
 )
 from mmtvr.cli.train import parse_run
 from mmtvr.config import check_parts, is_work_folder, load_config
-from mmtvr.config.preflight import (
-    build_runner,
-    check_file,
-    check_runner,
-    check_weights,
-)
-from mmtvr.distributed.launch import prepare_launch
-from mmtvr.engine.hooks.live_line import live_line
-from mmtvr.engine.loops import unwrap_model
 from mmtvr.errors import SetupError
-from mmtvr.search.encoder import require_pretrained
 
 # Of a config that is to be tested.
 NEEDED = ('model', 'test_dataloader', 'test_cfg', 'test_evaluator')
@@ -105,6 +94,18 @@ def add_dump(cfg: Config, out_file: str) -> None:
 
 def test(args: argparse.Namespace) -> None:
     """Test as the command line and the config say."""
+    from mmtvr.checkpoints import find_checkpoint, guard_loading
+    from mmtvr.config.preflight import (
+        build_runner,
+        check_file,
+        check_runner,
+        check_weights,
+    )
+    from mmtvr.distributed.launch import prepare_launch
+    from mmtvr.engine.hooks.live_line import live_line
+    from mmtvr.engine.loops import unwrap_model
+    from mmtvr.search.encoder import require_pretrained
+
     guard_loading(args.trust_checkpoint)
     with gc_disabled():
         cfg = load_config(

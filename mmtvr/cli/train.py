@@ -4,22 +4,16 @@ import argparse
 import os
 from collections.abc import Sequence
 
-import torch
 from mmengine.config import Config
 
-from mmtvr.checkpoints import SAFETENSORS, TRUST_HELP, guard_loading
-from mmtvr.cli.command import HelpFormatter, gc_disabled, run_command
-from mmtvr.config import ConfigOptions, check_parts, load_config
-from mmtvr.config.preflight import (
-    build_runner,
-    check_file,
-    check_runner,
-    check_weights,
+from mmtvr.cli.command import (
+    TRUST_HELP,
+    HelpFormatter,
+    gc_disabled,
+    run_command,
 )
+from mmtvr.config import ConfigOptions, check_parts, load_config
 from mmtvr.distributed import LAUNCHERS
-from mmtvr.distributed.launch import prepare_launch
-from mmtvr.engine.hooks.live_line import live_line
-from mmtvr.engine.loops import unwrap_model
 from mmtvr.errors import SetupError, import_extra
 
 # Of a config that is to be trained.
@@ -152,6 +146,9 @@ def apply(args: argparse.Namespace, cfg: Config) -> None:
     Raises:
         SetupError: A flag cannot be followed.
     """
+    from mmtvr.checkpoints import SAFETENSORS
+    from mmtvr.config.preflight import check_file
+
     if args.seed is not None:
         cfg.merge_from_dict({'randomness.seed': args.seed})
     if args.resume:
@@ -212,6 +209,8 @@ def use_mixed_precision(cfg: Config, dtype: str | None) -> None:
     Raises:
         SetupError: There is no GPU, or it does not know the type.
     """
+    import torch
+
     if not torch.cuda.is_available():
         flag = f'--amp-dtype {dtype}' if dtype else '--amp'
         raise SetupError(f'{flag} needs a GPU, this machine has none')
@@ -231,6 +230,17 @@ def use_mixed_precision(cfg: Config, dtype: str | None) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train as the command line and the config say."""
+    # What trains, PyTorch with it, takes seconds to import; --help does not.
+    from mmtvr.checkpoints import guard_loading
+    from mmtvr.config.preflight import (
+        build_runner,
+        check_runner,
+        check_weights,
+    )
+    from mmtvr.distributed.launch import prepare_launch
+    from mmtvr.engine.hooks.live_line import live_line
+    from mmtvr.engine.loops import unwrap_model
+
     guard_loading(args.trust_checkpoint)
     with gc_disabled():
         cfg = load_config(

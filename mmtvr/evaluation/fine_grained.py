@@ -16,6 +16,7 @@ Captions and videos are given by their positions in the two lists.
 """
 
 import json
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -113,7 +114,7 @@ class FineGrainedReport:
         return content
 
 
-def read_fine_grained(path: str | Path) -> FineGrainedSet:
+def read_fine_grained(path: str | os.PathLike[str]) -> FineGrainedSet:
     """Read a set of fine-grained captions.
 
     Raises:

@@ -408,11 +408,12 @@ class RetrievalReport(CollectedMetric):
         if self.out_dir is not None and is_main_process():
             write_report(self.out_dir, report, table, self.protocol or '')
         raw = report.rows[0]
-        return {
-            'RSum': raw.RSum,
-            **{n: raw.t2v.measures[n] for n in ('mAP', 'NDCG10')},
-            **{f'v2t_{n}': raw.v2t.measures[n] for n in ('mAP', 'NDCG10')},
-        }
+        found = {'RSum': raw.RSum}
+        for prefix, side in (('', raw.t2v), ('v2t_', raw.v2t)):
+            if side is not None:
+                for name in ('mAP', 'NDCG10'):
+                    found[f'{prefix}{name}'] = side.measures[name]
+        return found
 
 
 def write_report(

@@ -9,6 +9,7 @@ and score, the best first. Other fields are read and not used.
 
 import json
 import math
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ class MomentReport:
         return asdict(self)
 
 
-def read_queries(path: str | Path) -> list[MomentQuery]:
+def read_queries(path: str | os.PathLike[str]) -> list[MomentQuery]:
     """Read queries with their right moments.
 
     Raises:
@@ -118,19 +119,24 @@ def read_queries(path: str | Path) -> list[MomentQuery]:
         if not len(windows):
             raise SetupError(f'{where}: relevant_windows is empty')
         duration = record.get('duration')
-        texts = [record.get('query'), record.get('vid')]
-        if not _is_number(duration) or not all(
-            isinstance(text, str) for text in texts
+        text, video = record.get('query'), record.get('vid')
+        if (
+            duration is None
+            or not _is_number(duration)
+            or not isinstance(text, str)
+            or not isinstance(video, str)
         ):
             raise SetupError(f'{where}: expected {QUERIES}')
         qid = _read_qid(record, found, where, QUERIES)
-        found[qid] = MomentQuery(qid, *texts, float(duration), windows)
+        found[qid] = MomentQuery(qid, text, video, float(duration), windows)
     if not found:
         raise SetupError(f'{path} has no query: expected {QUERIES}')
     return list(found.values())
 
 
-def read_predictions(path: str | Path) -> dict[QueryId, np.ndarray]:
+def read_predictions(
+    path: str | os.PathLike[str],
+) -> dict[QueryId, np.ndarray]:
     """Read predicted moments by qid.
 
     Returns:

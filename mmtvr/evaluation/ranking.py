@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 TiePolicy = Literal['optimistic', 'pessimistic', 'expected']
 # Scores looked at together; bounds the memory beside a table of scores.
 BLOCK_CELLS = 2**24
-TIE_POLICIES = ('optimistic', 'pessimistic', 'expected')
+TIE_POLICIES: tuple[TiePolicy, ...] = get_args(TiePolicy)
 RESAMPLES = 1000
 RESAMPLES_PER_BATCH = 50
 
@@ -43,7 +43,7 @@ def check_finite(scores: Tensor) -> None:
     for top, part in enumerate(scores.split(rows)):
         bad = (~torch.isfinite(part)).nonzero()
         if len(bad) and first is None:
-            first = top * rows + bad[0, 0].item(), bad[0, 1].item()
+            first = top * rows + int(bad[0, 0]), int(bad[0, 1])
         count += len(bad)
     if first is not None:
         raise ValueError(
@@ -206,7 +206,7 @@ def place_by_id(
     check_finite(scores)
     orphans = (~torch.isin(query_ids, item_ids)).nonzero()
     if len(orphans):
-        row = orphans[0].item()
+        row = int(orphans[0])
         raise ValueError(
             f'{len(orphans)} queries have no matching item, the first is row '
             f'{row} with id {query_ids[row].item()}'
@@ -436,7 +436,7 @@ def summarise_graded(
         ``mAP`` and ``NDCG10`` of each query, (Q,) float64, in 0..100.
     """
     rows = max(1, block_cells // max(1, len(item_ids)))
-    found: dict[str, Sequence[Tensor]] = {'mAP': [], 'NDCG10': []}
+    found: dict[str, list[Tensor]] = {'mAP': [], 'NDCG10': []}
     blocks = zip(scores.split(rows), query_ids.split(rows), strict=True)
     for part, ids in blocks:
         match = ids[:, None] == item_ids

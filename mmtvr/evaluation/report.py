@@ -100,7 +100,7 @@ class Report:
     """
 
     about: dict[str, str]
-    ties: str
+    ties: TiePolicy
     rows: list[ReportRow]
 
     def as_dict(self) -> dict:
@@ -156,8 +156,10 @@ def build_report(
     """
     rows = []
     for label, rescore, needs_all in (('raw', None, False), *rescorings):
-        both = [evaluate(table, name, ties, rescore) for name in DIRECTIONS]
-        rows.append(ReportRow(label, needs_all, *both))
+        t2v, v2t = (
+            evaluate(table, name, ties, rescore) for name in DIRECTIONS
+        )
+        rows.append(ReportRow(label, needs_all, t2v, v2t))
     return Report(dict(about or {}), ties, rows)
 
 
@@ -205,8 +207,8 @@ def evaluate(
         rescore: Change of the scores, or None.
     """
     if rescore is not None:
-        scores, *ids = orient(table, direction)
-        graded = (rescore(scores, direction), *ids)
+        scores, query_ids, item_ids = orient(table, direction)
+        graded = Table(rescore(scores, direction), query_ids, item_ids)
         placement = place_by_id(*graded)
     elif direction == 't2v':
         graded = table
@@ -216,9 +218,10 @@ def evaluate(
         captions = table.scores.T
         # Without a copy where every video has a text.
         captions = captions if asked.all() else captions[asked]
-        graded = captions, table.video_ids[asked], table.text_video_ids
+        ids = table.video_ids[asked]
+        graded = Table(captions, ids, table.text_video_ids)
         placement = video_to_text(*table)
-    values = summarise_graded(*graded, ties)
+    values = summarise_graded(*graded, ties=ties)
     values |= {f'R{k}': 100 * hits(placement, k, ties) for k in TOPK}
     values['MdR'] = values['MnR'] = ranks(placement, ties)
     groups = len(table.text_video_ids.unique())

@@ -95,7 +95,9 @@ def read_qrels(path: Path) -> Judged:
             raise SetupError(
                 f'{path}, line {number}: expected {QRELS_FORMATS}'
             )
-        _put(found, *fields, f'{path}, line {number}')
+        query, document, relevance = fields
+        where = f'{path}, line {number}'
+        _put(found, query, document, relevance, where)
     return _require_some(found, path, QRELS_FORMATS)
 
 

@@ -171,3 +171,18 @@ def test_the_overview_imports_nothing_that_takes_long():
     # A clock would measure how busy the machine is.
     assert not loaded & {'torch', 'mmengine', 'numpy', 'rich', 'lancedb'}
     assert len(loaded) < 150
+
+
+def test_help_is_there_before_what_works():
+    names = ('train', 'test', 'extract', 'lora', 'failures', 'reproduce')
+    code = (
+        'import sys; from mmtvr.cli.main import main\n'
+        'for name in sys.argv[1:]:\n'
+        '    try: main([name, "--help"])\n'
+        '    except SystemExit: pass\n'
+        'sys.exit("torch" in sys.modules)\n'
+    )
+    command = [sys.executable, '-c', code, *names]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True)
+    assert done.returncode == 0
+    assert done.stdout.count(b'usage: mmtvr') == len(names)
