@@ -216,16 +216,23 @@ class RetrievalEncoder:
         """What the head compares, ``'tokens'`` or ``'pooled'`` vectors."""
         return getattr(self._text_model.head, 'compares', 'tokens')
 
+    def _sentence_shares(self, features: TokenFeatures) -> list[float]:
+        head = self._text_model.head
+        if not hasattr(head, 'level_shares'):
+            return [0.5] * len(features.pooled)
+        sentence = [level == 'sentence' for level in head.levels]
+        with torch.inference_mode():
+            return head.level_shares(features)[:, sentence].sum(1).tolist()
+
     def query_vectors(self, texts: EncodedTexts) -> list[QueryVectors]:
         """What the first stage is asked with, for each of B texts.
 
         What the head compares: no words where it compares pooled vectors, and
-        no sentence where it says by ``levels`` that it compares words alone.
+        no sentence where its ``level_shares`` say that words alone count.
         All real tokens are words, those of the beginning and the end too.
         """
         features = texts.features.to('cpu')
-        levels = getattr(self._text_model.head, 'levels', ('sentence', 'word'))
-        share = float(np.mean([level == 'sentence' for level in levels]))
+        shares = self._sentence_shares(texts.features)
         queries = []
         for row, mask in enumerate(features.mask):
             real = mask & (self.compares != 'pooled')
@@ -238,7 +245,7 @@ class RetrievalEncoder:
                     features.pooled[row].float().numpy(),
                     features.tokens[row][real].float().numpy(),
                     weights / total,
-                    share,
+                    shares[row],
                 )
             )
         return queries
