@@ -294,10 +294,12 @@ def test_captions_without_a_start_token(dual_model, family, lead, tail):
     long = ' '.join(['red'] * 6 + ['circle.'] + ['blue'] * 3)
     transform = text.TokenizeText(folder, max_words=5)
     sample = transform(dict(text=long))
-    find = transform.tokenizer.backend.token_to_id
+    find = transform.word_pieces.backend.token_to_id
     red, end = find('red'), find('<eos>')
     kept = 5 - lead - tail
     assert sample['tokens'].tolist() == [[red] * kept + [end] * tail]
+    with pytest.warns(DeprecationWarning, match='word_pieces'):
+        assert transform.tokenizer.convert_tokens_to_ids('red') == red
     # The period is a piece of its own.
     assert sample['cut_pieces'] == 11 - kept
     names = transform.name_pieces(long)
