@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from filelock import FileLock
 from mmengine.logging import HistoryBuffer, print_log
-from mmengine.runner import CheckpointLoader
 from torch import Tensor, serialization
 
 from mmtvr.errors import SetupError, first_line
@@ -293,6 +292,9 @@ def guard_loading(trust: bool | None = None) -> None:
         trust: Whether checkpoints may run code, in this process and from now
             on; None leaves it as it is. See :func:`read_checkpoint`.
     """
+    # A text query loads no weights by mmengine, whose runner takes seconds.
+    from mmengine.runner import CheckpointLoader
+
     if trust is not None:
         set_trust(trust)
 

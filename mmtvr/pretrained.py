@@ -14,21 +14,17 @@ import urllib.request
 from contextlib import closing
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
-
-from huggingface_hub import constants, snapshot_download
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    CLIPTokenizerFast,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils import cached_file
-from transformers.utils import logging as transformers_logging
 
 from mmtvr.errors import SetupError, first_line, import_extra
 from mmtvr.files import recognize_file
+
+# transformers and huggingface_hub are imported by the functions that load with
+# them: a text query that needs neither would spend a third of its time there.
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
 
 SCHEME = 'mmtvr://'
 PACKAGE = 'package://'
@@ -50,6 +46,13 @@ CONNECT_SECONDS = 5
 WEIGHTS_ELSEWHERE = 'weights_elsewhere.txt'
 # What a model, a tokenizer and a processor have beside weights.
 SETTINGS = ('.json', '.txt', '.model', '.jinja')
+#: Classes of transformers that add nothing to ``tokenizer.json``, and settings
+#: with which they do not either.
+PLAIN_TOKENIZERS = ('TokenizersBackend', 'PreTrainedTokenizerFast')
+SPECIAL_TOKENS = ('bos_token', 'eos_token', 'pad_token', 'unk_token')
+PLAIN_SETTINGS = {
+    *('backend', 'model_max_length', 'tokenizer_class', *SPECIAL_TOKENS),
+}
 
 Loaded = TypeVar('Loaded')
 _loaded: set[str] = set()
@@ -128,6 +131,8 @@ def find_file(name: str, file: str) -> Path | None:
         name: See :func:`resolve_pretrained`.
         file: Its path in the folder or repository.
     """
+    from transformers.utils import cached_file
+
     path = cached_file(
         resolve_pretrained(name),
         file,
@@ -166,7 +171,7 @@ def load_pretrained(loader: type[Loaded], name: str, **kwargs: Any) -> Loaded:
         ) from error
 
 
-def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
+def load_tokenizer(name: str) -> 'PreTrainedTokenizerBase':
     """Load the tokenizer of a model, that of CLIP for most of open_clip's.
 
     Args:
@@ -175,6 +180,8 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
     Raises:
         SetupError: See :func:`load_pretrained`.
     """
+    from transformers import AutoTokenizer, CLIPTokenizerFast
+
     if not name.startswith(OPEN_CLIP):
         return load_pretrained(AutoTokenizer, name)
     text = read_open_clip_config(name)['model_cfg']['text_cfg']
@@ -194,6 +201,91 @@ def load_tokenizer(name: str) -> PreTrainedTokenizerBase:
         unk_token=end,
         pad_token=end,
         model_max_length=length,
+    )
+
+
+class WordPieces(NamedTuple):
+    """A tokenizer that gives the place of each piece in the text.
+
+    Attributes:
+        backend: The tokenizer itself, which neither pads nor cuts.
+        pad: Id of the padding; None where it has none.
+        unknown: Id of what it has no piece for; None where it has none.
+        max_length: How many pieces its model takes.
+    """
+
+    backend: 'Tokenizer'
+    pad: int | None
+    unknown: int | None
+    max_length: int
+
+
+def load_word_pieces(name: str) -> WordPieces:
+    """Load a tokenizer, without transformers where that adds nothing.
+
+    Args:
+        name: See :func:`resolve_pretrained`.
+
+    Raises:
+        SetupError: See :func:`load_pretrained`; or it is none that knows the
+            places of its pieces.
+    """
+    pieces = _read_word_pieces(name)
+    if pieces is None:
+        tokenizer = load_tokenizer(name)
+        if not tokenizer.is_fast:
+            raise SetupError(
+                f'The tokenizer {name} gives no character offsets; '
+                'a fast one is needed (tokenizer.json in its folder).'
+            )
+        pieces = WordPieces(
+            tokenizer.backend_tokenizer,
+            tokenizer.pad_token_id,
+            tokenizer.unk_token_id,
+            tokenizer.model_max_length,
+        )
+    pieces.backend.no_padding()
+    pieces.backend.no_truncation()
+    return pieces
+
+
+def _read_word_pieces(name: str) -> WordPieces | None:
+    """Read ``tokenizer.json`` of a folder if that is all there is to it."""
+    if name.startswith(OPEN_CLIP):
+        return None
+    folder = Path(resolve_pretrained(name))
+    others = ('special_tokens_map.json', 'added_tokens.json')
+    if any((folder / file).exists() for file in others):
+        return None
+    try:
+        text = (folder / 'tokenizer_config.json').read_text('utf-8')
+        settings = json.loads(text)
+        if (
+            settings.get('tokenizer_class') not in PLAIN_TOKENIZERS
+            or not isinstance(settings.get('model_max_length'), int)
+            or not set(settings) <= PLAIN_SETTINGS
+        ):
+            return None
+        from tokenizers import Tokenizer
+
+        backend = Tokenizer.from_file(str(folder / 'tokenizer.json'))
+    except Exception:
+        # transformers says what is wrong with it; tokenizers has no errors
+        # of its own.
+        return None
+    added = {
+        token.content: number
+        for number, token in backend.get_added_tokens_decoder().items()
+    }
+    tokens = {key: settings.get(key) for key in SPECIAL_TOKENS}
+    if any(token not in (None, *added) for token in tokens.values()):
+        return None
+    _loaded.add(str(name))
+    return WordPieces(
+        backend,
+        added.get(tokens['pad_token']),
+        added.get(tokens['unk_token']),
+        settings['model_max_length'],
     )
 
 
@@ -293,6 +385,8 @@ def copy_settings(name: str, folder: Path) -> None:
     """
     source = Path(resolve_pretrained(name))
     if not source.is_dir():
+        from huggingface_hub import snapshot_download
+
         try:
             source = Path(snapshot_download(name, local_files_only=True))
         except (OSError, ValueError) as error:
@@ -326,6 +420,8 @@ def fetch_repository(
     Raises:
         SetupError: They are neither cached nor can be fetched.
     """
+    from huggingface_hub import snapshot_download
+
     local_only = kwargs.pop('local_files_only', False)
     try:
         folder = snapshot_download(name, local_files_only=True, **kwargs)
@@ -352,6 +448,8 @@ def _build(
     **kwargs: Any,
 ) -> Any:
     """Build a model from its settings; load what has no weights as usual."""
+    from transformers import AutoConfig
+
     build = getattr(loader, '_from_config', None)
     build = build or getattr(loader, 'from_config', None)
     if build is None:
@@ -399,23 +497,27 @@ def _check_repository(location: str) -> None:
 
 def _load_quietly(loader: Any, location: str, **kwargs: Any) -> Any:
     """``from_pretrained`` without the report on the other tower's weights."""
-    level = transformers_logging.get_verbosity()
-    bar = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    bar = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         # None would ask at a terminal whether to run a folder's code.
         return loader.from_pretrained(
             location, trust_remote_code=False, **kwargs
         )
     finally:
-        transformers_logging.set_verbosity(level)
+        logging.set_verbosity(level)
         if bar:
-            transformers_logging.enable_progress_bar()
+            logging.enable_progress_bar()
 
 
 def _require_hub(name: str) -> None:
     """Fail within seconds where the library would retry for a minute."""
+    from huggingface_hub import constants
+
     if constants.HF_HUB_OFFLINE:
         raise SetupError(f'{_missing(name)} HF_HUB_OFFLINE is set.')
     endpoint = urlsplit(constants.ENDPOINT)
@@ -434,6 +536,8 @@ def _require_hub(name: str) -> None:
 
 
 def _missing(name: str) -> str:
+    from huggingface_hub import constants
+
     return (
         f'The pretrained weights or tokenizer {name} are not on this machine: '
         f'not a folder of {Path.cwd()}, not in the cache '

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
 from transformers import AutoTokenizer, CLIPTextModelWithProjection
 
 from mmtvr import pretrained
@@ -50,10 +51,8 @@ def test_path_that_is_not_there_is_told_at_once(name, tmp_path, monkeypatch):
 
 
 def test_unreachable_hub_is_one_message(monkeypatch):
-    monkeypatch.setattr(pretrained.constants, 'HF_HUB_OFFLINE', False)
-    monkeypatch.setattr(
-        pretrained.constants, 'ENDPOINT', 'https://hub.invalid'
-    )
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
+    monkeypatch.setattr(constants, 'ENDPOINT', 'https://hub.invalid')
     monkeypatch.setattr(pretrained.urllib.request, 'getproxies', dict)
     with pytest.raises(SetupError, match='hf download nobody/clip-none'):
         load_pretrained(AutoTokenizer, 'nobody/clip-none')
@@ -81,7 +80,7 @@ def test_missing_demo_package_names_the_extra(monkeypatch):
 def test_missing_open_clip_model_or_package_names_the_command(
     monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(pretrained.constants, 'HF_HUB_OFFLINE', True)
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
     with pytest.raises(SetupError, match='hf download nobody/clip-none'):
         load_tokenizer('open_clip:nobody/clip-none')
     with pytest.raises(SetupError, match='no open_clip_config'):
@@ -146,3 +145,19 @@ def test_local_folders_are_found_from_other_folders_too(tmp_path, monkeypatch):
     found = resolve_pretrained('weights/clip')
     assert found == str(tmp_path / 'weights/clip')
     assert resolve_pretrained('openai/none') == 'openai/none'
+
+
+@pytest.mark.parametrize(
+    'name', ['mmtvr://moving-shapes-clip', 'mmtvr://moving-shapes-clip-motion']
+)
+def test_plain_tokenizers_are_those_of_the_library(name):
+    pieces = pretrained._read_word_pieces(name)
+    library = pretrained.load_tokenizer(name)
+    for text in ('a red circle Rising', 'a blue-zebra, then\na bar', ''):
+        expected = library(text, return_offsets_mapping=True)
+        found = pieces.backend.encode(text)
+        assert found.ids == expected['input_ids']
+        assert found.offsets == expected['offset_mapping']
+    assert pieces.pad == library.pad_token_id
+    assert pieces.unknown == library.unk_token_id
+    assert pieces.max_length == library.model_max_length

@@ -169,6 +169,15 @@ VARIANTS = {
         },
     ),
 }
+#: How the sentence and the words of DMAE combine, all else as at word level.
+VARIANTS |= {
+    f'levels-{weights}': Variant(
+        f'both levels, {weights} weights',
+        'dmae',
+        {**PLAIN, 'model.head.level_weights': weights},
+    )
+    for weights in ('equal', 'learned', 'gated')
+}
 #: The same weights, ranked by evidence beyond the background.
 EVIDENCE = {
     key: f'{key}-evidence' for key in ('word', 'word-order', 'word-tpmcl')

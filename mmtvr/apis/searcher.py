@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmtvr.checkpoints import PRETRAINED, find_checkpoint, guard_loading
+from mmtvr.checkpoints import PRETRAINED, find_checkpoint
 from mmtvr.config import (
     expand_encoder,
     is_work_folder,
@@ -89,7 +89,6 @@ def open_encoder(
     text_only: bool = False,
 ) -> RetrievalEncoder:
     """Open a model; see :class:`TextVideoSearcher`."""
-    guard_loading()
     name, checkpoint = None, _none_if_pretrained(checkpoint)
     if not isinstance(config, Config):
         if is_work_folder(os.fspath(config)):

@@ -255,7 +255,7 @@ def search(args: argparse.Namespace) -> None:
             dict(
                 query=query,
                 **reading._asdict(),
-                fits=fits(results),
+                fits=fits(results, reading.is_unknown),
                 results=[each.to_dict() for each in results],
             )
             for query, results, reading in zip(
@@ -335,7 +335,8 @@ def _describe_answer(answer: dict[str, Any], with_moments: bool) -> str:
         for each in answer['results']
     ]
     unfit = None
-    if results and not (answer.get('fits', True) or answer.get('offset')):
+    known = answer.get('fits', True) or answer.get('is_unknown')
+    if results and not (known or answer.get('offset')):
         unfit = _most_probable(results)
     return describe(
         answer['query'], results, answer.get('note', ''), unfit=unfit

@@ -297,10 +297,17 @@ def add_probabilities(
     ]
 
 
-def fits(results: Sequence['SearchResult']) -> bool:
+def fits(results: Sequence['SearchResult'], is_unknown: bool = False) -> bool:
     """Whether anything is probable to be what was asked for.
 
     True where nothing is known of it.
+
+    Args:
+        results: What was found.
+        is_unknown: Whether the model knows no word of the query, so that only
+            what was found by its texts can fit.
     """
+    if is_unknown:
+        return any('text' in each.matched for each in results)
     known = [r.probability for r in results if r.probability is not None]
     return not known or max(known) >= WORDS[1][0]

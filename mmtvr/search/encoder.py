@@ -5,7 +5,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from functools import cache, cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -18,11 +18,12 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from mmtvr.checkpoints import fit_weights, read_checkpoint
-from mmtvr.datasets.transforms.packing import find_side
+from mmtvr.checkpoints import fit_weights, guard_loading, read_checkpoint
+from mmtvr.datasets.transforms.packing import TEXT_KEYS, find_side
 from mmtvr.errors import SetupError, first_line
 from mmtvr.explanation import Explanation, find_piece_names
 from mmtvr.files import FileStamp, hash_file
+from mmtvr.models.clip_text import CLIPTextModel, build_clip_text
 from mmtvr.registry import MODELS, TRANSFORMS
 from mmtvr.search.model_folder import place_files
 from mmtvr.search.stores.base import QueryVectors
@@ -183,7 +184,15 @@ class RetrievalEncoder:
         return model
 
     def _load(self, text_only: bool = False) -> nn.Module:
-        model = load_model(self.config, self.checkpoint, text_only)
+        model = None
+        if text_only and self.checkpoint is not None:
+            model = build_clip_text(
+                self.config.model, self.pipelines.tokenize_options
+            )
+        if model is None:
+            model = load_model(self.config, self.checkpoint, text_only)
+        else:
+            _load_weights(model, self.checkpoint)
         return model.to(self.device).eval()
 
     @property
@@ -207,16 +216,23 @@ class RetrievalEncoder:
         """What the head compares, ``'tokens'`` or ``'pooled'`` vectors."""
         return getattr(self._text_model.head, 'compares', 'tokens')
 
+    def _sentence_shares(self, features: TokenFeatures) -> list[float]:
+        head = self._text_model.head
+        if not hasattr(head, 'level_shares'):
+            return [0.5] * len(features.pooled)
+        sentence = [level == 'sentence' for level in head.levels]
+        with torch.inference_mode():
+            return head.level_shares(features)[:, sentence].sum(1).tolist()
+
     def query_vectors(self, texts: EncodedTexts) -> list[QueryVectors]:
         """What the first stage is asked with, for each of B texts.
 
         What the head compares: no words where it compares pooled vectors, and
-        no sentence where it says by ``levels`` that it compares words alone.
+        no sentence where its ``level_shares`` say that words alone count.
         All real tokens are words, those of the beginning and the end too.
         """
         features = texts.features.to('cpu')
-        levels = getattr(self._text_model.head, 'levels', ('sentence', 'word'))
-        share = float(np.mean([level == 'sentence' for level in levels]))
+        shares = self._sentence_shares(texts.features)
         queries = []
         for row, mask in enumerate(features.mask):
             real = mask & (self.compares != 'pooled')
@@ -229,7 +245,7 @@ class RetrievalEncoder:
                     features.pooled[row].float().numpy(),
                     features.tokens[row][real].float().numpy(),
                     weights / total,
-                    share,
+                    shares[row],
                 )
             )
         return queries
@@ -248,7 +264,7 @@ class RetrievalEncoder:
             SetupError: A text is empty.
         """
         features = self.extract_texts(texts)
-        transforms = self.pipelines.text.transforms
+        transforms = self.pipelines.words
         words = []
         for text in texts:
             # What it does not know is seen in no frame.
@@ -273,8 +289,18 @@ class RetrievalEncoder:
         for text in texts:
             if not text.strip():
                 raise SetupError('the query is empty: give a few words')
-        packed = self.pipelines.text(dict(text=list(texts)))
-        inputs = self._preprocess(self._text_model, [packed])
+        sample = dict(text=list(texts))
+        if isinstance(self._text_model, CLIPTextModel):
+            for transform in self.pipelines.words:
+                sample = transform(sample)
+            inputs = {
+                key: torch.from_numpy(sample[key]).to(self.device)
+                for key in TEXT_KEYS
+                if key in sample
+            }
+        else:
+            packed = self.pipelines.text(sample)
+            inputs = self._preprocess(self._text_model, [packed])
         return self._text_model.extract_text(inputs)
 
     def read_text(self, text: str) -> 'TextReading':
@@ -282,7 +308,7 @@ class RetrievalEncoder:
         from mmtvr.datasets.transforms.text import TextReading
 
         sample: dict[str, Any] = dict(text=[text])
-        for transform in self.pipelines.text.transforms:
+        for transform in self.pipelines.words:
             if hasattr(transform, 'read_caption'):
                 return transform.read_caption(sample['text'][0])
             sample = transform(sample)
@@ -441,9 +467,21 @@ class Pipelines:
         self._pairs = list(zip(transforms, reads, strict=True))
 
     @cached_property
+    def words(self) -> list[Callable[[dict], dict]]:
+        """Transforms from ``dict(text=[...])`` to word pieces."""
+        chosen = [each for each, kind in self._pairs if kind == 'text']
+        return [TRANSFORMS.build(each) for each in chosen]
+
+    @cached_property
     def text(self) -> Compose:
         """From ``dict(text=[...])`` to packed word pieces."""
         return self._build('text')
+
+    @property
+    def tokenize_options(self) -> dict[str, Any]:
+        """Settings of the transform that cuts texts into word pieces."""
+        chosen = (each for each, kind in self._pairs if kind == 'text')
+        return next((e for e in chosen if 'tokenizer' in e), {})
 
     @cached_property
     def video(self) -> Compose:
@@ -506,6 +544,7 @@ def load_model(
         SetupError: The checkpoint is of another model, or there is none and
             the model has parts that only training makes useful.
     """
+    guard_loading()
     model = MODELS.build(_leave_out(cfg.model, text_only))
     untrained = [name for name, _ in model.named_parameters()]
     if checkpoint is not None:

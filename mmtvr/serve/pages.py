@@ -449,7 +449,9 @@ class Pages(_Asking):
             hits=found.hits,
             judged=self.judgements.of_query(text),
             # The best of a later page says nothing of the first.
-            fits=bool(asked['offset']) or fits(found.hits),
+            fits=bool(asked['offset'])
+            or fits(found.hits, found.reading.is_unknown),
+            is_unknown=found.reading.is_unknown,
             videos=found.videos,
             note=found.reading.describe(),
             unreadable=0,
@@ -584,7 +586,7 @@ class Api(_Asking):
                 **found.reading._asdict(),
                 note=found.reading.describe(),
                 offset=read_offset(request),
-                fits=fits(found.hits),
+                fits=fits(found.hits, found.reading.is_unknown),
                 results=[hit.to_dict() for hit in found.hits],
             )
         )

@@ -90,6 +90,26 @@ def test_a_misspelt_index_is_reported_before_anything_heavy_is_imported():
     assert heavy == 'set()'
 
 
+def test_model_of_a_text_imports_neither_transformers_nor_training():
+    code = (
+        'import sys; from mmtvr.search.encoder import RetrievalEncoder\n'
+        'from mmtvr.models.clip_text import build_clip_text\n'
+        'from mmtvr.datasets.transforms.text import TokenizeText\n'
+        'clip = "mmtvr://moving-shapes-clip"\n'
+        'encoder = dict(type="mmtvr.CLIPTextEncoder", clip=clip)\n'
+        'head = dict(type="mmtvr.TokenWiseHead", embed_dims=96)\n'
+        'model = dict(type="mmtvr.TextVideoRetriever", head=head)\n'
+        'tokenize = dict(type="mmtvr.TokenizeText", max_words=24)\n'
+        'model["text_encoder"] = encoder\n'
+        'assert build_clip_text(model, tokenize)\n'
+        'TokenizeText(clip, max_words=24)(dict(text=["a red circle"]))\n'
+        'heavy = {"transformers", "huggingface_hub", "mmengine.runner"}\n'
+        'heavy |= {"mmengine.model", "mmaction", "torch._dynamo", "scipy"}\n'
+        'print(heavy & {*sys.modules})\n'
+    )
+    assert run('-c', code).stdout.strip() == 'set()'
+
+
 def test_all_of_a_long_answer_arrives():
     code = (
         'import sys; from mmtvr.cli import main, search\n'

@@ -135,6 +135,9 @@ def test_results_say_how_probable_they_are():
     said = replace(results[1], matched=('text',))
     assert add_probabilities([said], CURVE) == [said]
     assert fits([said])
+    # The model knows no word of the query: only texts can fit.
+    assert not fits(results, is_unknown=True)
+    assert fits([*results, said], is_unknown=True)
     assert add_probabilities(results, CURVE, 0.5) == [one]
     assert add_probabilities(results, None, 0.5) == results[:1]
     assert describe_probability(0.81) == 'fits well'

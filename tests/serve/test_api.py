@@ -269,8 +269,12 @@ def test_copies_and_unknown_words_are_in_the_answers(
     with TestClient(app, base_url='http://localhost') as client:
         answer = client.get('/api/search?q=kreis').json()
         assert (answer['unknown'], answer['is_unknown']) == (['kreis'], True)
+        assert not answer['fits']
         (result,) = answer['results']
         assert (result['copies'], result['is_gone']) == (2, False)
+        page = client.get('/?q=kreis').text
+        assert 'knows none of these words' in page
+        assert 'The 1 best' not in page
         page = client.get('/?q=a red kreis').text
         assert 'The 1 best of 3 videos' in page
         assert 'and 2 copies' in page

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmaction.structures import ActionDataSample
 from mmcv.transforms import BaseTransform
 
 from mmtvr.registry import TRANSFORMS
@@ -85,6 +84,9 @@ class PackTextVideo(BaseTransform):
         meta = {key: results[key] for key in self.meta_keys if key in results}
         if isinstance(meta.get('text'), str):
             meta['text'] = [meta['text']]
+        # Importing it takes longer than a text query may.
+        from mmaction.structures import ActionDataSample
+
         data_sample = ActionDataSample()
         data_sample.set_metainfo(meta)
         return dict(inputs=inputs, data_samples=data_sample)

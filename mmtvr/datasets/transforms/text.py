@@ -3,20 +3,23 @@
 import itertools
 import logging
 import re
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine.logging import print_log
-from tokenizers import normalizers
 
 from mmtvr.datasets.input_files import brief, has_word
 from mmtvr.datasets.keywords import Span
 from mmtvr.errors import SetupError
-from mmtvr.pretrained import load_tokenizer
+from mmtvr.pretrained import load_tokenizer, load_word_pieces
 from mmtvr.registry import TRANSFORMS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SENTENCE_END = re.compile(r'(?<=[.!?])\s+')
 Piece = tuple[int, Span]
@@ -81,7 +84,7 @@ class TokenizeText(BaseTransform):
 
     Args:
         tokenizer (str): Hub name or local folder, see
-            :func:`mmtvr.pretrained.load_tokenizer`.
+            :func:`mmtvr.pretrained.load_word_pieces`.
         max_words (int): L, including SOT and EOT.
         keyword_weight (float): Weight of a key word.
         long_text (str): What becomes of captions of more than L pieces:
@@ -126,43 +129,50 @@ class TokenizeText(BaseTransform):
         self.keyword_weight = keyword_weight
         self.long_text = long_text
         self.max_rows = 1 if long_text == 'truncate' else max_sentences
-        self.tokenizer = load_tokenizer(tokenizer)
-        if not self.tokenizer.is_fast:
-            raise SetupError(
-                f'The tokenizer {tokenizer} gives no character offsets; '
-                'a fast one is needed (tokenizer.json in its folder).'
-            )
-        if self.tokenizer.pad_token_id is None:
+        self.word_pieces = load_word_pieces(tokenizer)
+        if self.word_pieces.pad is None:
             raise SetupError(
                 f'The tokenizer {tokenizer} has no padding token: add '
                 '"pad_token" to tokenizer_config.json in its folder.'
             )
-        if max_words > self.tokenizer.model_max_length:
+        if max_words > self.word_pieces.max_length:
             raise SetupError(
                 f'max_words={max_words}, but the text encoder of {tokenizer} '
-                f'has {self.tokenizer.model_max_length} positions: set '
+                f'has {self.word_pieces.max_length} positions: set '
                 'max_words to at most that in TokenizeText.'
             )
         if lowercase:
+            from tokenizers import normalizers
+
             # Unlike str.lower it keeps offsets into the caption as written.
-            backend = self.tokenizer.backend_tokenizer
+            backend = self.word_pieces.backend
             steps = [normalizers.Lowercase(), backend.normalizer]
             backend.normalizer = normalizers.Sequence(
                 [step for step in steps if step is not None]
             )
         # CLIP has one special token at each end, SigLIP only at the end.
-        special = self.tokenizer('a', return_special_tokens_mask=True)
-        special = special['special_tokens_mask']
+        special = self.word_pieces.backend.encode('a').special_tokens_mask
         self._lead = special.index(0)
         self._tail = special[::-1].index(0)
         self._room = max_words - self._lead - self._tail
+
+    @property
+    def tokenizer(self) -> 'PreTrainedTokenizerBase':
+        """The tokenizer as transformers loads it; ``word_pieces`` is used."""
+        warnings.warn(
+            'TokenizeText.tokenizer is deprecated, use word_pieces or '
+            'mmtvr.pretrained.load_tokenizer',
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return load_tokenizer(self.name)
 
     def transform(self, results: dict) -> dict:
         """Tokenize the caption or captions of one sample."""
         text = results['text']
         captions = [text] if isinstance(text, str) else text
         shape = (len(captions), self.max_rows, self.max_words)
-        tokens = np.full(shape, self.tokenizer.pad_token_id, dtype=np.int64)
+        tokens = np.full(shape, self.word_pieces.pad, dtype=np.int64)
         mask = np.zeros(shape, dtype=bool)
         offsets = np.zeros((*shape, 2), dtype=np.int64)
         cut = np.zeros(len(captions), dtype=np.int64)
@@ -239,7 +249,7 @@ class TokenizeText(BaseTransform):
         unknown, known = [], False
         for index, (start, end) in read:
             word = caption[start:end]
-            if index != self.tokenizer.unk_token_id:
+            if index != self.word_pieces.unknown:
                 known = known or has_word(word)
             elif has_word(word) and word.strip() not in unknown:
                 unknown.append(word.strip())
@@ -282,7 +292,8 @@ class TokenizeText(BaseTransform):
         if before is None:
             return False
         (index, (start, end)), (other, (place, _)) = before, piece
-        token, following = self.tokenizer.convert_ids_to_tokens([index, other])
+        name = self.word_pieces.backend.id_to_token
+        token, following = name(index), name(other)
         return (
             start < end == place
             and not token.endswith('</w>')
@@ -291,16 +302,8 @@ class TokenizeText(BaseTransform):
         )
 
     def _encode(self, caption: str) -> list[Piece]:
-        pieces = self.tokenizer(
-            caption,
-            truncation=False,
-            padding=False,
-            return_offsets_mapping=True,
-            verbose=False,
-        )
-        return list(
-            zip(pieces['input_ids'], pieces['offset_mapping'], strict=True)
-        )
+        pieces = self.word_pieces.backend.encode(caption)
+        return list(zip(pieces.ids, pieces.offsets, strict=True))
 
     def _break(self, caption: str, pieces: list[Piece]) -> list[list[Piece]]:
         """Break a caption into rows of at most L pieces with SOT and EOT."""

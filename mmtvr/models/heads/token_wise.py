@@ -20,6 +20,7 @@ from mmtvr.structures import TokenFeatures
 
 LEVELS = ('sentence', 'word')
 WEIGHTINGS = ('mean', 'learned')
+LEVEL_WEIGHTS = ('equal', 'learned', 'gated')
 
 
 class TokenWeights(nn.Module):
@@ -111,10 +112,10 @@ PARTS = dict(
 class DMAEHead(nn.Module):
     """Dual-Modal Attention-Enhanced similarity (arXiv:2309.11082).
 
-    The mean over the levels of :func:`mmtvr.ops.similarity`. Textual
-    attention comes with the features: ``text.weight`` counts key words twice
-    in the mean over words (``TagKeyWords`` sets it). Visual attention adds to
-    each word's best frame the frame that looks most like it.
+    The mean over the levels of :func:`mmtvr.ops.similarity`, or a learned
+    average. Textual attention comes with the features: ``text.weight`` counts
+    key words twice in the mean over words (``TagKeyWords`` sets it). Visual
+    attention adds to each word's best frame the frame that looks most like it.
 
     The released code's interactions are ``levels=('sentence',)`` for ``ti``
     and, with learned weighting, ``wti``; both levels for ``att_ti`` and
@@ -125,6 +126,10 @@ class DMAEHead(nn.Module):
             parameters.
         levels: What of a caption meets the frames: its sentence vector, its
             words, or both, averaged.
+        level_weights: How two levels count: ``'equal'``, as released;
+            ``'learned'``, two numbers of the model; ``'gated'``, two numbers
+            of each caption, linear in its sentence vector. The latter start
+            as equal.
         weighting: ``'mean'``, or ``'learned'`` for learned weights of words
             and frames.
         visual_attention: Weight of the second frame; 0 switches it off.
@@ -146,7 +151,8 @@ class DMAEHead(nn.Module):
             always use PyTorch.
 
     Raises:
-        ValueError: If a level, the weighting or the kernel is unknown.
+        ValueError: If a level, one of the weightings or the kernel is
+            unknown.
         SetupError: If Triton is asked for and missing, or the weighting is
             learned.
 
@@ -164,6 +170,7 @@ class DMAEHead(nn.Module):
         self,
         embed_dims: int = 512,
         levels: Sequence[str] = ('sentence', 'word'),
+        level_weights: str = 'equal',
         weighting: str = 'mean',
         visual_attention: float = 0.5,
         hidden_layers: int = 0,
@@ -178,6 +185,11 @@ class DMAEHead(nn.Module):
         if weighting not in WEIGHTINGS:
             raise ValueError(
                 f'weighting must be one of {WEIGHTINGS}, not {weighting!r}'
+            )
+        if level_weights not in LEVEL_WEIGHTS:
+            raise ValueError(
+                f'level_weights must be one of {LEVEL_WEIGHTS}, not '
+                f'{level_weights!r}'
             )
         learned = weighting == 'learned'
         if check_kernel(kernel) == 'triton' and learned:
@@ -194,6 +206,14 @@ class DMAEHead(nn.Module):
             self.background = Background(
                 background, background_tokens, embed_dims
             )
+        self.level_bias = self.level_gate = None
+        if level_weights != 'equal' and len(self.levels) > 1:
+            self.level_bias = nn.Parameter(torch.zeros(len(self.levels)))
+            if level_weights == 'gated':
+                self.level_gate = nn.Linear(
+                    embed_dims, len(self.levels), bias=False
+                )
+                nn.init.zeros_(self.level_gate.weight)
         self.frame_weights = self.word_weights = nn.Identity()
         if learned:
             self.frame_weights = TokenWeights(embed_dims, hidden_layers)
@@ -261,7 +281,20 @@ class DMAEHead(nn.Module):
                 )
                 for level in self.levels
             ]
-            return torch.stack(similarities).mean(0)
+            shares = self.level_shares(text).mT[..., None]
+            return (shares * torch.stack(similarities)).sum(0)
+
+    def level_shares(self, text: TokenFeatures) -> Tensor:
+        """How much each level of B captions counts, (B, L), of sum 1."""
+        if self.level_bias is None:
+            logits = text.pooled.new_zeros(len(self.levels))
+        else:
+            logits = self.level_bias
+        if self.level_gate is not None:
+            inputs = text.pooled.to(self.level_gate.weight.dtype)
+            logits = logits + self.level_gate(inputs)
+        shares = logits.to(wide_dtype(text.tokens)).softmax(-1)
+        return shares.expand(len(text.pooled), -1)
 
     def parts(
         self, text: TokenFeatures, video: TokenFeatures
@@ -271,8 +304,8 @@ class DMAEHead(nn.Module):
         with autocast_off(text.tokens):
             video = self.frame_weights(video)
             neighbours = nearest_frames(video, self.visual_attention)
-            share = 0.5 / len(self.levels)
-            for level in self.levels:
+            shares = 0.5 * self.level_shares(text).mT[..., None]
+            for level, share in zip(self.levels, shares, strict=True):
                 tokens = self._at_level(level, text)
                 first, back = token_directions(tokens, video)
                 there, and_back = PARTS[level]

@@ -6,8 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
 from transformers import AutoTokenizer
 
+from mmtvr import pretrained
 from mmtvr.datasets.transforms import text
 from mmtvr.errors import SetupError
 from mmtvr.registry import TRANSFORMS
@@ -230,13 +232,23 @@ def test_copies_tokenize_alike(build, duplicate):
     ('tokenizer', 'finding'),
     [
         (SimpleNamespace(is_fast=False), 'no character offsets'),
-        (SimpleNamespace(is_fast=True, pad_token_id=None), 'no padding'),
+        (
+            SimpleNamespace(
+                is_fast=True,
+                backend_tokenizer=Tokenizer(models.WordLevel({'a': 0})),
+                pad_token_id=None,
+                unk_token_id=None,
+                model_max_length=32,
+            ),
+            'no padding',
+        ),
     ],
 )
 def test_tokenizer_that_lacks_something_is_refused(
     build, monkeypatch, tokenizer, finding
 ):
-    monkeypatch.setattr(text, 'load_tokenizer', lambda *args: tokenizer)
+    monkeypatch.setattr(pretrained, '_read_word_pieces', lambda *args: None)
+    monkeypatch.setattr(pretrained, 'load_tokenizer', lambda *args: tokenizer)
     with pytest.raises(SetupError, match=finding):
         build()
 
@@ -282,9 +294,12 @@ def test_captions_without_a_start_token(dual_model, family, lead, tail):
     long = ' '.join(['red'] * 6 + ['circle.'] + ['blue'] * 3)
     transform = text.TokenizeText(folder, max_words=5)
     sample = transform(dict(text=long))
-    red, end = transform.tokenizer.convert_tokens_to_ids(['red', '<eos>'])
+    find = transform.word_pieces.backend.token_to_id
+    red, end = find('red'), find('<eos>')
     kept = 5 - lead - tail
     assert sample['tokens'].tolist() == [[red] * kept + [end] * tail]
+    with pytest.warns(DeprecationWarning, match='word_pieces'):
+        assert transform.tokenizer.convert_tokens_to_ids('red') == red
     # The period is a piece of its own.
     assert sample['cut_pieces'] == 11 - kept
     names = transform.name_pieces(long)

@@ -208,6 +208,33 @@ def test_both_levels_are_the_mean_of_each(features):
     assert torch.equal(sentence(other_words, video), sentence(text, video))
 
 
+@pytest.mark.parametrize('level_weights', ['learned', 'gated'])
+def test_levels_count_as_the_model_or_the_caption_says(
+    features, level_weights
+):
+    text, video = features(3, 4, seed=13), features(2, 4, seed=14)
+    sentence = make_head(levels=('sentence',))(text, video)
+    words = make_head(levels=('word',))(text, video)
+    width = text.pooled.shape[1]
+    head = make_head(width, level_weights=level_weights)
+    torch.testing.assert_close(head(text, video), (sentence + words) / 2)
+    torch.manual_seed(0)
+    for parameter in head.parameters():
+        torch.nn.init.normal_(parameter)
+
+    scores = head(text, video)
+
+    for row, vector in enumerate(text.pooled):
+        logits = head.level_bias.detach().clone()
+        if level_weights == 'gated':
+            logits += head.level_gate.weight @ vector
+        share = logits[0].exp() / logits.exp().sum()
+        expected = share * sentence[row] + (1 - share) * words[row]
+        torch.testing.assert_close(scores[row], expected)
+    total = sum(head.parts(text, video).values())
+    torch.testing.assert_close(total, scores)
+
+
 @pytest.mark.parametrize('options', OPTIONS)
 def test_gradients_pass_gradcheck(features, options):
     head = make_head(4, **options)
@@ -248,6 +275,7 @@ def test_builds_from_a_bare_dict():
         (dict(levels=()), 'levels must be'),
         (dict(levels=('word', 'word')), 'levels must be'),
         (dict(weighting='max'), 'weighting must be'),
+        (dict(level_weights='one'), 'level_weights must be'),
     ],
 )
 def test_unknown_options_are_refused(options, message):
