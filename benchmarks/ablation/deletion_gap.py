@@ -21,8 +21,8 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DATASETS, MODELS
 from mmengine.runner import load_checkpoint
 
-from mmtvr.checkpoints import TRUST_HELP, guard_loading
-from mmtvr.cli.command import run_command
+from mmtvr.checkpoints import guard_loading
+from mmtvr.cli.command import TRUST_HELP, run_command
 from mmtvr.config import load_config
 from mmtvr.evaluation.fine_grained import cluster_interval
 from mmtvr.models.partial_order.deletion import (

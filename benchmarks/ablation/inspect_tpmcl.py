@@ -21,8 +21,8 @@ from mmengine.runner import load_checkpoint
 from torch import Tensor
 from transformers import AutoTokenizer
 
-from mmtvr.checkpoints import TRUST_HELP, guard_loading
-from mmtvr.cli.command import run_command
+from mmtvr.checkpoints import guard_loading
+from mmtvr.cli.command import TRUST_HELP, run_command
 from mmtvr.config import load_config
 from mmtvr.errors import SetupError
 from mmtvr.models.partial_order.tpmcl_loss import (
