@@ -77,6 +77,7 @@ __all__ = [
     'remove_from_index',
     'search_by_name',
     'search_by_vectors',
+    'switch_index',
 ]
 
 PathLike = str | os.PathLike[str]

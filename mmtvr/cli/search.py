@@ -335,8 +335,9 @@ def _describe_answer(answer: dict[str, Any], with_moments: bool) -> str:
         for each in answer['results']
     ]
     unfit = None
-    known = answer.get('fits', True) or answer.get('is_unknown')
-    if results and not (known or answer.get('offset')):
+    fits = answer.get('fits', True) or answer.get('offset')
+    # Where no word is known the note says enough.
+    if results and not (fits or answer.get('is_unknown')):
         unfit = _most_probable(results)
     return describe(
         answer['query'], results, answer.get('note', ''), unfit=unfit

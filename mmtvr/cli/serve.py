@@ -129,17 +129,13 @@ def serve(args: argparse.Namespace) -> None:
     from mmtvr.search.judgements import Judgements, find_judgements
     from mmtvr.search.stores import hide_secrets, open_store
 
+    address = open_store(args.index).url
+    judgements = find_judgements(args.judgements, address)
     if args.export_judgements:
-        path = find_judgements(args.judgements, open_store(args.index).url)
-        queries, count = Judgements(path).export(args.export_judgements)
+        queries, count = Judgements(judgements).export(args.export_judgements)
         print(f'{count} judgements of {queries} queries')
         return
-    if args.judgements and Path(args.judgements).is_dir():
-        raise SetupError(
-            f'--judgements {args.judgements} is a folder: give a file, which '
-            'is made where there is none'
-        )
-    find_cache(args.cache, args.index)
+    cache = find_cache(args.cache, address)
     token = read_token(args.token_file)
     for package in ('jinja2', 'prometheus_client', 'starlette', 'uvicorn'):
         import_extra(package, 'serve', '`mmtvr serve`')
@@ -170,9 +166,9 @@ def serve(args: argparse.Namespace) -> None:
         app = create_app(
             searcher,
             title=args.title or find_title(index),
-            cache=find_cache(args.cache, searcher.store.url),
+            cache=cache,
             hosts=[name.lower() for name in (args.host, *args.allow_host)],
-            judgements=find_judgements(args.judgements, searcher.store.url),
+            judgements=judgements,
             can_index=args.allow_indexing or is_loopback(host),
             access=Access(
                 token,
@@ -291,8 +287,8 @@ def find_cache(folder: str | None, url: str) -> Path:
     if folder:
         if Path(folder).exists() and not Path(folder).is_dir():
             raise SetupError(
-                f'--cache {folder} is a file: give a folder, which is made '
-                'where there is none'
+                f'--cache {folder} is a file: give a folder, which is created '
+                'if it does not exist'
             )
         return Path(folder)
     name = blake2b(url.encode('utf-8', 'surrogatepass'), digest_size=8)

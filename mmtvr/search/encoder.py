@@ -189,10 +189,10 @@ class RetrievalEncoder:
             model = build_clip_text(
                 self.config.model, self.pipelines.tokenize_options
             )
+            if model is not None:
+                _load_weights(model, self.checkpoint)
         if model is None:
             model = load_model(self.config, self.checkpoint, text_only)
-        else:
-            _load_weights(model, self.checkpoint)
         return model.to(self.device).eval()
 
     @property

@@ -104,10 +104,19 @@ class Judgements:
 
 
 def find_judgements(path: str | None, url: str) -> Path:
-    """The file asked for, or one of this index among the user's data."""
+    """The file asked for, or one of this index among the user's data.
+
+    Raises:
+        SetupError: A folder has its name.
+    """
     from platformdirs import user_data_path
 
     if path:
+        if Path(path).is_dir():
+            raise SetupError(
+                f'--judgements {path} is a folder: give a file, which is '
+                'created if it does not exist'
+            )
         return Path(path)
     name = blake2b(url.encode('utf-8', 'surrogatepass'), digest_size=8)
     return user_data_path('mmtvr') / 'judgements' / f'{name.hexdigest()}.jsonl'

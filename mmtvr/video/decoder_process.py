@@ -365,7 +365,6 @@ class _Server:
         self.shared = shared
         self.memory: mmap.mmap | None = None
         self.readers: dict[int, VideoReader] = {}
-        self.folder = _find_folder()
 
     def answer(self, request: dict) -> dict:
         """Do what is asked, and turn errors into answers."""
@@ -374,7 +373,9 @@ class _Server:
                 reader = self.readers.pop(number, None)
                 if reader is not None:
                     reader.close()
-            self._follow(request['folder'])
+            if request['folder'] is not None:
+                # Relative paths are those of the process that asks.
+                os.chdir(request['folder'])
             return getattr(self, '_' + request['do'])(request)
         except UnreadableVideoError as error:
             return dict(unreadable=str(error))
@@ -384,12 +385,6 @@ class _Server:
             return dict(no_memory=True)
         except Exception:
             return dict(fault=traceback.format_exc())
-
-    def _follow(self, folder: str | None) -> None:
-        # Relative paths are those of the process that asks.
-        if folder not in (None, self.folder):
-            os.chdir(folder)
-            self.folder = folder
 
     def _open(self, request: dict) -> dict:
         reader = _call(request)

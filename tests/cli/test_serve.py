@@ -35,7 +35,7 @@ def served(monkeypatch, tmp_path):
     )
     monkeypatch.setattr(
         'mmtvr.search.stores.open_store',
-        lambda index: SimpleNamespace(require_info=dict),
+        lambda index: SimpleNamespace(url='shapes', require_info=dict),
     )
     monkeypatch.setattr('mmtvr.serve.app.create_app', create_app)
     monkeypatch.setattr('mmtvr.serve.connections.PageServer', Server)

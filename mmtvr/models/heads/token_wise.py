@@ -126,10 +126,6 @@ class DMAEHead(nn.Module):
             parameters.
         levels: What of a caption meets the frames: its sentence vector, its
             words, or both, averaged.
-        level_weights: How two levels count: ``'equal'``, as released;
-            ``'learned'``, two numbers of the model; ``'gated'``, two numbers
-            of each caption, linear in its sentence vector. The latter start
-            as equal.
         weighting: ``'mean'``, or ``'learned'`` for learned weights of words
             and frames.
         visual_attention: Weight of the second frame; 0 switches it off.
@@ -149,6 +145,10 @@ class DMAEHead(nn.Module):
         kernel: ``'torch'``, or ``'triton'`` for the fused kernel on GPUs,
             which was never measured on one and cannot learn weights. CPUs
             always use PyTorch.
+        level_weights: How two levels are averaged: ``'equal'``, as released;
+            ``'learned'``, by two weights of the model; ``'gated'``, by two
+            weights that are linear in the sentence vector of each caption.
+            Learned and gated weights start equal.
 
     Raises:
         ValueError: If a level, one of the weightings or the kernel is
@@ -170,7 +170,6 @@ class DMAEHead(nn.Module):
         self,
         embed_dims: int = 512,
         levels: Sequence[str] = ('sentence', 'word'),
-        level_weights: str = 'equal',
         weighting: str = 'mean',
         visual_attention: float = 0.5,
         hidden_layers: int = 0,
@@ -179,6 +178,7 @@ class DMAEHead(nn.Module):
         background_tokens: int = 16,
         block_bytes: int = BLOCK_BYTES,
         kernel: str = 'torch',
+        level_weights: str = 'equal',
     ) -> None:
         super().__init__()
         self.levels = _check_levels(levels)
@@ -271,21 +271,22 @@ class DMAEHead(nn.Module):
         with autocast_off(text.tokens):
             video = self.frame_weights(video)
             neighbours = nearest_frames(video, self.visual_attention)
-            similarities = [
-                token_similarity(
+            shares = self.level_shares(text).mT[..., None]
+            # One level at a time: a table of all pairs may be large.
+            return sum(
+                share
+                * token_similarity(
                     self._at_level(level, text),
                     video,
                     neighbours,
                     self.block_bytes,
                     self.kernel,
                 )
-                for level in self.levels
-            ]
-            shares = self.level_shares(text).mT[..., None]
-            return (shares * torch.stack(similarities)).sum(0)
+                for level, share in zip(self.levels, shares, strict=True)
+            )
 
     def level_shares(self, text: TokenFeatures) -> Tensor:
-        """How much each level of B captions counts, (B, L), of sum 1."""
+        """Weights (B, L) of the L levels for B captions, of sum 1."""
         if self.level_bias is None:
             logits = text.pooled.new_zeros(len(self.levels))
         else:

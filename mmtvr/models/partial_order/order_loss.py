@@ -326,11 +326,11 @@ class PartialOrderLoss(nn.Module):
             rows[pairs] + rows_before(rows.new_zeros(videos))
         )
         full = sim[places, columns]
+        if self.negatives == 'hardest':
+            negative = hardest_negative(sim[places], match[places])
         for found in matches:
-            scores, wrong = sim[places], match[places]
-            if self.negatives == 'hardest':
-                negative = hardest_negative(scores, wrong)
-            else:
+            if self.negatives == 'same side':
+                scores, wrong = sim[places], match[places]
                 if found.side == 'text':
                     scores, wrong = sim.T[columns], match.T[columns]
                 negative = wrong_partners(scores, wrong, logit_scale)

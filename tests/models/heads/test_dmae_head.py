@@ -260,6 +260,14 @@ def test_half_precision_model_still_scores(features, options):
     assert head(features(2, 3), features(2, 3)).isfinite().all()
 
 
+def test_arguments_keep_their_places():
+    head = DMAEHead(8, ('word',), 'learned', 0.0, 1)
+
+    assert head.levels == ('word',)
+    assert len(head.word_weights.score) == 3
+    assert head.visual_attention == 0.0
+
+
 def test_builds_from_a_bare_dict():
     head = MODELS.build(dict(type='mmtvr.DMAEHead'))
 
