@@ -414,6 +414,9 @@ class MetadataWriter:
             texts = [columns.get(each) for each in self.table.text_columns]
             text = '\n'.join(str(each) for each in texts if each)
         row = Metadata(entry.key, entry.content, facts, given, text)
+        if before is not None and not os.path.lexists(entry.path):
+            # As of an index that came from another machine.
+            return replace(before, given=given, text=text)
         paths = self.subtitles.find(entry.path)
         stamp = self.subtitles.describe(paths)
         if before is not None and before.subtitles == stamp:

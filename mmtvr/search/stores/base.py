@@ -618,7 +618,7 @@ class VideoStore(ABC):
         )
 
     def read_file(self, file: FileEntry) -> StoredVideos:
-        """Features of a file if it is as it was when it was indexed.
+        """Features of a file that is as it was when it was indexed, or gone.
 
         Args:
             file: What the file system says of it now.
@@ -628,9 +628,10 @@ class VideoStore(ABC):
             those of no video.
         """
         entry = self.find_entry(file.key)
-        if entry is None or (entry.size, entry.changed) != (
-            file.size,
-            file.changed,
+        stamp = (file.size, file.changed)
+        is_there = any(file.changed)
+        if entry is None or (
+            is_there and (entry.size, entry.changed) != stamp
         ):
             return self.read_videos([])
         return self.read_videos(entry.contents)
