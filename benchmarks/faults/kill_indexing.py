@@ -86,10 +86,10 @@ class HashEncoder:
         self.progress.value = ALL
 
 
-def draw(content: str) -> VideoFeatures:
+def draw(content: str, width: int = WIDTH) -> VideoFeatures:
     """Draw features."""
     rng = np.random.default_rng(int(content, 16))
-    tokens = rng.standard_normal((FRAMES, WIDTH)).astype(np.float32)
+    tokens = rng.standard_normal((FRAMES, width)).astype(np.float32)
     tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
     pooled = tokens.mean(0)
     times = np.arange(FRAMES, dtype=np.float32)
@@ -160,7 +160,8 @@ def look(into: str) -> dict[str, Any]:
     }
     contents = sorted(store.list_contents())
     videos = store.read_videos(contents)
-    queries = [draw(hex(number)).pooled for number in range(5)]
+    width = store.require_info()['width']
+    queries = [draw(hex(number), width).pooled for number in range(5)]
     return dict(
         files=files,
         contents=videos.contents,
@@ -174,7 +175,8 @@ def look(into: str) -> dict[str, Any]:
 def read_while_written(into: str) -> int:
     """Check what a reader may rely on at any moment."""
     store = open_store(into)
-    if store.read_info() is None:
+    info = store.read_info()
+    if info is None:
         return 0
     damage, _ = store.find_damage()
     assert not damage, f'a kill is taken for damage: {damage}'
@@ -182,7 +184,7 @@ def read_while_written(into: str) -> int:
     known = store.list_contents()
     missing = [each.path for each in files if each.content not in known]
     assert not missing, f'files without features: {missing}'
-    query = draw('0').pooled
+    query = draw('0', info['width']).pooled
     named = [content for content, _ in store.nearest(query, 10)]
     assert len(set(named)) == len(named)
     assert len(store.read_videos(named).contents) == len(named)
