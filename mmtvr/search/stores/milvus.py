@@ -9,11 +9,16 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import (
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+    suppress,
+)
 from copy import copy
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 import numpy as np
@@ -79,8 +84,18 @@ VERSION_OF_INVERTED = (2, 4)
 # What is looked up sees all that this process wrote; that of others after a
 # moment. To wait for it, 'Strong', takes a server a fifth of a second.
 LOOKUP = 'Session'
+# How long a server is waited for that is started again: that takes minutes on
+# a machine that has much to do.
+SECONDS_TO_RETURN = 120.0
+SECONDS_BETWEEN_TRIES = 0.5
+# Status.CONNECT_FAILED of pymilvus.client.types.
+CONNECT_FAILED = 2
+# ErrCollectionNotLoaded of the server.
+NOT_LOADED = 101
 # How long facts are taken for those of the index that is there.
 FACTS_SECONDS = 1.0
+
+Result = TypeVar('Result')
 
 
 class MilvusStore(VideoStore):
@@ -795,24 +810,46 @@ class MilvusClient:
         method = getattr(self._client, name)
 
         def call(*arguments: Any, **options: Any) -> Any:
-            with self._as_setup_error():
-                return method(*arguments, **options)
+            return self._wait_for(
+                lambda: method(*arguments, **options), *arguments[:1]
+            )
 
         return call
 
     def iterate(self, *arguments: Any, **options: Any) -> Iterator[dict]:
         """``query_iterator``, row by row."""
-        with self._as_setup_error():
-            pages = self._client.query_iterator(*arguments, **options)
+        pages = self._wait_for(
+            lambda: self._client.query_iterator(*arguments, **options),
+            *arguments[:1],
+        )
         try:
-            while rows := self._next(pages):
+            while rows := self._wait_for(pages.next):
                 yield from rows
         finally:
             pages.close()
 
-    def _next(self, pages: Any) -> list[dict]:
+    def _wait_for(
+        self, function: Callable[[], Result], collection: str = ''
+    ) -> Result:
+        """Call, again where the server is starting: all may be repeated.
+
+        pymilvus gives up when a server does not listen within ten seconds,
+        and a server that was killed may have forgotten what was loaded.
+        """
+        end = time.monotonic() + SECONDS_TO_RETURN
         with self._as_setup_error():
-            return pages.next()
+            while True:
+                try:
+                    return function()
+                except self._failure as error:
+                    is_known = error.code in (CONNECT_FAILED, NOT_LOADED)
+                    if not is_known or time.monotonic() > end:
+                        raise
+                    is_loaded = error.code != NOT_LOADED
+                time.sleep(SECONDS_BETWEEN_TRIES)
+                if collection and not is_loaded:
+                    with suppress(self._failure):
+                        self._client.load_collection(collection)
 
     @contextmanager
     def _as_setup_error(self) -> Iterator[None]:

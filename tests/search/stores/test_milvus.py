@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mmtvr.errors import SetupError
-from mmtvr.search.stores import open_store
+from mmtvr.search.stores import milvus, open_store
 from mmtvr.search.stores.base import hide_secrets
 from mmtvr.search.stores.milvus import (
     KINDS,
@@ -250,3 +250,31 @@ def test_secrets_are_left_out_of_what_is_shown():
         assert 'ss@' not in str(caught.value)
     assert hide_secrets('s3://bucket/a@b') == 's3://bucket/a@b'
     assert hide_secrets('folder/of?token=1') == 'folder/of?token=1'
+
+
+def test_a_server_that_is_starting_is_asked_again(monkeypatch):
+    failure = pymilvus.exceptions.MilvusException
+    errors = [(2, 'nobody answers'), (101, 'not loaded')]
+    loaded = []
+
+    class Standin:
+        def get(self, name, ids):
+            if errors:
+                raise failure(*errors.pop(0))
+            return [name, *ids]
+
+        def load_collection(self, name):
+            loaded.append(name)
+
+    client = object.__new__(milvus.MilvusClient)
+    client._client, client._failure, client._uri = Standin(), failure, 'here'
+    monkeypatch.setattr(milvus, 'SECONDS_BETWEEN_TRIES', 0)
+    assert client.get('files', ids=[1]) == ['files', 1]
+    assert loaded == ['files']
+    errors.append((1, 'no room'))
+    with pytest.raises(SetupError, match='here: no room'):
+        client.get('files', ids=[1])
+    errors.append((2, 'nobody answers'))
+    monkeypatch.setattr(milvus, 'SECONDS_TO_RETURN', -1)
+    with pytest.raises(SetupError, match='nobody answers'):
+        client.get('files', ids=[1])
