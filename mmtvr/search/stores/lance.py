@@ -51,7 +51,13 @@ from mmtvr.search.stores.checksums import (
     find_damage,
     update_checksums,
 )
-from mmtvr.search.stores.lance_parts import PartsInMemory
+from mmtvr.search.stores.lance_parts import (
+    FirstStage,
+    PartCodes,
+    are_codes_of,
+    code_videos,
+    read_parts,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -59,7 +65,7 @@ if TYPE_CHECKING:
 LOCK = '.lock'
 KNOWN_NAMES = {
     *('about.lance', 'videos.lance', 'files.lance', 'metadata.lance'),
-    LOCK,
+    *('codes.lance', LOCK),
 }
 # A reader sees what others write after this time.
 STALENESS = timedelta(seconds=1)
@@ -73,6 +79,7 @@ KEYS_PER_FILTER = 500
 # of 10,000 takes longer than the search, one of 50,000 15 times as long.
 CONTENTS_PER_SEARCH = 1000
 METADATA = 'metadata'
+CODES = 'codes'
 
 # Below this many vectors a scan is fast enough, and exact.
 ROWS_FOR_VECTORS = 100_000
@@ -88,9 +95,7 @@ VECTORS_PER_LIST = 128
 PROBES = 50
 REFINING = 10
 # Up to this size the vectors of all parts are compared in memory, which takes
-# almost three times as much while they are loaded. What is near all vectors of
-# a text is mostly lost where the neighbours of each are merged, and to find
-# these takes longer: at 100,000 videos 7 times the CPU time.
+# almost three times as much while they are loaded; beyond it their codes.
 BYTES_IN_MEMORY = 2**30
 
 # Columns of the table of metadata that no column of a user can be named as.
@@ -168,7 +173,7 @@ class LanceStore(VideoStore):
         self._opened: dict | None = None
         self._seen: object = None
         self._puts = 0
-        self._parts: PartsInMemory | None = None
+        self._first: FirstStage | None = None
 
     @_guard
     def read_info(self) -> dict | None:
@@ -267,8 +272,9 @@ class LanceStore(VideoStore):
         import pyarrow as pa
 
         self._tables, self._opened = {}, None
-        if METADATA in self._database.list_tables().tables:
-            self._database.drop_table(METADATA)
+        there = set(self._database.list_tables().tables)
+        for name in there & {METADATA, CODES}:
+            self._database.drop_table(name)
         text = pa.string()
         schemas = dict(
             videos=_video_schema(info['width']),
@@ -277,7 +283,6 @@ class LanceStore(VideoStore):
             ),
         )
         # What is there is empty, or a killed process did not finish it.
-        there = set(self._database.list_tables().tables)
         modes = {name: 'overwrite' for name in there}
         for name, schema in schemas.items():
             mode = modes.get(name, 'create')
@@ -562,16 +567,51 @@ class LanceStore(VideoStore):
     ) -> list[list[str]]:
         """See :class:`VideoStore`. Exact up to ``BYTES_IN_MEMORY``."""
         table = self._table('videos')
-        size = table.count_rows() * self.read_info()['width'] * 4
-        if size <= BYTES_IN_MEMORY:
-            if self._parts is None or self._parts.version != table.version:
-                self._parts = PartsInMemory(table)
-            rows = self._parts.choose(within)
-            return [
-                self._parts.nearest(query, count, rows) for query in queries
-            ]
-        self._parts = None
-        return super().find_candidates(queries, count, within)
+        if self._first is None or self._first.version != table.version:
+            self._first = self._open_first_stage(table)
+        if self._first is None:
+            # Made by an older mmtvr.
+            return super().find_candidates(queries, count, within)
+        return [self._first.nearest(query, count, within) for query in queries]
+
+    def _open_first_stage(self, table: Any) -> FirstStage | None:
+        info = self.read_info()
+        if not self._exceeds_memory():
+            return FirstStage(table, info, read_parts(table.search()))
+        codes, version = self._read_codes()
+        if codes is None:
+            return None
+        new = []
+        if table.version != version:
+            if not are_codes_of(codes, table):
+                return None
+            known = set(codes.contents.astype(str).tolist())
+            new = [each for each in self._read_contents() if each not in known]
+        # What was added since then is compared without codes.
+        conditions = ' OR '.join(_any_of('content', new)) or 'false'
+        others = read_parts(table.search().where(conditions))
+        return FirstStage(table, info, others, codes)
+
+    def _exceeds_memory(self) -> bool:
+        numbers = (
+            self._table('videos').count_rows() * self.read_info()['width']
+        )
+        return 4 * numbers > BYTES_IN_MEMORY
+
+    def _read_codes(self) -> tuple[PartCodes | None, int]:
+        if CODES not in self._database.list_tables().tables:
+            return None, 0
+        self._tables.pop(CODES, None)
+        return PartCodes.from_rows(self._table(CODES).to_arrow())
+
+    def _write_codes(self) -> None:
+        table = self._table('videos')
+        codes, _ = self._read_codes()
+        mode = 'create' if codes is None else 'overwrite'
+        rows = code_videos(table, codes).to_rows(table.version)
+        self._database.create_table(CODES, rows, mode=mode)
+        self._tables.pop(CODES, None)
+        self._table(CODES).optimize(cleanup_older_than=CLEANUP_AGE)
 
     @_guard_reading
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -647,6 +687,9 @@ class LanceStore(VideoStore):
             # Old versions go at once: they hold a copy of every feature.
             self._table(name).optimize(cleanup_older_than=CLEANUP_AGE)
             _add_indices(self._table(name))
+        if self._exceeds_memory():
+            # Last: they are of the rows where these lie now.
+            self._write_codes()
         self._record()
 
     @cached_property
