@@ -94,8 +94,11 @@ VECTORS_PER_LIST = 128
 # wanted number of codes are compared exactly.
 PROBES = 50
 REFINING = 10
-# Up to this size the vectors of all parts are compared in memory, which takes
-# almost three times as much while they are loaded; beyond it their codes.
+# Up to this size the vectors of all parts are compared in memory; beyond it
+# their codes, which are read sooner and compared sooner.
+BYTES_WITHOUT_CODES = 2**27
+# Without codes, as an older mmtvr left an index, up to this size; it takes
+# almost three times as much while they are loaded.
 BYTES_IN_MEMORY = 2**30
 
 # Columns of the table of metadata that no column of a user can be named as.
@@ -565,38 +568,41 @@ class LanceStore(VideoStore):
         count: int,
         within: Set[str] | None = None,
     ) -> list[list[str]]:
-        """See :class:`VideoStore`. Exact up to ``BYTES_IN_MEMORY``."""
+        """See :class:`VideoStore`."""
         table = self._table('videos')
         if self._first is None or self._first.version != table.version:
             self._first = self._open_first_stage(table)
         if self._first is None:
-            # Made by an older mmtvr.
             return super().find_candidates(queries, count, within)
         return [self._first.nearest(query, count, within) for query in queries]
 
     def _open_first_stage(self, table: Any) -> FirstStage | None:
-        info = self.read_info()
-        if not self._exceeds_memory():
-            return FirstStage(table, info, read_parts(table.search()))
-        codes, version = self._read_codes()
-        if codes is None:
-            return None
+        """None where neighbours must be merged."""
+        info, size = self.read_info(), self._count_bytes()
+        codes, version = None, 0
+        if size > BYTES_WITHOUT_CODES:
+            codes, version = self._read_codes()
         new = []
-        if table.version != version:
-            if not are_codes_of(codes, table):
-                return None
-            known = set(codes.contents.astype(str).tolist())
-            new = [each for each in self._read_contents() if each not in known]
-        # What was added since then is compared without codes.
-        conditions = ' OR '.join(_any_of('content', new)) or 'false'
-        others = read_parts(table.search().where(conditions))
-        return FirstStage(table, info, others, codes)
+        if codes is not None and table.version != version:
+            if are_codes_of(codes, table):
+                known = set(codes.contents.astype(str).tolist())
+                there = self._read_contents()
+                new = [each for each in there if each not in known]
+            else:
+                codes = None
+        if codes is not None:
+            # What was added since then is compared without codes.
+            conditions = ' OR '.join(_any_of('content', new)) or 'false'
+            others = read_parts(table.search().where(conditions))
+            return FirstStage(table, info, others, codes)
+        if size > BYTES_IN_MEMORY:
+            return None
+        return FirstStage(table, info, read_parts(table.search()))
 
-    def _exceeds_memory(self) -> bool:
-        numbers = (
-            self._table('videos').count_rows() * self.read_info()['width']
-        )
-        return 4 * numbers > BYTES_IN_MEMORY
+    def _count_bytes(self) -> int:
+        """Size of the vectors of all parts in memory."""
+        rows = self._table('videos').count_rows()
+        return 4 * rows * self.read_info()['width']
 
     def _read_codes(self) -> tuple[PartCodes | None, int]:
         if CODES not in self._database.list_tables().tables:
@@ -687,7 +693,7 @@ class LanceStore(VideoStore):
             # Old versions go at once: they hold a copy of every feature.
             self._table(name).optimize(cleanup_older_than=CLEANUP_AGE)
             _add_indices(self._table(name))
-        if self._exceeds_memory():
+        if self._count_bytes() > BYTES_WITHOUT_CODES:
             # Last: they are of the rows where these lie now.
             self._write_codes()
         self._record()

@@ -122,7 +122,8 @@ def test_an_empty_index_has_no_candidates(queries, place):
 
 @pytest.fixture
 def coded(drawn, tmp_path, monkeypatch):
-    """An index that is too large for memory, of all videos but ten."""
+    """An index with codes, of all videos but ten."""
+    monkeypatch.setattr(lance, 'BYTES_WITHOUT_CODES', 0)
     monkeypatch.setattr(lance, 'BYTES_IN_MEMORY', 0)
     store = fill(open_store(tmp_path / 'index'), drawn.select(range(50)))
     store.compact()
@@ -217,6 +218,19 @@ def test_tokens_of_many_videos_are_read_at_once(drawn, precision):
     for number, found in zip(order, each, strict=True):
         alone = unpack_tokens(packed[number], WIDTH, precision)
         assert np.array_equal(found, alone)
+
+
+def test_without_codes_what_fits_is_compared_in_memory(
+    drawn, queries, coded, monkeypatch
+):
+    drop_codes(coded, drawn)
+    store = open_store(coded.url)
+    monkeypatch.setattr(lance, 'BYTES_IN_MEMORY', 2**20)
+    merge = spy_on(store)
+    found = store.find_candidates(queries, 10)
+    videos = drawn.select(range(50))
+    assert found == [rank_slowly(videos, query)[:10] for query in queries]
+    assert not merge.called
 
 
 def test_codes_stay_until_there_should_be_more_centroids(
