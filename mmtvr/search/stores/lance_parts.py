@@ -35,12 +35,12 @@ GROWTH = 2
 CODED_AT_ONCE = 16_384
 # Of a search by codes: how many videos are compared word by word.
 KEPT_FOR_CODES = 30_000
-# Of how many the frames are compared, in all and for each that is wanted:
-# behind vectors, and behind codes.
-BY_VECTORS = 300, 3
-BY_CODES = 1000, 20
-# Where so large a share of the videos is wanted the parts alone lose nothing.
-SHARE_WITHOUT_FRAMES = 0.1
+# Of how many of the first videos the frames are compared, behind vectors and
+# behind codes: always as many, so that pages of results fit together.
+FRAMES_BY_VECTORS = 300
+FRAMES_BY_CODES = 2000
+# Up to so many videos the vectors of the parts alone lose almost nothing.
+PARTS_ALONE = 3000
 # Of the rows that codes are of, so many are looked at after a change.
 ROWS_EXAMINED = 64
 ORDER = [('content', 'ascending'), ('part', 'ascending')]
@@ -125,7 +125,7 @@ class PartCodes(NamedTuple):
             numbers: Of videos that may be found.
 
         Returns:
-            Numbers, in no order.
+            Numbers, the best first.
         """
         cosines = [
             (share / 2, weights, self.centroids @ vectors.T)
@@ -140,7 +140,7 @@ class PartCodes(NamedTuple):
         numbers, scores, codes = numbers[kept], scores[kept], codes[kept]
         for share, weights, each in cosines:
             scores += share * (each[codes].max(axis=1) @ weights)
-        return numbers[_best(scores, count)]
+        return numbers[np.lexsort((numbers, -scores))[:count]]
 
     def to_rows(self, version: int) -> 'pa.Table':
         """Rows of a table.
@@ -232,26 +232,26 @@ class FirstStage:
             videos: Among these and their windows; None for all.
         """
         parts, codes = self._parts, self._codes
+        best = parts.find_near(query, max(count, FRAMES_BY_VECTORS), videos)
         if codes is None and (
-            self._facts['parts'] == 1
-            or count >= SHARE_WITHOUT_FRAMES * len(parts.contents)
+            self._facts['parts'] == 1 or len(parts.contents) <= PARTS_ALONE
         ):
-            best = parts.find_near(query, count, videos)
-            return parts.contents[best].tolist()
-        most, each = BY_VECTORS
-        most = max(most, each * count)
-        rows = parts.rows[parts.find_near(query, most, videos)]
+            return parts.contents[best[:count]].tolist()
+        rows = [parts.rows[best[:FRAMES_BY_VECTORS]]]
+        rest = parts.contents[best[FRAMES_BY_VECTORS:]].tolist()
         if codes is not None:
-            most, each = BY_CODES
             numbers = np.arange(len(codes.contents))
             if videos is not None:
                 numbers = codes.choose(videos)
-            near = codes.find_near(query, max(most, each * count), numbers)
-            rows = np.concatenate([rows, codes.rows[near]])
-        return self._compare_frames(query, rows, count)
+            near = codes.find_near(query, max(count, FRAMES_BY_CODES), numbers)
+            rows.append(codes.rows[near[:FRAMES_BY_CODES]])
+            names = codes.contents[near[FRAMES_BY_CODES:]]
+            rest = names.astype(str).tolist() + rest
+        first = self._rank_by_frames(query, np.concatenate(rows))
+        return (first + rest)[:count]
 
-    def _compare_frames(
-        self, query: QueryVectors, rows: np.ndarray, count: int
+    def _rank_by_frames(
+        self, query: QueryVectors, rows: np.ndarray
     ) -> list[str]:
         """Contents of some rows by :func:`compare_parts` with all frames."""
         found = take(self._table, rows, ['content', 'vector', 'tokens'])
@@ -267,7 +267,7 @@ class FirstStage:
             order, frames, starts = unpack_each(packed, *facts)
         scores = compare_parts(query, frames, starts)
         # Of equal ones always the same first: pages depend on it.
-        best = np.lexsort((contents[order], -scores))[:count]
+        best = np.lexsort((contents[order], -scores))
         return contents[order][best].tolist()
 
 

@@ -198,15 +198,35 @@ def test_without_codes_of_its_rows_neighbours_are_merged(
         store.compact()
 
 
-def test_few_candidates_of_many_are_compared_by_their_frames(
-    drawn, queries, tmp_path
+def test_frames_of_the_first_are_compared_in_a_larger_index(
+    drawn, queries, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr(lance_parts, 'PARTS_ALONE', 59)
+    monkeypatch.setattr(lance_parts, 'FRAMES_BY_VECTORS', 20)
     store = fill(open_store(tmp_path / 'index'), drawn)
+    for query, found in zip(
+        queries, store.find_candidates(queries, 60), strict=True
+    ):
+        by_parts = rank_slowly(drawn, query, PARTS)
+        by_frames = rank_slowly(drawn, query, FRAMES)
+        first = [each for each in by_frames if each in by_parts[:20]]
+        assert found == first + by_parts[20:]
+        # Pages fit together.
+        for count in (1, 19, 20, 21, 40):
+            assert store.find_candidates([query], count) == [found[:count]]
+
+
+def test_codes_of_any_number_of_candidates_fit_together(
+    drawn, queries, coded, monkeypatch
+):
+    monkeypatch.setattr(lance_parts, 'FRAMES_BY_CODES', 12)
+    add_the_rest(coded, drawn)
+    coded.refresh()
     for query in queries:
-        (found,) = store.find_candidates([query], 5)
-        assert found == rank_slowly(drawn, query, FRAMES)[:5]
-        (found,) = store.find_candidates([query], 6)
-        assert found == rank_slowly(drawn, query, PARTS)[:6]
+        (found,) = coded.find_candidates([query], 60)
+        assert sorted(found) == sorted(drawn.contents)
+        for count in (1, 22, 30, 50):
+            assert coded.find_candidates([query], count) == [found[:count]]
 
 
 @pytest.mark.parametrize('precision', ['float16', 'int8'])
