@@ -164,8 +164,6 @@ class LanceStore(VideoStore):
             index is read or made, that LanceDB is not installed.
     """
 
-    keeps_metadata = True
-
     def __init__(self, url: str) -> None:
         self.url = url
         self._is_remote = '://' in url
