@@ -13,7 +13,8 @@ VERSION = re.search(
 ).group(1)
 
 INSTALL_REQUIRES = [
-    'torch>=2.6',
+    # `torch.compiler.is_exporting`.
+    'torch>=2.7',
     # 0.10.7 can neither resume nor test on torch >= 2.6; mmaction2 and mmcv
     # refuse 1.0.
     'mmengine>=0.11.0rc3,<1.0',
@@ -29,7 +30,7 @@ INSTALL_REQUIRES = [
     'pillow>=10',
     # Streams that are not read, scaling in the caller's thread; 19 drops
     # arguments, and so may its successors.
-    'av>=17,<20',
+    'av>=17.1,<20',
     'decord>=0.6.0; platform_machine in "x86_64 AMD64"',
     'scipy>=1.15',
     'matplotlib>=3.8',
