@@ -13,7 +13,8 @@ VERSION = re.search(
 ).group(1)
 
 INSTALL_REQUIRES = [
-    'torch>=2.6',
+    # `torch.compiler.is_exporting`.
+    'torch>=2.7',
     # 0.10.7 can neither resume nor test on torch >= 2.6; mmaction2 and mmcv
     # refuse 1.0.
     'mmengine>=0.11.0rc3,<1.0',
@@ -29,10 +30,10 @@ INSTALL_REQUIRES = [
     'pillow>=10',
     # Streams that are not read, scaling in the caller's thread; 19 drops
     # arguments, and so may its successors.
-    'av>=17,<20',
+    'av>=17.1,<20',
     'decord>=0.6.0; platform_machine in "x86_64 AMD64"',
     'scipy>=1.15',
-    'matplotlib>=3.8',
+    'matplotlib>=3.9',
     # Locks that a fork does not share.
     'filelock>=4.1',
     # Packages whose names are imported when they are first used.
@@ -50,8 +51,8 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     # `mmtvr index` and `mmtvr search`: the index of videos in a folder.
     # It is filtered by SQL, and searched in subtitles too. lancedb before 0.34
-    # takes no config of a vector index.
-    'search': ['lancedb>=0.34', 'sqlglot>=30', 'pysubs2>=1.8'],
+    # takes no config of a vector index, 0.34 adds files to the folder.
+    'search': ['lancedb>=0.36', 'sqlglot>=30', 'pysubs2>=1.8'],
     # `mmtvr serve`. Older starlettes read ranges in quadratic time.
     'serve': [
         'mmtvr[search]',
@@ -61,7 +62,9 @@ EXTRAS_REQUIRE = {
         'prometheus_client>=0.20',
     ],
     # Recipes with key words: TagKeyWords, DropUnimportantWords.
-    'keywords': ['HanTa>=1.1'],
+    # The model of HanTa 1.2 is a pickle of NumPy 2; the one before tags nouns
+    # alone as key words.
+    'keywords': ['HanTa>=1.2', 'numpy>=2.0'],
     'spacy': ['spacy>=3.8'],
     # An index in a Milvus cluster; a client fits servers of its major version.
     'milvus': ['pymilvus>=3.0,<4'],

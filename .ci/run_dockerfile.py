@@ -2,8 +2,10 @@
 
 In place of its base image stands this machine with an empty virtual
 environment of the same Python, below a layer (overlayfs) that takes all
-changes and is thrown away. Needs root on Linux, and that Python as
-``python3.11`` on the path.
+changes and is thrown away. Needs root on Linux, that Python as ``python3.11``
+on the path, and 3 GB of memory, where the layer lies. Without the index of
+PyTorch's CPU builds, ``PIP_RETRIES=0 PIP_FIND_LINKS=FOLDER`` takes them from a
+folder.
 
     unshare --mount python3 .ci/run_dockerfile.py [NAME=VALUE of an ARG ...]
 """
@@ -45,14 +47,19 @@ class Stage:
         options = f'lowerdir=/,upperdir={folder}/upper,workdir={folder}/work'
         mount = ['mount', '-t', 'overlay', 'overlay', '-o', options]
         subprocess.run([*mount, self.layer], check=True)
-        subprocess.run(
-            ['mount', '--bind', '/dev', f'{self.layer}/dev'], check=True
-        )
+        for name in ('dev', 'proc'):
+            mount = ['mount', '--rbind', f'/{name}', f'{self.layer}/{name}']
+            subprocess.run(mount, check=True)
+        # Where the Python of the environment may lie, for other users too.
+        os.chmod(self.layer / 'root', 0o755)
         self.environment = {
             **os.environ,
             'PATH': f'{PYTHON}/bin:{SYSTEM}',
         }
+        for name in ('PYTHONPATH', 'TMPDIR'):
+            self.environment.pop(name, None)
         self.folder = '/'
+        self.user = '0:0'
         version = re.search(r'python:(\d+\.\d+)', base)[1]
         found = shutil.which(f'python{version}')
         self.run(f'{found} -m venv {PYTHON}')
@@ -62,7 +69,10 @@ class Stage:
         print(f'== RUN {command}', flush=True)
         inside = f'cd {self.folder} && {command}'
         subprocess.run(
-            ['chroot', self.layer, '/bin/sh', '-e', '-c', inside],
+            [
+                *('chroot', f'--userspec={self.user}', self.layer),
+                *('/bin/sh', '-e', '-c', inside),
+            ],
             env=self.environment,
             check=True,
         )
@@ -91,6 +101,9 @@ class Stage:
 
 def main() -> None:
     """Run all steps, then the command of the image."""
+    processes = (os.getpid(), os.getppid())
+    if len({os.readlink(f'/proc/{each}/ns/mnt') for each in processes}) == 1:
+        raise SystemExit('its mounts would stay: run it by unshare --mount')
     given = dict(word.split('=', 1) for word in sys.argv[1:])
     scratch = Path(tempfile.mkdtemp(prefix='dockerfile'))
     # Layers cannot lie on a layer, which / may be.
@@ -122,7 +135,9 @@ def main() -> None:
             stage.run(rest)
         elif word in ('ENTRYPOINT', 'CMD'):
             command += json.loads(rest)
-        elif word != 'USER':
+        elif word == 'USER':
+            stage.user = rest
+        else:
             raise SystemExit(f'{word} is not known here: {rest}')
     stage.run(' '.join(command))
 

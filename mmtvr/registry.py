@@ -72,7 +72,7 @@ MODELS = LazyRegistry(
     'mmtvr.models.partial_order',
     'mmtvr.losses',
 )
-METRICS = LazyRegistry(root.METRICS, 'mmtvr.evaluation')
+METRICS = LazyRegistry(root.METRICS, 'mmtvr.evaluation.metrics')
 LOOPS = LazyRegistry(root.LOOPS, 'mmtvr.engine')
 HOOKS = LazyRegistry(root.HOOKS, 'mmtvr.engine')
 OPTIM_WRAPPER_CONSTRUCTORS = LazyRegistry(

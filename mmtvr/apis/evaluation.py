@@ -21,6 +21,7 @@ from mmtvr.evaluation.fine_grained import (
 from mmtvr.evaluation.fine_grained import (
     evaluate_fine_grained as score_fine_grained,
 )
+from mmtvr.evaluation.formats import SCORES_FORMATS
 from mmtvr.evaluation.metrics import write_report
 from mmtvr.evaluation.moments import (
     MomentReport,
@@ -29,8 +30,7 @@ from mmtvr.evaluation.moments import (
 )
 from mmtvr.evaluation.moments import evaluate_moments as compare_moments
 from mmtvr.evaluation.moments import to_text as moments_to_text
-from mmtvr.evaluation.protocols import describe_protocol
-from mmtvr.evaluation.ranking import TiePolicy
+from mmtvr.evaluation.protocols import TiePolicy, describe_protocol
 from mmtvr.evaluation.report import Report, ReportRow, Table, build_report
 from mmtvr.evaluation.rescoring import parse_rescorings
 from mmtvr.evaluation.run_files import (
@@ -41,13 +41,6 @@ from mmtvr.evaluation.run_files import (
     read_run,
 )
 from mmtvr.files import load_arrays, write_atomically
-
-FORMATS = (
-    'a .npy with scores (texts, videos); or a .npz with scores, or with text '
-    'and video, embeddings (N, D) to be compared by cosine, and optionally '
-    'text_video_ids and video_ids; or with --qrels a run of TREC or mteb'
-)
-
 
 PathLike = str | os.PathLike[str]
 
@@ -209,7 +202,7 @@ def evaluate_fine_grained(
     """
     path = Path(file)
     known = read_fine_grained(captions)
-    content = load_arrays(path, FORMATS)
+    content = load_arrays(path, SCORES_FORMATS)
     if isinstance(content, np.ndarray):
         content = {'scores': content}
     scores = _read_scores(path, content)
@@ -312,7 +305,9 @@ def _read_scores(path: Path, content: dict[str, np.ndarray]) -> Tensor:
         if not text.numel() or not video.numel():
             raise SetupError(f'{path} holds no text or no video')
         return normalize(text, dim=-1) @ normalize(video, dim=-1).T
-    raise SetupError(f'{path} holds {sorted(content)}; expected {FORMATS}')
+    raise SetupError(
+        f'{path} holds {sorted(content)}; expected {SCORES_FORMATS}'
+    )
 
 
 def read_match(path: Path, texts: int, videos: int) -> Tensor:
@@ -330,7 +325,7 @@ def read_match(path: Path, texts: int, videos: int) -> Tensor:
     Raises:
         SetupError: It is something else.
     """
-    match = load_arrays(path, FORMATS)
+    match = load_arrays(path, SCORES_FORMATS)
     if isinstance(match, np.ndarray):
         if match.dtype == bool and match.shape == (texts, videos):
             if (match.sum(1) != 1).any():
@@ -366,7 +361,7 @@ def load_bank(path: Path, videos: int) -> Tensor:
     Raises:
         SetupError: The file is missing or of another shape.
     """
-    bank = load_arrays(path, FORMATS)
+    bank = load_arrays(path, SCORES_FORMATS)
     if not isinstance(bank, np.ndarray) or bank.shape[1:] != (videos,):
         raise SetupError(f'{path} must be a table (training texts, {videos})')
     if not len(bank):
@@ -388,7 +383,7 @@ def load_table(path: Path, match: Path | None = None) -> Table:
         SetupError: A file is missing, of another format, or does not say
             which text belongs to which video.
     """
-    content = load_arrays(path, FORMATS)
+    content = load_arrays(path, SCORES_FORMATS)
     if isinstance(content, np.ndarray):
         content = {'scores': content}
     scores = _read_scores(path, content)

@@ -34,7 +34,7 @@ from mmtvr.search.model_folder import (
 )
 from mmtvr.search.query import to_features
 from mmtvr.search.stores.base import StoredVideos, require_at_least
-from mmtvr.search.video_files import FoundVideo
+from mmtvr.search.video_files import FoundVideo, unreadable_query
 from mmtvr.structures import TokenFeatures, concatenate
 
 __all__ = ['Retriever']
@@ -302,7 +302,7 @@ class Retriever(
             bar = tqdm(encoded, 'videos', len(found), disable=not progress)
             for path, each in zip(paths, bar, strict=True):
                 if each.features is None:
-                    raise SetupError(f'{path} cannot be read: {each.error}')
+                    raise unreadable_query(path, each.error or '')
                 features.append(each.features)
         if pooled:
             return torch.from_numpy(np.stack([f.pooled for f in features]))

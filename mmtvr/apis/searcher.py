@@ -600,7 +600,11 @@ class TextVideoSearcher:
         span: tuple[float | None, float | None] | None = None,
     ) -> StoredVideos:
         """Features from the index if the file is as it was, else encode it."""
-        from mmtvr.search.video_files import FoundVideo, describe_file
+        from mmtvr.search.video_files import (
+            FoundVideo,
+            describe_file,
+            unreadable_query,
+        )
         from mmtvr.video.cutting import image_to_video, is_image
 
         start, end = span or (None, None)
@@ -618,7 +622,7 @@ class TextVideoSearcher:
         else:
             (encoded,) = self.encoder.encode_videos([found])
         if encoded.features is None:
-            raise SetupError(f'{found.path} cannot be read: {encoded.error}')
+            raise unreadable_query(path, encoded.error or '')
         pooled, tokens, times = encoded.features
         return StoredVideos([encoded.content], pooled[None], [tokens], [times])
 

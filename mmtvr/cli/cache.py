@@ -8,20 +8,22 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mmengine.config import Config, ConfigDict
 from tqdm import tqdm
 
 from mmtvr.cli.command import HelpFormatter, run_command
 from mmtvr.config import ConfigOptions, load_config, walk
-from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.datasets.video_check import thread_map
 from mmtvr.errors import SetupError
 from mmtvr.files import write_csv
 from mmtvr.registry import DATASETS, TRANSFORMS
 from mmtvr.video import UnreadableVideoError
 from mmtvr.video.cache import GIGABYTE, Entry, FrameCache, Query, free_bytes
+
+if TYPE_CHECKING:
+    from mmtvr.datasets.transforms import LoadVideoFrames
 
 SPLITS = ('train', 'val', 'test')
 MEASURED = 48
@@ -183,7 +185,7 @@ def fill(job: CacheJob) -> Outcome:
     return _cache(load_transform(job.transform), job)
 
 
-def _cache(transform: LoadVideoFrames, job: CacheJob) -> Outcome:
+def _cache(transform: 'LoadVideoFrames', job: CacheJob) -> Outcome:
     try:
         size = transform.cache_video(job.sample)
     except UnreadableVideoError as error:
@@ -203,7 +205,7 @@ class _DryCache(FrameCache):
 
 
 @functools.cache
-def load_transform(options: str, dry: bool = False) -> LoadVideoFrames:
+def load_transform(options: str, dry: bool = False) -> 'LoadVideoFrames':
     """Build a transform once; ``dry`` with a cache that keeps nothing."""
     transform = TRANSFORMS.build(json.loads(options))
     if dry:
@@ -228,6 +230,8 @@ def _progress(
 
 
 def _cached_transforms(pipeline: Sequence[Any]) -> Iterator[dict]:
+    from mmtvr.datasets.transforms import LoadVideoFrames
+
     for step in pipeline:
         if isinstance(step, dict) and step.get('cache'):
             kind = step.get('type')

@@ -3,21 +3,12 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from mmtvr.apis.evaluation import (
-    FORMATS,
-    evaluate,
-    evaluate_fine_grained,
-    evaluate_moments,
-)
 from mmtvr.cli.command import HelpFormatter, run_command
 from mmtvr.errors import SetupError
-from mmtvr.evaluation.fine_grained import to_text as fine_grained_to_text
-from mmtvr.evaluation.moments import to_text as moments_to_text
-from mmtvr.evaluation.protocols import PROTOCOLS
-from mmtvr.evaluation.ranking import TIE_POLICIES
-from mmtvr.evaluation.report import to_text
-from mmtvr.evaluation.run_files import QRELS_FORMATS
+from mmtvr.evaluation.formats import QRELS_FORMATS, SCORES_FORMATS
+from mmtvr.evaluation.protocols import PROTOCOLS, TIE_POLICIES
 
 EXAMPLES = """
 examples:
@@ -36,7 +27,7 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         epilog=EXAMPLES,
         formatter_class=HelpFormatter,
     )
-    parser.add_argument('file', type=Path, help=FORMATS)
+    parser.add_argument('file', type=Path, help=SCORES_FORMATS)
     parser.add_argument(
         '--match',
         type=Path,
@@ -95,20 +86,31 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the report; returns the exit status."""
     options = vars(parse_args(arguments))
+    return run_command(lambda: print(_report(options)))
+
+
+def _report(options: dict[str, Any]) -> str:
+    """Evaluate as the command line says."""
+    from mmtvr.apis.evaluation import evaluate
+    from mmtvr.evaluation.report import to_text
+
     facts = [fact.partition('=') for fact in options.pop('about')]
     about = {name: value for name, _, value in facts}
     captions = options.pop('fine_grained')
     truth = options.pop('moments')
     if truth is not None:
-        return run_command(lambda: _print_moments(truth, captions, options))
+        return _report_moments(truth, captions, options)
     if captions is not None:
-        return run_command(lambda: _print_fine_grained(captions, options))
-    return run_command(
-        lambda: print(to_text(evaluate(**options, about=about)))
-    )
+        return _report_fine_grained(captions, options)
+    return to_text(evaluate(**options, about=about))
 
 
-def _print_moments(truth: Path, captions: Path | None, options: dict) -> None:
+def _report_moments(
+    truth: Path, captions: Path | None, options: dict[str, Any]
+) -> str:
+    from mmtvr.apis.evaluation import evaluate_moments
+    from mmtvr.evaluation.moments import to_text
+
     file, out = options.pop('file'), options.pop('out')
     options.pop('ties')
     given = [name for name, value in options.items() if value]
@@ -117,10 +119,13 @@ def _print_moments(truth: Path, captions: Path | None, options: dict) -> None:
             f'--{given[0] if given else "fine-grained"} has no use with '
             '--moments, which only takes the predictions and --out'
         )
-    print(moments_to_text(evaluate_moments(file, truth, out=out)))
+    return to_text(evaluate_moments(file, truth, out=out))
 
 
-def _print_fine_grained(captions: Path, options: dict) -> None:
+def _report_fine_grained(captions: Path, options: dict[str, Any]) -> str:
+    from mmtvr.apis.evaluation import evaluate_fine_grained
+    from mmtvr.evaluation.fine_grained import to_text
+
     file, out = options.pop('file'), options.pop('out')
     options.pop('ties')
     given = [name for name, value in options.items() if value]
@@ -129,5 +134,4 @@ def _print_fine_grained(captions: Path, options: dict) -> None:
             f'--{given[0]} has no use with --fine-grained, which only takes '
             'the scores and --out'
         )
-    report = evaluate_fine_grained(file, captions, out=out)
-    print(fine_grained_to_text(report))
+    return to_text(evaluate_fine_grained(file, captions, out=out))

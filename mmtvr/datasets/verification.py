@@ -22,7 +22,6 @@ from mmtvr.datasets.annotations import (
     read_annotations,
 )
 from mmtvr.datasets.readers import get_reader
-from mmtvr.datasets.text_video import TextVideoDataset
 from mmtvr.datasets.video_check import CheckedFiles, thread_map
 from mmtvr.errors import SetupError
 from mmtvr.files import hash_file
@@ -140,6 +139,9 @@ def collect_datasets(nodes: Iterable[tuple[str, dict]]) -> Collection:
         SetupError: An annotation file is missing, or no data set is of this
             project.
     """
+    # Here, so that a command line names the kinds of problems without PyTorch.
+    from mmtvr.datasets.text_video import TextVideoDataset
+
     found = Collection()
     for stage, node in nodes:
         kind = DATASETS.get(str(node['type']))

@@ -1,9 +1,18 @@
 """Ranking, reports and the metrics of text-video retrieval."""
 
-from mmtvr.evaluation.metrics import (
-    RetrievalReport,
-    SimilarityDump,
-    TextVideoRecall,
-)
+from typing import TYPE_CHECKING
 
-__all__ = ['RetrievalReport', 'SimilarityDump', 'TextVideoRecall']
+import lazy_loader
+
+if TYPE_CHECKING:
+    from mmtvr.evaluation.metrics import RetrievalReport as RetrievalReport
+    from mmtvr.evaluation.metrics import SimilarityDump as SimilarityDump
+    from mmtvr.evaluation.metrics import TextVideoRecall as TextVideoRecall
+
+# The command line names protocols and formats without PyTorch.
+__getattr__, __dir__, __all__ = lazy_loader.attach(
+    __name__,
+    submod_attrs={
+        'metrics': ['RetrievalReport', 'SimilarityDump', 'TextVideoRecall'],
+    },
+)

@@ -20,10 +20,12 @@ from mmengine.logging import print_log
 from torch import Tensor
 
 from mmtvr.distributed.gather import gather_rows
-from mmtvr.evaluation.protocols import describe_protocol
-from mmtvr.evaluation.ranking import (
+from mmtvr.evaluation.protocols import (
     TIE_POLICIES,
     TiePolicy,
+    describe_protocol,
+)
+from mmtvr.evaluation.ranking import (
     both_directions,
     ranks,
     text_to_video,

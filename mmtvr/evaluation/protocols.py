@@ -1,6 +1,10 @@
 """Test protocols of the field by name, and what can be reached under them."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
+
+# Where the best match stands among items that score the same.
+TiePolicy = Literal['optimistic', 'pessimistic', 'expected']
+TIE_POLICIES: tuple[TiePolicy, ...] = get_args(TiePolicy)
 
 
 class Protocol(NamedTuple):

@@ -2,17 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy.stats import bootstrap
 from torch import Tensor
 
-TiePolicy = Literal['optimistic', 'pessimistic', 'expected']
+from mmtvr.evaluation.protocols import TIE_POLICIES, TiePolicy
+
 # Scores looked at together; bounds the memory beside a table of scores.
 BLOCK_CELLS = 2**24
-TIE_POLICIES: tuple[TiePolicy, ...] = get_args(TiePolicy)
 RESAMPLES = 1000
 RESAMPLES_PER_BATCH = 50
 

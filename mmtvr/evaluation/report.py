@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import ScalarFormatter
 from torch import Tensor
 
+from mmtvr.evaluation.protocols import TIE_POLICIES, TiePolicy
 from mmtvr.evaluation.ranking import (
-    TIE_POLICIES,
-    TiePolicy,
     best_of_groups,
     bootstrap_interval,
     hits,

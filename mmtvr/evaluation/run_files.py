@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from mmtvr.errors import SetupError, first_line
+from mmtvr.evaluation.formats import QRELS_FORMATS, RUN_FORMATS
+from mmtvr.evaluation.protocols import TIE_POLICIES, TiePolicy
 from mmtvr.evaluation.ranking import (
     BLOCK_CELLS,
-    TIE_POLICIES,
     Placement,
-    TiePolicy,
     average_precision,
     bootstrap_interval,
     hits,
@@ -26,16 +26,6 @@ from mmtvr.evaluation.ranking import (
 )
 from mmtvr.evaluation.report import TOPK, DirectionReport
 
-RUN_FORMATS = (
-    'lines of TREC, `query Q0 document rank score tag`; or JSON, '
-    '{query: {document: score}}, predictions of mteb included'
-)
-QRELS_FORMATS = (
-    'lines of TREC, `query 0 document relevance`; a table (.tsv) or .jsonl '
-    'with query-id, corpus-id and score, as in BEIR and mteb; JSON, {query: '
-    '{document: relevance}}; or a folder with qrels/test.tsv or qrels.jsonl, '
-    'and corpus.jsonl'
-)
 QRELS_IN_FOLDER = ('qrels/test.tsv', 'qrels/test.jsonl', 'qrels.jsonl')
 COLUMNS = ('query-id', 'corpus-id', 'score')
 #: By query, a number of each document.

@@ -3,6 +3,7 @@
 import math
 import mimetypes
 import os
+import shlex
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -148,6 +149,19 @@ def describe_absence(sources: Sources) -> str:
         f'there is no video in {where}, only {found}: files count that end '
         'like videos do (.mp4, .mkv, .mov, .webm, ...)'
     )
+
+
+def unreadable_query(path: str | os.PathLike[str], reason: str) -> SetupError:
+    """Say what to do about a video that was named, and cannot be read."""
+    path = os.fspath(path)
+    remedy = 'give the path of a video or image file'
+    if os.path.isfile(path):
+        stem = shlex.quote(os.path.splitext(path)[0] + '_new.mp4')
+        remedy += (
+            '; if another program plays this one, let that write it anew, as '
+            f'with ffmpeg -i {shlex.quote(path)} {stem}'
+        )
+    return SetupError(f'{path} cannot be read: {reason}; {remedy}')
 
 
 def read_captioned(

@@ -13,6 +13,11 @@ from mmtvr.video.reader import UnreadableVideoError
 
 # No decoder has this name, so that FFmpeg tries none.
 WITHOUT_DECODERS = dict(codec_whitelist='none')
+# FFmpeg's own words stand for files of another kind and for damaged ones.
+UNDECODABLE = (
+    'it is no video, or damaged (FFmpeg: Invalid data found when processing '
+    'input)'
+)
 
 
 def open_video(path: str, probe_decoder: bool = True) -> tuple[Any, Any]:
@@ -83,6 +88,8 @@ def name_failures(path: str) -> Iterator[None]:
         yield
     except UnreadableVideoError:
         raise
+    except av.InvalidDataError as error:
+        raise UnreadableVideoError(f'{path}: {UNDECODABLE}') from error
     # PyAV's errors are built-in ones too; a decoder that gives nonsense
     # raises others, as that of a frame without pixels.
     except (av.FFmpegError, OSError, ValueError, MemoryError) as error:

@@ -174,7 +174,6 @@ def test_the_overview_imports_nothing_that_takes_long():
 
 
 def test_help_is_there_before_what_works():
-    names = ('train', 'test', 'extract', 'lora', 'failures', 'reproduce')
     code = (
         'import sys; from mmtvr.cli.main import main\n'
         'for name in sys.argv[1:]:\n'
@@ -182,7 +181,7 @@ def test_help_is_there_before_what_works():
         '    except SystemExit: pass\n'
         'sys.exit("torch" in sys.modules)\n'
     )
-    command = [sys.executable, '-c', code, *names]
+    command = [sys.executable, '-c', code, *COMMANDS]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True)
     assert done.returncode == 0
-    assert done.stdout.count(b'usage: mmtvr') == len(names)
+    assert done.stdout.count(b'usage: mmtvr') == len(COMMANDS)

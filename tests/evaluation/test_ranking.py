@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmtvr.evaluation.protocols import TIE_POLICIES
 from mmtvr.evaluation.ranking import (
-    TIE_POLICIES,
     hits,
     place,
     ranks,

@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from copy import deepcopy
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
@@ -237,7 +238,10 @@ def test_rate_is_scaled_only_when_asked(train, config):
 
 
 def test_curves_go_to_further_backends(train, config, monkeypatch):
-    monkeypatch.setitem(sys.modules, 'wandb', ModuleType('wandb'))
+    wandb = ModuleType('wandb')
+    # Of Accelerate, which PEFT imports.
+    wandb.__spec__ = ModuleSpec('wandb', None)
+    monkeypatch.setitem(sys.modules, 'wandb', wandb)
     local = [dict(type='LocalVisBackend')]
     config.visualizer = dict(type='Visualizer', vis_backends=local)
     got = put(train, config, log=['tensorboard', 'wandb'])

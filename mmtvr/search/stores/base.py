@@ -796,14 +796,25 @@ def pack_tokens(tokens: np.ndarray, precision: str) -> bytes:
     return stored.tobytes() + whole.tobytes()
 
 
-def unpack_tokens(packed: bytes, width: int, precision: str) -> np.ndarray:
-    """Read what :func:`pack_tokens` wrote: (T, ``width``), float32."""
+def unpack_tokens(
+    packed: bytes, width: int, precision: str, videos: int = 1
+) -> np.ndarray:
+    """Read what :func:`pack_tokens` wrote: (T, ``width``), float32.
+
+    Args:
+        packed: The bytes, of equally many tokens of each video one after the
+            other.
+        width: Width D of the features.
+        precision: How they are kept.
+        videos: How many videos they are of.
+    """
     if precision == 'float16':
         return np.frombuffer(packed, '<f2').reshape(-1, width).astype('f4')
-    count = len(packed) // (width + SCALE.itemsize)
-    scale = np.frombuffer(packed, SCALE, count).astype(np.float32)
-    whole = np.frombuffer(packed, np.int8, offset=count * SCALE.itemsize)
-    return whole.reshape(count, width) * scale[:, None]
+    rows = np.frombuffer(packed, np.int8).reshape(videos, -1)
+    scales = rows.shape[1] // (width + SCALE.itemsize) * SCALE.itemsize
+    scale = np.ascontiguousarray(rows[:, :scales]).view(SCALE)
+    whole = rows[:, scales:].reshape(-1, width)
+    return whole * scale.reshape(-1, 1).astype(np.float32)
 
 
 LITE = 'milvus:'
