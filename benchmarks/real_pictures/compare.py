@@ -112,14 +112,15 @@ class Variant(NamedTuple):
         name: As the tables call it.
         method: First part of the name of its configs.
         options: What differs from the config.
+        key_words: Whether key words count twice, where words are looked at.
     """
 
     name: str
     method: str
     options: dict[str, object] = {}
+    key_words: bool = True
 
 
-#: Key words count twice in all of them that look at words.
 VARIANTS = {
     'clip4clip': Variant('mean pooling (CLIP4Clip)', 'clip4clip'),
     'ti': Variant(
@@ -143,6 +144,12 @@ VARIANTS = {
     'dmae': Variant('DMAE with InfoNCE', 'dmae', INFO_NCE),
     'negnce': Variant('DMAE with NegNCE', 'dmae'),
     'tpmcl': Variant('+ TPM-CL', 'tpmcl'),
+    'word-alike': Variant(
+        'word level, no key words',
+        'dmae',
+        {**PLAIN, **WORDS},
+        key_words=False,
+    ),
     'word-negnce': Variant(
         'word level, NegNCE', 'dmae', {**WORDS, **NO_ATTENTION}
     ),
@@ -367,14 +374,14 @@ def train(task: Task, folders: Folders, split: str) -> dict[str, Scores]:
     options |= data_options(task.data, task.fold, folders)
     cfg = load_config(str(recipe(task.data, task.variant)), options)
     model = build_model(cfg.model.to_dict(), task.seed)
-    stored = folders.stored(task.data)
-    captions: Any = stored[1]
-    if not cfg.model.text_encoder.frozen:
-        captions = cfg.test_pipeline
+    videos, captions = folders.stored(task.data)
+    weights = VARIANTS[task.variant].key_words
+    if not weights:
+        captions = without_weights(captions)
     inputs = make_inputs(
         folders.videos(task.data, task.fold, 'train'),
-        stored[0],
-        captions,
+        videos,
+        captions if cfg.model.text_encoder.frozen else cfg.test_pipeline,
         cfg.test_pipeline if has_partial_captions(cfg) else None,
     )
     fit(model, cfg, inputs)
@@ -387,34 +394,34 @@ def train(task: Task, folders: Folders, split: str) -> dict[str, Scores]:
         }
 
     def score_captions(
-        texts: Sequence[str], videos: Sequence[VideoCaptions]
+        texts: Sequence[str], records: Sequence[VideoCaptions]
     ) -> np.ndarray:
         encoded: Any = cfg.test_pipeline
         if cfg.model.text_encoder.frozen:
-            encoded = stored[1]
+            encoded = captions
             if not set(texts) <= set(encoded):
                 encoded = encode_captions(
                     tuple(texts),
                     json.dumps(cfg.model.text_encoder.to_dict()),
                     json.dumps(cfg.test_pipeline),
                 )
+                if not weights:
+                    encoded = without_weights(encoded)
         return score(
-            model,
-            make_texts(texts, encoded),
-            make_videos(videos, stored[0]),
+            model, make_texts(texts, encoded), make_videos(records, videos)
         )
 
     def score_all() -> Scores:
-        captions = folders.fine_grained(task.data, task.fold, split)
-        table = score_captions(captions.texts, tests[own])
+        chosen = folders.fine_grained(task.data, task.fold, split)
+        table = score_captions(chosen.texts, tests[own])
         return Scores(
             {
                 language: score_captions(
-                    [video.captions[0] for video in videos], videos
+                    [record.captions[0] for record in records], records
                 )
-                for language, videos in tests.items()
+                for language, records in tests.items()
             },
-            evaluate_fine_grained(captions, torch.from_numpy(table)),
+            evaluate_fine_grained(chosen, torch.from_numpy(table)),
         )
 
     found = {task.variant: score_all()}
@@ -422,6 +429,14 @@ def train(task: Task, folders: Folders, split: str) -> dict[str, Scores]:
         model.head.evidence = EVIDENCE_POWER
         found[EVIDENCE[task.variant]] = score_all()
     return found
+
+
+def without_weights(captions: Features) -> Features:
+    """The same captions, all of whose words count alike."""
+    return {
+        caption: {key: each for key, each in found.items() if key != 'weight'}
+        for caption, found in captions.items()
+    }
 
 
 def has_partial_captions(cfg: Config) -> bool:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -19,10 +20,12 @@ from mmtvr.apis.searcher import PathLike, open_encoder
 from mmtvr.checkpoints import WEIGHTS
 from mmtvr.errors import SetupError
 from mmtvr.pretrained import fetch_repository
+from mmtvr.search.calibration import find_calibration, write_calibration
 from mmtvr.search.encoder import (
     RetrievalEncoder,
     VideoFeatures,
     find_test_pipeline,
+    hash_weights,
 )
 from mmtvr.search.model_folder import (
     FILES,
@@ -367,6 +370,12 @@ class Retriever(
         )
         content = json.loads((save_directory / 'config.json').read_text())
         self.base_models = content['base_models']
+        known = find_calibration(encoder.info, encoder.checkpoint)
+        if known is not None:
+            # The same weights, in a file with another hash.
+            weights = save_directory / WEIGHTS
+            known = replace(known, checkpoint=hash_weights(weights))
+            write_calibration(known, weights)
 
     def generate_model_card(
         self,

@@ -730,7 +730,10 @@ def export_index(
     checkpoint: PathLike | None = None,
     device: str | None = None,
 ) -> dict[str, int]:
-    """Write the features of an index for other tools.
+    """Write an index as a file, for other tools and other engines.
+
+    Features are arrays of their own; what else is in the index goes with
+    them, so that :func:`import_index` gives the index back.
 
     With captions, :func:`mmtvr.apis.evaluate` reads the file: it compares
     pooled vectors by cosine, each caption with all videos of the index. That
@@ -750,9 +753,8 @@ def export_index(
         device: Where to compute; None for a GPU if there is one.
 
     Returns:
-        How many videos and captions were written; and how many windows of
-        long videos were not, if there are some: each video is exported as a
-        whole.
+        How many videos and captions were written, and how many windows of
+        long videos, if there are some.
 
     Raises:
         SetupError: The index is missing or empty, lacks one of the videos, or
@@ -771,10 +773,14 @@ def export_index(
     features.check_export_path(path)
     entries = features.list_readable(store)
     windows = sum(entry.windows for entry in entries)
-    left_out = dict(windows_left_out=windows) if windows else {}
+    report = dict(exported=len(entries))
+    if windows:
+        report['windows'] = windows
     if captions is None:
-        write_arrays(path, features.read_features(store, entries))
-        return dict(exported=len(entries), **left_out)
+        content = features.read_features(store, entries)
+        content |= features.carry_index(store, entries, content)
+        write_arrays(path, content)
+        return report
     if info.get('imported'):
         raise SetupError(
             f'{store.url} holds imported features, whose model mmtvr does '
@@ -788,10 +794,11 @@ def export_index(
     )
     # Before captions are encoded, which may take long: others may index.
     content = features.read_features(store, entries)
+    content |= features.carry_index(store, entries, content)
     encoder = open_searcher(index, checkpoint, device).encoder
     text = features.encode_captions(encoder, placed['texts'].tolist())
     write_arrays(path, dict(content, **placed, text=text))
-    return dict(exported=len(entries), captions=len(text), **left_out)
+    return dict(report, captions=len(text))
 
 
 def calibrate_index(
@@ -914,21 +921,25 @@ def import_index(
     path: PathLike,
     *,
     precision: str | None = None,
-    parts: int = 1,
+    parts: int | None = None,
     metadata: PathLike | None = None,
     text_columns: Sequence[str] | None = None,
 ) -> int:
-    """Fill a new index with features that any encoder made.
+    """Fill a new index with another one, or with features of any encoder.
 
-    Where a process was killed in the middle, the same call goes on.
+    A file that :func:`export_index` wrote gives the index that it is of: its
+    model, files, windows, columns and texts, and what its scores mean. Where
+    a process was killed in the middle, the same call goes on.
 
     Args:
         index: The folder or the address of a new index.
         path: A ``.npz`` as :func:`export_index` writes it, of which
             ``video`` and ``videos`` are needed.
-        precision: See :meth:`TextVideoSearcher.index`.
-        parts: Likewise, of a file with tokens.
-        metadata: Likewise.
+        precision: See :meth:`TextVideoSearcher.index`; None for that of the
+            exported index.
+        parts: Likewise, of a file with tokens; of features of others 1 if
+            None.
+        metadata: See :meth:`TextVideoSearcher.index`.
         text_columns: Likewise.
 
     Returns:
@@ -949,9 +960,9 @@ def import_index(
     if metadata is not None:
         table = read_metadata(metadata, text_columns)
     store = open_store(index)
-    count = import_features(
-        store, Path(path), precision or PRECISIONS[0], parts
-    )
+    count = import_features(store, Path(path), precision, parts)
+    if table is None and not store.require_info().get('imported'):
+        return count
     with store.lock():
         writer = MetadataWriter(store, table)
         writer.begin()

@@ -196,7 +196,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         'process is that indexes',
     )
     tasks.add_argument(
-        '--export', metavar='NPZ', help='write the features of the index'
+        '--export', metavar='NPZ', help='write the index and its features'
     )
     tasks.add_argument(
         '--calibrate',
@@ -217,7 +217,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--import',
         dest='import_',
         metavar='NPZ',
-        help='fill a new index with features that any encoder made',
+        help='fill a new index with an exported one, or with features that '
+        'any encoder made',
     )
     tasks.add_argument(
         '--switch-to',
@@ -305,12 +306,11 @@ def run(args: argparse.Namespace) -> None:
         )
         report = dict(measured=count)
     elif args.import_:
-        parts = 1 if args.parts is None else args.parts
         count = apis.import_index(
             args.into,
             args.import_,
             precision=args.precision,
-            parts=parts,
+            parts=args.parts,
             metadata=args.metadata,
             text_columns=args.text_columns and args.text_columns.split(','),
         )

@@ -66,6 +66,10 @@ class Filter:
         """As LanceDB (DataFusion) takes it."""
         return _Sql(self._columns, self.where).render(self._tree)
 
+    def to_postgres(self) -> str:
+        """As PostgreSQL takes it, of columns with the collation ``C``."""
+        return _Postgres(self._columns, self.where).render(self._tree)
+
     def to_milvus(self) -> str:
         """As Milvus takes it, of columns in a JSON field ``fields``.
 
@@ -139,7 +143,7 @@ class _Renderer:
 
     def _enclose(self, node: Any) -> str:
         text = self.render(node)
-        return text if re.fullmatch(r'`\w+`', text) else f'({text})'
+        return text if re.fullmatch(r'`\w+`|"\w+"', text) else f'({text})'
 
     def _join(self, node: Any, word: str) -> str:
         # Chains of one operator lean to the left: not nested, however long.
@@ -262,10 +266,19 @@ class _Sql(_Renderer):
         return word
 
     def _null(self, name: str) -> str:
-        return f'`{name}` IS NULL'
+        return f'{self._column(name)} IS NULL'
 
     def _true(self, name: str) -> str:
-        return f'`{name}`'
+        return self._column(name)
+
+
+class _Postgres(_Sql):
+    def _column(self, name: str) -> str:
+        return f'"{name}"'
+
+    def _like_word(self, word: str) -> str:
+        # The collation C knows small and capital letters of ASCII alone.
+        return 'COLLATE "default" ILIKE' if word == 'ILIKE' else word
 
 
 class _Milvus(_Renderer):

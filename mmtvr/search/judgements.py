@@ -6,12 +6,13 @@ import threading
 import time
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from mmtvr.errors import SetupError
 from mmtvr.files import atomic_path
 
 QUERIES_ENDING = '.queries.tsv'
+BLOCK = 4096
 
 
 class Judgements:
@@ -35,8 +36,9 @@ class Judgements:
         )
         with self._lock:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(self.path, 'a', encoding='utf-8') as file:
-                file.write(line + '\n')
+            with open(self.path, 'ab+') as file:
+                _drop_unfinished(file)
+                file.write(line.encode() + b'\n')
 
     def of_query(self, query: str) -> dict[str, bool]:
         """What was said of the results of a query, by the keys of files."""
@@ -101,6 +103,24 @@ class Judgements:
             with atomic_path(place) as partial:
                 partial.write_text('\n'.join([*content, '']), 'utf-8')
         return len(found), len(lines)
+
+
+def _drop_unfinished(file: BinaryIO) -> None:
+    """Cut off what a killed process, or a full disk, left of a line.
+
+    It was never acknowledged, and would spoil the one that is added.
+    """
+    size = end = file.seek(0, os.SEEK_END)
+    while end:
+        start = max(0, end - BLOCK)
+        file.seek(start)
+        place = file.read(end - start).rfind(b'\n')
+        if place >= 0:
+            end = start + place + 1
+            break
+        end = start
+    if end < size:
+        file.truncate(end)
 
 
 def find_judgements(path: str | None, url: str) -> Path:

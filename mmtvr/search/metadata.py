@@ -332,10 +332,10 @@ class MetadataWriter:
         """Add columns that the index does not have.
 
         Raises:
-            SetupError: A column has another type, or the engine keeps none.
+            SetupError: A column has another type, or a name that the engine
+                does not take.
         """
-        if self.store.keeps_metadata or self.table.path:
-            self.store.add_columns({**FACTS, **self.table.types})
+        self.store.add_columns({**FACTS, **self.table.types})
 
     def update(
         self, entries: Sequence[FileEntry], files: 'FileNames | None' = None
@@ -347,8 +347,6 @@ class MetadataWriter:
             files: Names of all files, to find the rows of the table by; the
                 table is left alone if None.
         """
-        if not self.store.keeps_metadata:
-            return
         readable = [each for each in entries if each.error is None]
         for first in range(0, len(readable), ROWS_AT_ONCE):
             some = readable[first : first + ROWS_AT_ONCE]
@@ -370,8 +368,6 @@ class MetadataWriter:
             entries: All files of the index.
             gone: Those that will leave it, and may have moved.
         """
-        if not self.store.keeps_metadata:
-            return MetadataReport()
         for row in self.store.find_metadata([e.key for e in gone]).values():
             if row.given or row.text:
                 self._moved[row.content] = row
@@ -414,6 +410,9 @@ class MetadataWriter:
             texts = [columns.get(each) for each in self.table.text_columns]
             text = '\n'.join(str(each) for each in texts if each)
         row = Metadata(entry.key, entry.content, facts, given, text)
+        if before is not None and not os.path.lexists(entry.path):
+            # As of an index that came from another machine.
+            return replace(before, given=given, text=text)
         paths = self.subtitles.find(entry.path)
         stamp = self.subtitles.describe(paths)
         if before is not None and before.subtitles == stamp:

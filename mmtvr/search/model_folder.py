@@ -1,8 +1,9 @@
 """A retriever as a folder that loads anywhere and runs no code.
 
 ``config.json`` has the settings of the model and of its test pipeline,
-``model.safetensors`` all weights, and ``pretrained/NAME`` what a tokenizer,
-a processor and a tower of transformers are built from. The settings name
+``model.safetensors`` all weights, ``calibration.json`` what its scores mean,
+where that is known, and ``pretrained/NAME`` what a tokenizer, a processor and
+a tower of transformers are built from. The settings name
 such a folder ``folder://NAME``.
 """
 
@@ -26,6 +27,7 @@ from mmtvr.files import atomic_path, write_atomically
 from mmtvr.pretrained import SCHEME as SHIPPED
 from mmtvr.pretrained import copy_settings, loaded_names
 from mmtvr.registry import MODELS, SCOPE, TRANSFORMS, VIDEO_READERS
+from mmtvr.search.calibration import FILE as CALIBRATION
 
 CONFIG = 'config.json'
 PRETRAINED = 'pretrained'
@@ -33,7 +35,7 @@ SCHEME = 'folder://'
 TUPLE = '__tuple__'
 FORMAT = 1
 #: What a folder consists of, for a hub.
-FILES = [CONFIG, WEIGHTS, 'README.md', f'{PRETRAINED}/*']
+FILES = [CONFIG, WEIGHTS, CALIBRATION, 'README.md', f'{PRETRAINED}/*']
 # A loss compares no text with a video; a cache is a folder of this machine.
 NOT_CARRIED = ('contrastive_loss', 'cached_contrastive', 'cache', 'init_cfg')
 NAME = re.compile(r'\w[\w.-]*')

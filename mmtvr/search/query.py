@@ -281,11 +281,6 @@ def parse_where(store: VideoStore, where: str | None) -> Filter | None:
     if where is None:
         return None
     columns = store.list_columns()
-    if not columns and not store.keeps_metadata:
-        raise SetupError(
-            f'{store.url} is an engine in which mmtvr keeps no columns to '
-            'filter by: LanceDB and Milvus keep them'
-        )
     if not columns:
         raise SetupError(
             f'{store.url} has no columns to filter by: bring it up to date '

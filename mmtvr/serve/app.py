@@ -163,7 +163,10 @@ def _handlers(pages: Pages) -> dict[Any, Any]:
                 status,
                 heading=HEADINGS.get(status, 'Something went wrong'),
                 message=message,
-                q=request.query_params.get('q', ''),
+                **{
+                    name: request.query_params.get(name, '')
+                    for name in ('q', 'where', 'match')
+                },
                 retry=RETRY_SECONDS if status == 503 else 0,
                 again=request.url.path + '?' + request.url.query,
             )

@@ -7,6 +7,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,12 @@ from mmtvr.cli.main import main
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
 from mmtvr.errors import SetupError
 from mmtvr.registry import MODELS
+from mmtvr.search.calibration import (
+    Calibration,
+    find_calibration,
+    write_calibration,
+)
+from mmtvr.search.encoder import hash_weights
 from mmtvr.structures import TokenFeatures
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +103,22 @@ def dual_config(tiny_config, model, family):
     )
     expand_encoder(config)
     return config
+
+
+def test_what_scores_mean_goes_with_the_weights(shapes_folder, tmp_path):
+    curve = Calibration(9.0, -2.0, 20, 6, 0.1, 'of other weights')
+    first, second, third = (tmp_path / name for name in 'abc')
+    shutil.copytree(shapes_folder, first)
+    weights = first / 'model.safetensors'
+    write_calibration(curve, weights)
+    Retriever.from_pretrained(first, device='cpu').save_pretrained(second)
+    assert not (second / 'calibration.json').exists()
+    curve = replace(curve, checkpoint=hash_weights(weights))
+    write_calibration(curve, weights)
+    Retriever.from_pretrained(first, device='cpu').save_pretrained(third)
+    weights = third / 'model.safetensors'
+    info = dict(checkpoint=hash_weights(weights))
+    assert find_calibration(info, weights).slope == curve.slope
 
 
 @pytest.mark.slow

@@ -39,7 +39,7 @@ def test_judgements_are_what_was_said_last_and_evaluation_reads_them(
     ):
         said.add(query, key, value)
     with open(said.path, 'a') as file:
-        file.write('{"query": "torn')
+        file.write('{"query": "torn' + 5000 * 'x')
     assert said.of_query('a dog') == dict(k1=False, k2=True)
     assert said.export(tmp_path / 'qrels.txt') == (1, 2)
     assert read_qrels(tmp_path / 'qrels.txt') == dict(q1=dict(k1=0, k2=1))
@@ -48,6 +48,12 @@ def test_judgements_are_what_was_said_last_and_evaluation_reads_them(
     found = [[SearchResult('a', 0.1, 1, key='k2')]]
     assert write_run(tmp_path / 'a.run', ['q1'], found) == 1
     assert read_run(tmp_path / 'a.run') == dict(q1=dict(k2=1.0))
+    # The next line does not become a part of what was left unfinished.
+    said.add('a dog', 'k3', True)
+    assert said.of_query('a dog') == dict(k1=False, k2=True, k3=True)
+    said.path.write_text('{"query": "torn')
+    said.add('a dog', 'k4', True)
+    assert said.read() == {'a dog': dict(k4=True)}
 
 
 def test_clips_are_of_the_moment(tmp_path):

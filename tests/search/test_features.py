@@ -2,26 +2,30 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mmtvr.apis import evaluate, export_index
+from mmtvr.apis import evaluate, export_index, import_index
 from mmtvr.errors import SetupError
+from mmtvr.search.calibration import Calibration, find_calibration
 from mmtvr.search.features import (
     import_features,
     list_readable,
     place_captions,
     read_features,
 )
+from mmtvr.search.metadata import read_metadata
 from mmtvr.search.query import (
     read_queries,
     search_by_name,
     search_by_vectors,
 )
 from mmtvr.search.stores import open_store
-from mmtvr.search.stores.base import FileEntry
+from mmtvr.search.stores.base import FileEntry, StoredVideos
 from mmtvr.search.video_files import CaptionedVideo, FoundVideo
+from tests.search.conftest import draw
 
 
 def test_an_exported_index_is_the_same_when_it_is_imported(
@@ -44,6 +48,109 @@ def test_an_exported_index_is_the_same_when_it_is_imported(
         found = search_by_name(tmp_path / 'imported', name)
         assert name not in [result.path for result in found]
         assert len(found) == 2
+
+
+def test_the_whole_index_comes_back(
+    videos, index_folder, tmp_path, monkeypatch
+):
+    (videos / 'again.mp4').write_bytes(b'one.mp4')
+    (videos / 'bad.mp4').write_bytes(b'broken')
+    (videos / 'one.srt').write_text('1\n00:00:01,000 --> 00:00:02,000\nhi\n')
+    (tmp_path / 'a.csv').write_text('file,level,title\none.mp4,3,A dog\n')
+    table = read_metadata(tmp_path / 'a.csv')
+    curve = Calibration(9.0, -2.0, 20, 6, 0.1)
+    facts = dict(precision='int8', calibration=curve.to_dict())
+    *_, store = index_folder(
+        [videos], tmp_path / 'index', table=table, **facts
+    )
+    (entry,) = (e for e in store.list_files() if e.path.endswith('three.webm'))
+    entry = replace(entry, windows=2, hubness=0.25)
+    drawn = [draw(each) for each in entry.contents[1:]]
+    store.add_videos(
+        StoredVideos(
+            entry.contents[1:],
+            *map(
+                np.stack,
+                zip(
+                    *((d.pooled, d.tokens, d.times) for d in drawn),
+                    strict=True,
+                ),
+            ),
+        )
+    )
+    store.put_files([entry])
+    file, copy = tmp_path / 'features.npz', tmp_path / 'copy'
+    assert export_index(store.url, file) == dict(exported=4, windows=2)
+
+    def state(store):
+        contents = sorted(store.list_contents())
+        videos = store.read_videos(contents)
+        return (
+            sorted(store.list_files(), key=lambda each: each.path),
+            sorted(store.list_metadata(), key=lambda row: row.key),
+            (store.list_columns(), store.read_info(), contents),
+            [each.tolist() for each in videos.times],
+        ), videos
+
+    # Elsewhere, where the files are not, and in the middle of it killed.
+    videos.rename(tmp_path / 'elsewhere')
+    with monkeypatch.context() as patch:
+        patch.setattr(type(store), 'put_metadata', lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            import_index(copy, file)
+    assert import_index(copy, file) == 4
+    (before, features), (after, copied) = state(store), state(open_store(copy))
+    assert after == before
+    np.testing.assert_allclose(features.pooled, copied.pooled, atol=2e-3)
+    for pair in zip(features.tokens, copied.tokens, strict=True):
+        np.testing.assert_allclose(*pair, atol=2e-2)
+    info = open_store(copy).read_info()
+    assert find_calibration(info) == curve
+    with pytest.raises(SetupError, match='another index'):
+        import_index(copy, file)
+    # Columns may come with it; what was said stays.
+    (tmp_path / 'b.csv').write_text('file,place\none.mp4,here\n')
+    other = tmp_path / 'other'
+    import_index(other, file, metadata=tmp_path / 'b.csv')
+    (row,) = (r for r in open_store(other).list_metadata() if r.cues)
+    assert row.given == dict(level=3.0, title='A dog', place='here')
+    # Who changes the vectors has an encoder of their own.
+    content = dict(np.load(file))
+    np.savez(file, **dict(content, video=-content['video']))
+    with pytest.warns(UserWarning, match='other vectors'):
+        import_index(tmp_path / 'changed', file)
+    assert open_store(tmp_path / 'changed').read_info()['imported']
+
+
+@pytest.mark.parametrize(
+    ('change', 'match'),
+    [
+        (lambda rest: rest.pop('columns'), 'KeyError'),
+        (lambda rest: rest.update(info={'width': 0}), 'width'),
+        (lambda rest: rest['entries'].pop(), 'not the videos'),
+        (lambda rest: rest['columns'].update({'a` --': 'text'}), 'column'),
+        (
+            lambda rest: rest['entries'].__setitem__(
+                0, rest['entries'][0].replace('"content": "', '"content": "x')
+            ),
+            'features are not those',
+        ),
+    ],
+)
+def test_a_damaged_index_in_a_file_is_refused(
+    change, match, videos, index_folder, tmp_path
+):
+    *_, store = index_folder([videos], tmp_path / 'index')
+    file = tmp_path / 'features.npz'
+    export_index(store.url, file)
+    content = dict(np.load(file))
+    rest = json.loads(content['index'].tobytes())
+    change(rest)
+    content['index'] = np.frombuffer(json.dumps(rest).encode(), np.uint8)
+    np.savez(file, **content)
+    with pytest.raises(SetupError, match=match):
+        import_index(tmp_path / 'copy', file)
+    assert open_store(tmp_path / 'copy').read_info() is None
 
 
 def test_spans_of_one_file_stay_apart_on_their_way(

@@ -31,6 +31,7 @@ COLUMNS = dict(duration=NUMBER, folder=TEXT, seen=BOOLEAN)
 def test_conditions_are_rendered_for_each_engine(where, sql, milvus):
     found = Filter(where, COLUMNS)
     assert (found.to_sql(), found.to_milvus()) == (sql, milvus)
+    assert found.to_postgres() == sql.replace('`', '"')
 
 
 def test_is_not_null_is_not_is_null():

@@ -30,14 +30,6 @@ SRT = '1\n00:00:01,500 --> 00:00:03,000\n<i>We bake</i>\nbread\n\n'
 
 
 @pytest.fixture
-def place(place):
-    """Engines that keep columns; see ``VideoStore.keeps_metadata``."""
-    if str(place).startswith('postgresql'):
-        pytest.skip('PostgreSQL keeps no columns')
-    return place
-
-
-@pytest.fixture
 def index(index_folder, videos, place):
     """Function that indexes the videos with a table; store and report."""
 
@@ -129,7 +121,7 @@ def test_a_column_keeps_its_type(index, tmp_path):
 
 
 def test_an_older_index_gets_columns_without_encoding(
-    index, videos, monkeypatch
+    index, place, monkeypatch
 ):
     with monkeypatch.context() as patch:
         for name in ('begin', 'update'):
@@ -143,7 +135,7 @@ def test_an_older_index_gets_columns_without_encoding(
     assert store.search_text('one', 5) == []
     store, report = index()
     assert (report.encoded, report.unchanged) == (0, 3)
-    assert names(open_store(store.url), 'size > 0') == ['one', 'three', 'two']
+    assert names(open_store(place), 'size > 0') == ['one', 'three', 'two']
 
 
 def test_a_filter_reaches_all_that_match(index, monkeypatch):

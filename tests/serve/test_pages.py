@@ -1,16 +1,18 @@
 import html
 import os
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
 from mmtvr.apis.searcher import TextVideoSearcher
 from mmtvr.search.calibration import Calibration
 from mmtvr.search.stores.base import FileEntry
-from mmtvr.serve.pages import clock
+from mmtvr.serve.pages import Answers, clock
 
 QUERY = 'a red circle rising'
 
@@ -27,14 +29,15 @@ def test_a_query_is_answered_by_a_grid_that_plays(client):
     assert page.count('<li class="card">') == 6
     first = page.split('<li class="card">')[1]
     # It plays from the beginning of the first moment.
-    begin = re.search(r'from ([\d.]+) s', first)[1]
     (start,) = re.findall(r'src="/video/[0-9a-f]{32}#t=(\d+\.\d\d)"', first)
-    assert f'{float(start):.1f}' == begin
     spans = re.findall(r'data-seek="([\d.]+)">([\d.]+) s – [\d.]+ s<', first)
-    assert spans[0][1] == begin
+    assert f'{float(start):.1f}' == spans[0][1]
     assert f'data-from="{spans[0][0]}"' in first
-    assert re.search(r'class="clock"[^>]*>([\d.]+) s', first)[1] == begin
-    assert re.search(r'best moment [\d.]+ s', first)
+    # The picture, and all that is said of it, are of the best moment.
+    (time,) = set(re.findall(r'best moment ([\d.]+) s', first))
+    assert re.search(r'class="clock"[^>]*>([\d.]+) s', first)[1] == time
+    posters = re.findall(r'src="/poster/[0-9a-f]{32}\?t=([\d.]+)', first)
+    assert {f'{float(each):.1f}' for each in posters} == {time}
     # Each key word with its moment.
     assert re.findall(r'<bdi>(\w+)</bdi> <small>', first) == [
         *('red', 'circle', 'rising')
@@ -138,6 +141,37 @@ def test_no_result_is_explained(client, searcher, monkeypatch):
     monkeypatch.setattr(searcher, 'search', lambda *_, **__: [[]])
     page = client.get('/', params=dict(q=QUERY)).text
     assert f'Nothing found for “<bdi>{QUERY}</bdi>”' in page
+
+
+def test_a_wrong_filter_stays_to_be_corrected(client):
+    asked = dict(q=QUERY, where='durations < "6"', match='video')
+    page = client.get('/', params=asked)
+    assert page.status_code == 422
+    assert 'did you mean duration' in page.text
+    assert 'form="search" value="durations &lt; &#34;6&#34;"' in page.text
+    assert '<option value="video" selected>' in page.text
+    assert f'value="{QUERY}"' in page.text
+
+
+def test_words_are_shown_also_where_none_is_a_key_word(
+    client, key_of, monkeypatch
+):
+    address = f'/explain/{key_of("plain.mp4")}'
+
+    def words():
+        page = client.get(address, params=dict(q=QUERY)).text
+        plain = page.partition('class="experts"')[0]
+        return re.findall(r'<th scope="row"><bdi>([^<]*)</bdi></th>', plain)
+
+    assert words() == QUERY.split()[1:]
+    explain = Answers.explain
+
+    def without_weights(*arguments):
+        found, times = explain(*arguments)
+        return replace(found, weights=np.ones_like(found.weights)), times
+
+    monkeypatch.setattr(Answers, 'explain', without_weights)
+    assert words() == QUERY.split()
 
 
 def test_a_video_has_a_page_with_its_table(client, key_of):

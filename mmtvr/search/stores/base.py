@@ -317,8 +317,6 @@ class VideoStore(ABC):
     """
 
     url: str
-    #: Whether the engine keeps :class:`Metadata`, and filters by it.
-    keeps_metadata = False
 
     @abstractmethod
     def read_info(self) -> dict[str, Any] | None:
@@ -427,10 +425,11 @@ class VideoStore(ABC):
                 return found
             asked = min(everything, 4 * asked)
 
+    @abstractmethod
     def list_columns(self) -> dict[str, str]:
         """Types of the columns by name; empty in an index without any."""
-        return {}
 
+    @abstractmethod
     def add_columns(self, columns: dict[str, str]) -> None:
         """Add columns that are not there yet; see :class:`Metadata`.
 
@@ -438,32 +437,31 @@ class VideoStore(ABC):
             columns: ``number``, ``text`` or ``boolean`` by name.
 
         Raises:
-            SetupError: The engine keeps none, or one has another type.
+            SetupError: One has another type, or a name that the engine does
+                not take.
         """
-        raise SetupError(
-            f'{self.url} is an engine in which mmtvr keeps no fields of videos'
-        )
 
+    @abstractmethod
     def put_metadata(self, rows: Sequence[Metadata]) -> None:
         """Add rows, or replace those with the same key; each key once."""
-        return
 
+    @abstractmethod
     def remove_metadata(self, keys: Sequence[str]) -> None:
         """Remove rows by their keys."""
-        return
 
+    @abstractmethod
     def list_metadata(self) -> Iterable[Metadata]:
         """All rows."""
-        return []
 
+    @abstractmethod
     def find_metadata(self, keys: Sequence[str]) -> dict[str, Metadata]:
         """The rows with some keys, by key; unknown ones are left out."""
-        return {}
 
+    @abstractmethod
     def find_matching(self, where: Filter) -> dict[str, set[str]]:
         """Contents of which a file matches, and the keys of these files."""
-        return {}
 
+    @abstractmethod
     def search_text(
         self, text: str, count: int, where: Filter | None = None
     ) -> list[tuple[str, str]]:
@@ -473,7 +471,6 @@ class VideoStore(ABC):
             At most ``count`` pairs of key and content, the best by BM25
             first; files without any of the words are none.
         """
-        return []
 
     def find_candidates(
         self,
@@ -618,7 +615,7 @@ class VideoStore(ABC):
         )
 
     def read_file(self, file: FileEntry) -> StoredVideos:
-        """Features of a file if it is as it was when it was indexed.
+        """Features of a file that is as it was when it was indexed, or gone.
 
         Args:
             file: What the file system says of it now.
@@ -628,9 +625,10 @@ class VideoStore(ABC):
             those of no video.
         """
         entry = self.find_entry(file.key)
-        if entry is None or (entry.size, entry.changed) != (
-            file.size,
-            file.changed,
+        stamp = (file.size, file.changed)
+        is_there = any(file.changed)
+        if entry is None or (
+            is_there and (entry.size, entry.changed) != stamp
         ):
             return self.read_videos([])
         return self.read_videos(entry.contents)
@@ -798,14 +796,25 @@ def pack_tokens(tokens: np.ndarray, precision: str) -> bytes:
     return stored.tobytes() + whole.tobytes()
 
 
-def unpack_tokens(packed: bytes, width: int, precision: str) -> np.ndarray:
-    """Read what :func:`pack_tokens` wrote: (T, ``width``), float32."""
+def unpack_tokens(
+    packed: bytes, width: int, precision: str, videos: int = 1
+) -> np.ndarray:
+    """Read what :func:`pack_tokens` wrote: (T, ``width``), float32.
+
+    Args:
+        packed: The bytes, of equally many tokens of each video one after the
+            other.
+        width: Width D of the features.
+        precision: How they are kept.
+        videos: How many videos they are of.
+    """
     if precision == 'float16':
         return np.frombuffer(packed, '<f2').reshape(-1, width).astype('f4')
-    count = len(packed) // (width + SCALE.itemsize)
-    scale = np.frombuffer(packed, SCALE, count).astype(np.float32)
-    whole = np.frombuffer(packed, np.int8, offset=count * SCALE.itemsize)
-    return whole.reshape(count, width) * scale[:, None]
+    rows = np.frombuffer(packed, np.int8).reshape(videos, -1)
+    scales = rows.shape[1] // (width + SCALE.itemsize) * SCALE.itemsize
+    scale = np.ascontiguousarray(rows[:, :scales]).view(SCALE)
+    whole = rows[:, scales:].reshape(-1, width)
+    return whole * scale.reshape(-1, 1).astype(np.float32)
 
 
 LITE = 'milvus:'

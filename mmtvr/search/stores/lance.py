@@ -39,12 +39,10 @@ from mmtvr.search.stores.base import (
     VideoStore,
     check_columns,
     check_info,
-    compare_parts,
     pack_tokens,
     part_vectors,
     same_model,
     unpack_tokens,
-    whole_content,
 )
 from mmtvr.search.stores.checksums import NAME as CHECKSUMS
 from mmtvr.search.stores.checksums import (
@@ -53,6 +51,13 @@ from mmtvr.search.stores.checksums import (
     find_damage,
     update_checksums,
 )
+from mmtvr.search.stores.lance_parts import (
+    FirstStage,
+    PartCodes,
+    are_codes_of,
+    code_videos,
+    read_parts,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -60,7 +65,7 @@ if TYPE_CHECKING:
 LOCK = '.lock'
 KNOWN_NAMES = {
     *('about.lance', 'videos.lance', 'files.lance', 'metadata.lance'),
-    LOCK,
+    *('codes.lance', LOCK),
 }
 # A reader sees what others write after this time.
 STALENESS = timedelta(seconds=1)
@@ -74,6 +79,7 @@ KEYS_PER_FILTER = 500
 # of 10,000 takes longer than the search, one of 50,000 15 times as long.
 CONTENTS_PER_SEARCH = 1000
 METADATA = 'metadata'
+CODES = 'codes'
 
 # Below this many vectors a scan is fast enough, and exact.
 ROWS_FOR_VECTORS = 100_000
@@ -88,10 +94,11 @@ VECTORS_PER_LIST = 128
 # wanted number of codes are compared exactly.
 PROBES = 50
 REFINING = 10
-# Up to this size the vectors of all parts are compared in memory, which takes
-# almost three times as much while they are loaded. What is near all vectors of
-# a text is mostly lost where the neighbours of each are merged, and to find
-# these takes longer: at 100,000 videos 7 times the CPU time.
+# Up to this size the vectors of all parts are compared in memory; beyond it
+# their codes, which are read sooner and compared sooner.
+BYTES_WITHOUT_CODES = 2**27
+# Without codes, as an older mmtvr left an index, up to this size; it takes
+# almost three times as much while they are loaded.
 BYTES_IN_MEMORY = 2**30
 
 # Columns of the table of metadata that no column of a user can be named as.
@@ -157,8 +164,6 @@ class LanceStore(VideoStore):
             index is read or made, that LanceDB is not installed.
     """
 
-    keeps_metadata = True
-
     def __init__(self, url: str) -> None:
         self.url = url
         self._is_remote = '://' in url
@@ -169,7 +174,7 @@ class LanceStore(VideoStore):
         self._opened: dict | None = None
         self._seen: object = None
         self._puts = 0
-        self._parts: PartsInMemory | None = None
+        self._first: FirstStage | None = None
 
     @_guard
     def read_info(self) -> dict | None:
@@ -268,8 +273,9 @@ class LanceStore(VideoStore):
         import pyarrow as pa
 
         self._tables, self._opened = {}, None
-        if METADATA in self._database.list_tables().tables:
-            self._database.drop_table(METADATA)
+        there = set(self._database.list_tables().tables)
+        for name in there & {METADATA, CODES}:
+            self._database.drop_table(name)
         text = pa.string()
         schemas = dict(
             videos=_video_schema(info['width']),
@@ -278,7 +284,6 @@ class LanceStore(VideoStore):
             ),
         )
         # What is there is empty, or a killed process did not finish it.
-        there = set(self._database.list_tables().tables)
         modes = {name: 'overwrite' for name in there}
         for name, schema in schemas.items():
             mode = modes.get(name, 'create')
@@ -561,18 +566,56 @@ class LanceStore(VideoStore):
         count: int,
         within: Set[str] | None = None,
     ) -> list[list[str]]:
-        """See :class:`VideoStore`. Exact up to ``BYTES_IN_MEMORY``."""
+        """See :class:`VideoStore`."""
         table = self._table('videos')
-        size = table.count_rows() * self.read_info()['width'] * 4
-        if size <= BYTES_IN_MEMORY:
-            if self._parts is None or self._parts.version != table.version:
-                self._parts = PartsInMemory(table)
-            rows = self._parts.choose(within)
-            return [
-                self._parts.nearest(query, count, rows) for query in queries
-            ]
-        self._parts = None
-        return super().find_candidates(queries, count, within)
+        if self._first is None or self._first.version != table.version:
+            self._first = self._open_first_stage(table)
+        if self._first is None:
+            return super().find_candidates(queries, count, within)
+        return [self._first.nearest(query, count, within) for query in queries]
+
+    def _open_first_stage(self, table: Any) -> FirstStage | None:
+        """None where neighbours must be merged."""
+        info, size = self.read_info(), self._count_bytes()
+        codes, version = None, 0
+        if size > BYTES_WITHOUT_CODES:
+            codes, version = self._read_codes()
+        new = []
+        if codes is not None and table.version != version:
+            if are_codes_of(codes, table):
+                known = set(codes.contents.astype(str).tolist())
+                there = self._read_contents()
+                new = [each for each in there if each not in known]
+            else:
+                codes = None
+        if codes is not None:
+            # What was added since then is compared without codes.
+            conditions = ' OR '.join(_any_of('content', new)) or 'false'
+            others = read_parts(table.search().where(conditions))
+            return FirstStage(table, info, others, codes)
+        if size > BYTES_IN_MEMORY:
+            return None
+        return FirstStage(table, info, read_parts(table.search()))
+
+    def _count_bytes(self) -> int:
+        """Size of the vectors of all parts in memory."""
+        rows = self._table('videos').count_rows()
+        return 4 * rows * self.read_info()['width']
+
+    def _read_codes(self) -> tuple[PartCodes | None, int]:
+        if CODES not in self._database.list_tables().tables:
+            return None, 0
+        self._tables.pop(CODES, None)
+        return PartCodes.from_rows(self._table(CODES).to_arrow())
+
+    def _write_codes(self) -> None:
+        table = self._table('videos')
+        codes, _ = self._read_codes()
+        mode = 'create' if codes is None else 'overwrite'
+        rows = code_videos(table, codes).to_rows(table.version)
+        self._database.create_table(CODES, rows, mode=mode)
+        self._tables.pop(CODES, None)
+        self._table(CODES).optimize(cleanup_older_than=CLEANUP_AGE)
 
     @_guard_reading
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
@@ -648,6 +691,9 @@ class LanceStore(VideoStore):
             # Old versions go at once: they hold a copy of every feature.
             self._table(name).optimize(cleanup_older_than=CLEANUP_AGE)
             _add_indices(self._table(name))
+        if self._count_bytes() > BYTES_WITHOUT_CODES:
+            # Last: they are of the rows where these lie now.
+            self._write_codes()
         self._record()
 
     @cached_property
@@ -851,51 +897,6 @@ def _best_parts(rows: 'pa.Table', count: int) -> list[tuple[str, float]]:
         best[content] = max(cosine, best.get(content, -1.0))
     # Of equal ones always the same first: pages depend on it.
     return sorted(best.items(), key=lambda pair: (-pair[1], pair[0]))[:count]
-
-
-class PartsInMemory:
-    """The vectors of all parts of an index without a vector index.
-
-    Comparing them with all vectors of a text is one product of matrices,
-    which takes less time than LanceDB's scan for a single one.
-
-    Args:
-        table: Rows with ``content`` and ``vector``.
-
-    Attributes:
-        version: That of the table.
-    """
-
-    def __init__(self, table: Any) -> None:
-        self.version = table.version
-        rows = table.search().select(['content', 'vector']).to_arrow()
-        rows = rows.sort_by('content').combine_chunks()
-        contents = rows['content'].to_numpy()
-        vectors = rows['vector'].combine_chunks().flatten()
-        width = table.schema.field('vector').type.list_size
-        self._vectors = vectors.to_numpy().reshape(-1, width).astype('f4')
-        is_first = np.ones(len(contents), bool)
-        is_first[1:] = contents[1:] != contents[:-1]
-        self._starts = np.flatnonzero(is_first)
-        self._contents = contents[self._starts]
-
-    def choose(self, videos: Set[str] | None) -> np.ndarray:
-        """Rows of some videos and their windows; of all where it is None."""
-        if videos is None:
-            return np.arange(len(self._contents))
-        return np.flatnonzero(
-            [whole_content(each) in videos for each in self._contents]
-        )
-
-    def nearest(
-        self, query: QueryVectors, count: int, rows: np.ndarray
-    ) -> list[str]:
-        """The best of the contents in ``rows`` by :func:`compare_parts`."""
-        if not len(rows):
-            return []
-        scores = compare_parts(query, self._vectors, self._starts)[rows]
-        first = rows[np.argsort(-scores, kind='stable')[:count]]
-        return self._contents[first].tolist()
 
 
 def count_lists(rows: int) -> int:

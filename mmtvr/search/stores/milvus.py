@@ -102,8 +102,6 @@ class MilvusStore(VideoStore):
             that pymilvus is not installed or nobody answers.
     """
 
-    keeps_metadata = True
-
     def __init__(self, url: str) -> None:
         self._columns: dict[str, str] | None = None
         self._address = parse_address(url)

@@ -5,7 +5,7 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
@@ -15,12 +15,17 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from mmtvr.errors import SetupError, import_extra
+from mmtvr.search.filters import BOOLEAN, NUMBER, TEXT, Filter
 from mmtvr.search.stores.base import (
+    CONTENT_DIGITS,
     DamagedIndexError,
     FileEntry,
     IndexUnavailableError,
+    Metadata,
     StoredVideos,
+    Value,
     VideoStore,
+    check_columns,
     check_info,
     hide_secrets,
     is_ambiguous,
@@ -47,7 +52,41 @@ SECONDS_TO_RETURN = 60.0
 SECONDS_BETWEEN_TRIES = 0.2
 # A server notices a killed client when what it had asked for is done.
 LOCK_SECONDS = 2
+# Up to so many videos their vectors are compared one by one.
+CONTENTS_PER_SEARCH = 10_000
 TABLES = ('videos', 'parts', 'files', 'about')
+METADATA = 'metadata'
+# Of columns, by what PostgreSQL calls them. Texts are in order of their bytes.
+TYPES = {TEXT: 'text', NUMBER: 'double precision', BOOLEAN: 'boolean'}
+TYPE_NAMES = {name: kind for kind, name in TYPES.items()}
+MAX_NAME = 63
+# What is searched of the texts of a video: PostgreSQL takes 1 MB of lexemes.
+MAX_TEXT = 2**17
+# Okapi BM25 with k1 = 1.2, b = 0.75, over the lexemes of each video.
+BM25 = """
+    WITH terms AS MATERIALIZED (
+        SELECT lexeme, ('''' || replace(replace(
+            lexeme, '\\', '\\\\'), '''', '''''') || '''')::tsquery AS term
+        FROM unnest(to_tsvector('english', %s))
+    ), stats AS MATERIALIZED (
+        SELECT count(*) AS videos, greatest(avg("$size"), 1) AS mean
+        FROM {}.metadata
+    ), weights AS MATERIALIZED (
+        SELECT lexeme, ln(1 + (videos - found + 0.5) / (found + 0.5)) AS idf
+        FROM stats, terms, LATERAL (
+            SELECT count(*) AS found FROM {}.metadata WHERE "$words" @@ term
+        ) AS counted
+    )
+    SELECT "$key", "$content" FROM {}.metadata, stats, LATERAL (
+        SELECT sum(idf * times * 2.2
+            / (times + 1.2 * (0.25 + 0.75 * "$size" / mean))) AS score
+        FROM unnest("$words") AS word (lexeme, positions), weights, LATERAL (
+            SELECT cardinality(positions) AS times
+        ) AS counted
+        WHERE word.lexeme = weights.lexeme
+    ) AS scored
+    WHERE "$words" @@ (SELECT string_agg(term::text, '|')::tsquery FROM terms)
+"""
 
 Result = TypeVar('Result')
 
@@ -57,6 +96,9 @@ class PgvectorStore(VideoStore):
 
     Each change is a transaction, and safe to repeat: a server that is
     started again meanwhile is waited for.
+
+    Columns of videos are columns of a table, with names of mmtvr's own that
+    begin with ``$`` beside them.
 
     Args:
         url: ``postgresql://USER:PASSWORD@HOST:5432/DATABASE/NAME``, where
@@ -110,23 +152,25 @@ class PgvectorStore(VideoStore):
         """See :class:`VideoStore`."""
         is_there = self.read_info() is not None
         self._check_extension()
-        names = [f'{self._schema}.{table}' for table in TABLES]
+        tables = (*TABLES, METADATA)
         others = self._read(
-            'SELECT name FROM unnest(%s::text[]) AS name '
-            'WHERE to_regclass(name) IS NOT NULL',
-            names,
+            'SELECT tablename FROM pg_tables WHERE schemaname = %s '
+            'AND tablename = ANY(%s)',
+            self._schema,
+            list(tables),
         )
         if others and not is_there:
             # All tables of an index are made at once.
             raise SetupError(
                 f'the schema {self._schema} of {self.url} has a table '
-                f'{others[0][0]} of something else: give the index another '
-                'NAME in its address, postgresql://HOST/DATABASE/NAME'
+                f'{self._schema}.{others[0][0]} of something else: give the '
+                'index another NAME in its address, '
+                'postgresql://HOST/DATABASE/NAME'
             )
         width = info['width']
         statements = [
             'CREATE SCHEMA IF NOT EXISTS {}',
-            *(f'DROP TABLE IF EXISTS {{}}.{each} CASCADE' for each in TABLES),
+            *(f'DROP TABLE IF EXISTS {{}}.{each} CASCADE' for each in tables),
             'CREATE TABLE {}.videos (content text PRIMARY KEY, '
             'pooled bytea, tokens bytea, times bytea)',
             # Features do not get smaller by compression.
@@ -283,6 +327,147 @@ class PgvectorStore(VideoStore):
             best.setdefault(content, cosine)
         return list(best.items())[:count]
 
+    def nearest_within(
+        self, queries: np.ndarray, count: int, contents: Set[str]
+    ) -> list[list[tuple[str, float]]]:
+        """See :class:`VideoStore`. Of few videos all vectors are compared."""
+        if len(contents) > CONTENTS_PER_SEARCH:
+            return super().nearest_within(queries, count, contents)
+        vectors = [_to_text(query) for query in queries]
+        rows = self._read(
+            # Its index of vectors may give up before it has found them.
+            'WITH vectors AS MATERIALIZED ('
+            'SELECT content, vector FROM {}.parts '
+            f'WHERE left(content, {CONTENT_DIGITS}) = ANY(%s)), '
+            'best AS (SELECT number, content, '
+            'max(-(vector <#> query::halfvec)) AS cosine FROM vectors, '
+            'unnest(%s::text[]) WITH ORDINALITY AS queries (query, number) '
+            'GROUP BY number, content), '
+            'ranked AS (SELECT *, row_number() OVER (PARTITION BY number '
+            'ORDER BY cosine DESC, content) AS rank FROM best) '
+            'SELECT number, content, cosine FROM ranked WHERE rank <= %s '
+            'ORDER BY number, rank',
+            list(contents),
+            vectors,
+            count,
+        )
+        found: list[list[tuple[str, float]]] = [[] for _ in queries]
+        for number, content, cosine in rows:
+            found[number - 1].append((content, cosine))
+        return found
+
+    def list_columns(self) -> dict[str, str]:
+        """See :class:`VideoStore`."""
+        rows = self._read(
+            'SELECT attname, format_type(atttypid, NULL) FROM pg_attribute '
+            'WHERE attrelid = to_regclass(%s) AND attnum > 0 '
+            "AND NOT attisdropped AND attname NOT LIKE '$%%' ORDER BY attnum",
+            f'"{self._schema}".{METADATA}',
+        )
+        return {name: TYPE_NAMES[kind] for name, kind in rows}
+
+    def add_columns(self, columns: dict[str, str]) -> None:
+        """See :class:`VideoStore`."""
+        new = check_columns(self.list_columns(), columns, self.url)
+        for name in new:
+            if len(name) > MAX_NAME:
+                raise SetupError(
+                    f'the column {name} has a name of {len(name)} letters, '
+                    f'PostgreSQL takes {MAX_NAME}: give it a shorter one'
+                )
+        # Names of columns are letters, digits and underscores.
+        added = [
+            f'ALTER TABLE {{}}.metadata ADD "{name}" {TYPES[kind]}'
+            + (' COLLATE "C"' if kind == TEXT else '')
+            for name, kind in new.items()
+        ]
+        statements = [
+            'CREATE TABLE IF NOT EXISTS {}.metadata ("$key" text PRIMARY KEY, '
+            '"$content" text, "$json" text, "$words" tsvector, "$size" int)',
+            'CREATE INDEX IF NOT EXISTS metadata_words ON {}.metadata '
+            'USING gin ("$words")',
+            *added,
+        ]
+
+        def add(cursor: Any) -> None:
+            for statement in statements:
+                cursor.execute(self._sql(statement))
+
+        if new:
+            self._write(add)
+
+    def put_metadata(self, rows: Sequence[Metadata]) -> None:
+        """See :class:`VideoStore`."""
+        names = list(self.list_columns())
+        columns = ['$key', '$content', '$json', *names]
+        listed = [f'"{name}"' for name in (*columns, '$words', '$size')]
+        changes = ', '.join(f'{name} = excluded.{name}' for name in listed)
+        query = self._sql(
+            f'INSERT INTO {{}}.metadata ({", ".join(listed)}) '
+            f'VALUES ({"%s, " * len(columns)} '
+            "to_tsvector('english', %s), (SELECT count(*) FROM "
+            "unnest(to_tsvector('english', %s)) AS word (lexeme, positions), "
+            'unnest(positions))) '
+            f'ON CONFLICT ("$key") DO UPDATE SET {changes}'
+        )
+        values = [
+            [
+                *(row.key, row.content, row.to_json()),
+                *(_valid(row.columns.get(name)) for name in names),
+                *[_valid(row.searched_text[:MAX_TEXT])] * 2,
+            ]
+            for row in rows
+        ]
+        self._write(lambda cursor: cursor.executemany(query, values))
+
+    def remove_metadata(self, keys: Sequence[str]) -> None:
+        """See :class:`VideoStore`."""
+        if self.list_columns():
+            self._remove(
+                'DELETE FROM {}.metadata WHERE "$key" = ANY(%s)', keys
+            )
+
+    def list_metadata(self) -> Iterable[Metadata]:
+        """See :class:`VideoStore`."""
+        rows = self._read_if_there('SELECT "$json" FROM {}.metadata')
+        return [Metadata.from_json(text) for (text,) in rows]
+
+    def find_metadata(self, keys: Sequence[str]) -> dict[str, Metadata]:
+        """See :class:`VideoStore`."""
+        if not self.list_columns():
+            return {}
+        rows = self._read(
+            'SELECT "$json" FROM {}.metadata WHERE "$key" = ANY(%s)',
+            list(keys),
+        )
+        found = [Metadata.from_json(text) for (text,) in rows]
+        return {row.key: row for row in found}
+
+    def find_matching(self, where: Filter) -> dict[str, set[str]]:
+        """See :class:`VideoStore`."""
+        keys: dict[str, set[str]] = {}
+        query = self._sql('SELECT "$content", "$key" FROM {}.metadata WHERE ')
+        for content, key in self._read(query + self._condition(where)):
+            keys.setdefault(content, set()).add(key)
+        return keys
+
+    def search_text(
+        self, text: str, count: int, where: Filter | None = None
+    ) -> list[tuple[str, str]]:
+        """See :class:`VideoStore`."""
+        if not self.list_columns():
+            return []
+        query = self._sql(BM25)
+        if where is not None:
+            query += self._sql(' AND ') + self._condition(where)
+        query += self._sql(' ORDER BY score DESC, "$key" LIMIT %s')
+        return self._read(query, _valid(text), count)
+
+    def _condition(self, where: Filter) -> Any:
+        # Signs of percent are those of places for values.
+        condition = where.to_postgres().replace('%', '%%')
+        return self._psycopg.sql.SQL(f'({condition})')
+
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:
         """See :class:`VideoStore`."""
         info = self.read_info()
@@ -338,7 +523,14 @@ class PgvectorStore(VideoStore):
         """See :class:`VideoStore`. Rows are cleaned up by the engine."""
         rows = self._read('SELECT count(*) FROM {}.parts')[0][0]
         is_narrow = self.read_info()['width'] <= MAX_INDEXED_WIDTH
-        statements = [f'ANALYZE {{}}.{table}' for table in TABLES]
+        statements = [
+            # Of the videos that a filter lets through, and their windows.
+            'CREATE INDEX IF NOT EXISTS parts_video ON {}.parts '
+            f'(left(content, {CONTENT_DIGITS}))',
+            *(f'ANALYZE {{}}.{table}' for table in TABLES),
+        ]
+        if self.list_columns():
+            statements.append('ANALYZE {}.metadata')
         if rows >= ROWS_FOR_VECTORS and is_narrow:
             statements.insert(
                 0,
@@ -382,8 +574,8 @@ class PgvectorStore(VideoStore):
         count = query.count('{}')
         return self._psycopg.sql.SQL(query).format(*[name] * count)
 
-    def _read(self, query: str, *values: Any) -> list[tuple]:
-        composed = self._sql(query)
+    def _read(self, query: Any, *values: Any) -> list[tuple]:
+        composed = self._sql(query) if isinstance(query, str) else query
         return self._call(
             lambda connection: connection.execute(composed, values).fetchall()
         )
@@ -493,6 +685,13 @@ def parse_address(url: str) -> PostgresAddress:
     return PostgresAddress(
         f'postgresql://{parts.netloc}/{database}{query}', name
     )
+
+
+def _valid(value: Value) -> Value:
+    """Text that PostgreSQL takes; other values as they are."""
+    if not isinstance(value, str):
+        return value
+    return value.encode('utf-8', 'replace').decode().replace('\0', ' ')
 
 
 def _to_text(vector: np.ndarray) -> str:

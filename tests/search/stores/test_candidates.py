@@ -1,19 +1,24 @@
 """The first stage of a search by text, over parts of videos."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 
-from mmtvr.search.stores import base, lance, open_store
+from mmtvr.search.stores import base, lance, lance_parts, open_store
 from mmtvr.search.stores.base import (
     QueryVectors,
     StoredVideos,
     VideoStore,
+    compare_parts,
     merge_neighbours,
+    pack_tokens,
     part_vectors,
+    unpack_tokens,
     window_content,
 )
 
-WIDTH, PARTS = 16, 2
+WIDTH, PARTS, FRAMES = 16, 2, 3
 
 
 def unit(vectors):
@@ -46,10 +51,10 @@ def queries():
     return found
 
 
-def rank_slowly(videos, query):
+def rank_slowly(videos, query, count=PARTS):
     scores = {}
     for content, pooled, tokens, _ in zip(*videos, strict=True):
-        parts = part_vectors(pooled, tokens, PARTS)
+        parts = part_vectors(pooled, tokens, count)
         levels = []
         if query.share or not len(query.words):
             levels.append(([query.sentence], [1.0]))
@@ -89,7 +94,7 @@ def test_candidates_are_those_most_like_the_sentence_and_the_words(
         assert other == expected
     store.remove_videos(found[0][:3])
     store.refresh()
-    assert store.find_candidates(queries[:1], 3) == [found[0][3:6]]
+    assert store.find_candidates(queries[:1], 7) == [found[0][3:10]]
 
 
 def test_candidates_may_be_of_some_videos_and_their_windows(
@@ -115,19 +120,173 @@ def test_an_empty_index_has_no_candidates(queries, place):
     assert store.find_candidates(queries, 10) == [[], [], []]
 
 
-def test_candidates_of_a_vector_index_are_merged(
+@pytest.fixture
+def coded(drawn, tmp_path, monkeypatch):
+    """An index with codes, of all videos but ten."""
+    monkeypatch.setattr(lance, 'BYTES_WITHOUT_CODES', 0)
+    monkeypatch.setattr(lance, 'BYTES_IN_MEMORY', 0)
+    store = fill(open_store(tmp_path / 'index'), drawn.select(range(50)))
+    store.compact()
+    return store
+
+
+def add_the_rest(store, drawn):
+    store.add_videos(drawn.select(range(50, 60)))
+
+
+def compact_as_before(store, drawn):
+    """As a version does that knows no codes: rows lie elsewhere then."""
+    store.remove_videos(drawn.contents[:15])
+    table = store._table('videos')
+    table.optimize(cleanup_older_than=lance.CLEANUP_AGE)
+    store._record()
+
+
+def test_a_large_index_is_compared_by_codes(drawn, queries, coded):
+    find = spy_on(coded)
+    for change in (
+        lambda: None,
+        lambda: add_the_rest(coded, drawn),
+        coded.compact,
+        lambda: coded.remove_videos(drawn.contents[:9]),
+        coded.compact,
+    ):
+        change()
+        coded.refresh()
+        there = coded.list_contents()
+        rows = [r for r, c in enumerate(drawn.contents) if c in there]
+        within = {drawn.contents[row] for row in rows[5:30]}
+        for query, all_of_them, some in zip(
+            queries,
+            coded.find_candidates(queries, 30),
+            coded.find_candidates(queries, 30, within),
+            strict=True,
+        ):
+            expected = rank_slowly(drawn.select(rows), query, FRAMES)
+            assert all_of_them == expected[:30]
+            assert some == [each for each in expected if each in within]
+    assert not find.called
+
+
+def spy_on(store):
+    """See whether neighbours are merged, as in an index without codes."""
+    store.nearest_each = Mock(wraps=store.nearest_each)
+    return store.nearest_each
+
+
+def drop_codes(store, drawn):
+    """As a version did that knew no codes."""
+    store._database.drop_table(lance.CODES)
+    store._record()
+
+
+@pytest.mark.parametrize('harm', [drop_codes, compact_as_before])
+def test_without_codes_of_its_rows_neighbours_are_merged(
+    drawn, queries, coded, harm
+):
+    harm(coded, drawn)
+    store = open_store(coded.url)
+    merge = spy_on(store)
+    there = store.list_contents()
+    videos = drawn.select(
+        [row for row, each in enumerate(drawn.contents) if each in there]
+    )
+    for parts in (PARTS, FRAMES):
+        found = store.find_candidates(queries, 10)
+        assert found == [rank_slowly(videos, q, parts)[:10] for q in queries]
+        assert merge.call_count == 1
+        store.compact()
+
+
+def test_frames_of_the_first_are_compared_in_a_larger_index(
     drawn, queries, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(lance, 'ROWS_FOR_VECTORS', 80)
-    monkeypatch.setattr(lance, 'BYTES_IN_MEMORY', 0)
+    monkeypatch.setattr(lance_parts, 'PARTS_ALONE', 59)
+    monkeypatch.setattr(lance_parts, 'FRAMES_BY_VECTORS', 20)
     store = fill(open_store(tmp_path / 'index'), drawn)
-    store.compact()
-    assert store._table('videos').list_indices()
-    found = store.find_candidates(queries, 30)
-    for query, some in zip(queries, found, strict=True):
-        # Its codes have one bit for each of 16 dimensions.
-        assert len(set(some) & set(rank_slowly(drawn, query)[:30])) >= 20
-        assert len(some) == 30
+    for query, found in zip(
+        queries, store.find_candidates(queries, 60), strict=True
+    ):
+        by_parts = rank_slowly(drawn, query, PARTS)
+        by_frames = rank_slowly(drawn, query, FRAMES)
+        first = [each for each in by_frames if each in by_parts[:20]]
+        assert found == first + by_parts[20:]
+        # Pages fit together.
+        for count in (1, 19, 20, 21, 40):
+            assert store.find_candidates([query], count) == [found[:count]]
+
+
+def test_codes_of_any_number_of_candidates_fit_together(
+    drawn, queries, coded, monkeypatch
+):
+    monkeypatch.setattr(lance_parts, 'FRAMES_BY_CODES', 12)
+    add_the_rest(coded, drawn)
+    coded.refresh()
+    for query in queries:
+        (found,) = coded.find_candidates([query], 60)
+        assert sorted(found) == sorted(drawn.contents)
+        for count in (1, 22, 30, 50):
+            assert coded.find_candidates([query], count) == [found[:count]]
+
+
+@pytest.mark.parametrize('precision', ['float16', 'int8'])
+def test_tokens_of_many_videos_are_read_at_once(drawn, precision):
+    packed = [pack_tokens(each, precision) for each in drawn.tokens]
+    order, tokens, starts = lance_parts.unpack_each(packed, WIDTH, precision)
+    assert sorted(order) == list(range(60))
+    each = np.split(tokens, starts[1:])
+    for number, found in zip(order, each, strict=True):
+        alone = unpack_tokens(packed[number], WIDTH, precision)
+        assert np.array_equal(found, alone)
+
+
+def test_without_codes_what_fits_is_compared_in_memory(
+    drawn, queries, coded, monkeypatch
+):
+    drop_codes(coded, drawn)
+    store = open_store(coded.url)
+    monkeypatch.setattr(lance, 'BYTES_IN_MEMORY', 2**20)
+    merge = spy_on(store)
+    found = store.find_candidates(queries, 10)
+    videos = drawn.select(range(50))
+    assert found == [rank_slowly(videos, query)[:10] for query in queries]
+    assert not merge.called
+
+
+def test_codes_stay_until_there_should_be_more_centroids(
+    drawn, coded, monkeypatch
+):
+    before, _ = coded._read_codes()
+    add_the_rest(coded, drawn)
+    coded.compact()
+    after, _ = coded._read_codes()
+    assert np.array_equal(after.centroids, before.centroids)
+    kept = np.isin(after.contents, before.contents)
+    assert np.array_equal(after.codes[kept], before.codes)
+    monkeypatch.setattr(lance_parts, 'GROWTH', 0.5)
+    coded.compact()
+    again, _ = coded._read_codes()
+    assert not np.array_equal(again.centroids[:4], before.centroids[:4])
+
+
+def test_codes_choose_what_is_near_by_the_centroids(
+    drawn, queries, coded, monkeypatch
+):
+    codes, _ = coded._read_codes()
+    assert len(codes.centroids) < np.prod(codes.codes.shape)
+    everything = np.arange(50)
+    for query in queries:
+        # What is exact of the centroids is exact here.
+        parts = codes.centroids[codes.codes].reshape(-1, WIDTH)
+        scores = compare_parts(query, parts, PARTS * everything)
+        best = np.sort(np.argsort(-scores)[:7])
+        found = codes.find_near(query, 7, everything)
+        np.testing.assert_allclose(
+            np.sort(scores[found]), np.sort(scores[best]), atol=1e-6
+        )
+        few = codes.find_near(query, 12, everything[10:30])
+        assert len(few) == 12
+        assert set(few) <= set(range(10, 30))
 
 
 def test_what_is_no_neighbour_counts_as_the_last_one():

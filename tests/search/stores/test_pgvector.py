@@ -7,10 +7,12 @@ import pytest
 
 from mmtvr.errors import SetupError
 from mmtvr.search import indexing
+from mmtvr.search.filters import Filter
 from mmtvr.search.stores import open_store
 from mmtvr.search.stores import pgvector as postgres
 from mmtvr.search.stores.base import (
     IndexUnavailableError,
+    Metadata,
     StoredVideos,
     hide_secrets,
 )
@@ -143,6 +145,44 @@ def test_a_large_index_has_a_graph_that_finds_what_a_scan_finds(
             f"'{queries[0].tolist()}'::halfvec LIMIT 20"
         ).fetchall()
     assert 'Index Scan using parts_vector' in str(plan)
+
+
+@pytest.mark.slow
+def test_values_of_filters_and_texts_are_values(
+    postgres_server, about, monkeypatch
+):
+    store = open_store(f'{postgres_server.url}/values')
+    store.create(about)
+    store.add_columns(dict(title='text', seen='boolean', level='number'))
+    titles = ["100% {} b'a\\", 'ÄPFEL und \0 \ud800', 'Zebra', None]
+    store.put_metadata(
+        [
+            Metadata(
+                f'{row}', f'{row:032x}', {}, dict(title=title), title or ''
+            )
+            for row, title in enumerate(titles)
+        ]
+    )
+
+    def find(where):
+        keys = store.find_matching(Filter(where, store.list_columns()))
+        return sorted(key for each in keys.values() for key in each)
+
+    assert find("title = '100% {} b''a\\'") == ['0']
+    assert find("title like '100\\% {}%'") == ['0']
+    assert find("title ilike 'äpfel%'") == ['1']
+    # By bytes, as in LanceDB.
+    assert find("title > 'Zz'") == ['1']
+    assert find('title is null and level is null and seen is null') == ['3']
+    where = Filter("title like '%{}%'", store.list_columns())
+    assert [key for key, _ in store.search_text("b'a\\ zebra", 5)] == [
+        '2',
+        '0',
+    ]
+    assert store.search_text("b'a\\ zebra", 5, where) == [('0', f'{0:032x}')]
+    assert store.search_text("' & | ! \\ the", 5) == []
+    with pytest.raises(SetupError, match='63'):
+        store.add_columns({64 * 'a': 'text'})
 
 
 @pytest.mark.slow

@@ -1,0 +1,415 @@
+"""The first stage of an index in Lance's format, over parts of videos.
+
+Up to some size the vectors of all parts are in memory. Beyond it only the
+number of the centroid that is nearest to each is, its code: the cosines of a
+text with the centroids stand for those with the parts, as in PLAID
+(arXiv:2205.09707). The frames of the videos that come first are then read and
+compared.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence, Set
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mmtvr.search.stores.base import (
+    CONTENT_DIGITS,
+    QueryVectors,
+    compare_parts,
+    unpack_tokens,
+    whole_content,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What these keep of the exact ranking is in docs/how-to/search.md.
+MAX_CENTROIDS = 2048
+VECTORS_PER_CENTROID = 32
+KMEANS_ITERATIONS = 6
+# More centroids are trained where there should be so many times as many.
+GROWTH = 2
+# Vectors of which the distances to all centroids are in memory at a time.
+CODED_AT_ONCE = 16_384
+# Of a search by codes: how many videos are compared word by word.
+KEPT_FOR_CODES = 30_000
+# Of how many of the first videos the frames are compared, behind vectors and
+# behind codes: always as many, so that pages of results fit together.
+FRAMES_BY_VECTORS = 300
+FRAMES_BY_CODES = 2000
+# Up to so many videos the vectors of the parts alone lose almost nothing.
+PARTS_ALONE = 3000
+# Of the rows that codes are of, so many are looked at after a change.
+ROWS_EXAMINED = 64
+ORDER = [('content', 'ascending'), ('part', 'ascending')]
+
+
+class PartsInMemory:
+    """The vectors of all parts of some videos.
+
+    Comparing them with all vectors of a text is one product of matrices,
+    which takes less time than LanceDB's scan for a single one.
+
+    Args:
+        rows: With ``content``, ``part``, ``vector`` and their ids.
+    """
+
+    def __init__(self, rows: 'pa.Table') -> None:
+        rows = rows.sort_by(ORDER).combine_chunks()
+        contents = rows['content'].to_numpy()
+        self._vectors = _to_matrix(rows, 'vector').astype(np.float32)
+        is_first = np.ones(len(contents), bool)
+        is_first[1:] = contents[1:] != contents[:-1]
+        self._starts = np.flatnonzero(is_first)
+        self.contents = contents[self._starts]
+        self.rows = _to_ids(rows)[self._starts]
+
+    def find_near(
+        self, query: QueryVectors, count: int, videos: Set[str] | None
+    ) -> np.ndarray:
+        """Find the best by :func:`compare_parts`.
+
+        Args:
+            query: The text.
+            count: How many.
+            videos: Among these and their windows; None for all.
+
+        Returns:
+            Their numbers, the best first.
+        """
+        numbers = np.arange(len(self.contents))
+        if videos is not None:
+            chosen = [whole_content(each) in videos for each in self.contents]
+            numbers = np.flatnonzero(chosen)
+        if not len(numbers):
+            return numbers
+        scores = compare_parts(query, self._vectors, self._starts)[numbers]
+        return numbers[np.argsort(-scores, kind='stable')[:count]]
+
+
+class PartCodes(NamedTuple):
+    """Codes of the parts of V videos, or windows of videos.
+
+    Attributes:
+        contents: Shape (V,), ASCII bytes, sorted.
+        codes: Shape (V, P), the centroid of each part; a video with fewer
+            parts repeats its last one.
+        rows: Shape (V,), ids of the rows that have the frames.
+        centroids: Shape (C, D), float32.
+    """
+
+    contents: np.ndarray
+    codes: np.ndarray
+    rows: np.ndarray
+    centroids: np.ndarray
+
+    def choose(self, videos: Set[str]) -> np.ndarray:
+        """Numbers of some videos and their windows."""
+        wholes = self.contents.astype(f'S{CONTENT_DIGITS}')
+        names = np.array(sorted(videos), wholes.dtype)
+        first = np.searchsorted(wholes, names, 'left')
+        last = np.searchsorted(wholes, names, 'right')
+        ranges = map(np.arange, first, last)
+        return np.concatenate([np.zeros(0, np.int64), *ranges])
+
+    def find_near(
+        self, query: QueryVectors, count: int, numbers: np.ndarray
+    ) -> np.ndarray:
+        """Find what is near a text by the centroids of its parts.
+
+        Args:
+            query: The text.
+            count: How many.
+            numbers: Of videos that may be found.
+
+        Returns:
+            Numbers, the best first.
+        """
+        cosines = [
+            (share / 2, weights, self.centroids @ vectors.T)
+            for share, vectors, weights in query.levels
+        ]
+        # First the half of the score that takes one number of each part.
+        nearest = sum(share * each.max(axis=1) for share, _, each in cosines)
+        everything = len(numbers) == len(self.codes)
+        codes = self.codes if everything else self.codes[numbers]
+        scores = sum(nearest[of_part] for of_part in codes.T) / codes.shape[1]
+        kept = _best(scores, max(KEPT_FOR_CODES, count))
+        numbers, scores, codes = numbers[kept], scores[kept], codes[kept]
+        for share, weights, each in cosines:
+            scores += share * (each[codes].max(axis=1) @ weights)
+        return numbers[np.lexsort((numbers, -scores))[:count]]
+
+    def to_rows(self, version: int) -> 'pa.Table':
+        """Rows of a table.
+
+        Args:
+            version: That of the table of videos that the rows are of.
+        """
+        import pyarrow as pa
+
+        def lists(values: np.ndarray) -> pa.Array:
+            values = np.ascontiguousarray(values)
+            flat = pa.array(values.reshape(-1))
+            return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+        videos = pa.table(
+            {
+                'content': self.contents.astype(str),
+                'codes': lists(self.codes.astype(np.int32)),
+                'row': self.rows,
+            }
+        )
+        # In the same table, so that both change in one commit.
+        centroids = pa.table(
+            {
+                'centroid': [each.tobytes() for each in self.centroids],
+                'version': np.full(len(self.centroids), version),
+            }
+        )
+        return pa.concat_tables([centroids, videos], promote_options='default')
+
+    @classmethod
+    def from_rows(cls, rows: 'pa.Table') -> tuple['PartCodes', int]:
+        """Read what :meth:`to_rows` wrote: the codes, and the version."""
+        is_video = rows['content'].is_valid()
+        videos = rows.filter(is_video).sort_by('content')
+        centroids = rows.filter(rows['version'].is_valid())
+        codes = cls(
+            videos['content'].to_numpy().astype(bytes),
+            # Column by column, as a search reads them: four times as fast.
+            np.asfortranarray(_to_matrix(videos, 'codes'), np.int64),
+            videos['row'].to_numpy(),
+            np.stack(
+                [
+                    np.frombuffer(each, np.float32)
+                    for each in centroids['centroid'].to_pylist()
+                ]
+            ),
+        )
+        return codes, centroids['version'][0].as_py()
+
+
+def _best(scores: np.ndarray, count: int) -> np.ndarray:
+    """Places of the highest scores, in no order."""
+    if count >= len(scores):
+        return np.arange(len(scores))
+    return np.argpartition(scores, -count)[-count:]
+
+
+class FirstStage:
+    """Finds candidates in one version of the table of videos.
+
+    Args:
+        table: The videos.
+        facts: ``width``, ``precision`` and ``parts`` of the index.
+        parts: Vectors of all videos, or of those without codes.
+        codes: Those of most videos, where there are too many for memory.
+    """
+
+    def __init__(
+        self,
+        table: Any,
+        facts: Mapping[str, Any],
+        parts: PartsInMemory,
+        codes: PartCodes | None = None,
+    ) -> None:
+        self.version = table.version
+        self._table = table
+        self._facts = facts
+        self._parts = parts
+        self._codes = codes
+
+    def nearest(
+        self, query: QueryVectors, count: int, videos: Set[str] | None
+    ) -> list[str]:
+        """The contents that are most like a text, the best first.
+
+        Args:
+            query: The text.
+            count: How many.
+            videos: Among these and their windows; None for all.
+        """
+        parts, codes = self._parts, self._codes
+        best = parts.find_near(query, max(count, FRAMES_BY_VECTORS), videos)
+        if codes is None and (
+            self._facts['parts'] == 1 or len(parts.contents) <= PARTS_ALONE
+        ):
+            return parts.contents[best[:count]].tolist()
+        rows = [parts.rows[best[:FRAMES_BY_VECTORS]]]
+        rest = parts.contents[best[FRAMES_BY_VECTORS:]].tolist()
+        if codes is not None:
+            numbers = np.arange(len(codes.contents))
+            if videos is not None:
+                numbers = codes.choose(videos)
+            near = codes.find_near(query, max(count, FRAMES_BY_CODES), numbers)
+            rows.append(codes.rows[near[:FRAMES_BY_CODES]])
+            names = codes.contents[near[FRAMES_BY_CODES:]]
+            rest = names.astype(str).tolist() + rest
+        first = self._rank_by_frames(query, np.concatenate(rows))
+        return (first + rest)[:count]
+
+    def _rank_by_frames(
+        self, query: QueryVectors, rows: np.ndarray
+    ) -> list[str]:
+        """Contents of some rows by :func:`compare_parts` with all frames."""
+        found = take(self._table, rows, ['content', 'vector', 'tokens'])
+        contents = found['content'].to_numpy()
+        if self._facts['parts'] == 1 or not len(contents):
+            # The head compares no frames.
+            order = np.arange(len(contents))
+            frames, starts = _to_matrix(found, 'vector'), order
+            frames = frames.astype(np.float32)
+        else:
+            packed = found['tokens'].to_pylist()
+            facts = self._facts['width'], self._facts['precision']
+            order, frames, starts = unpack_each(packed, *facts)
+        scores = compare_parts(query, frames, starts)
+        # Of equal ones always the same first: pages depend on it.
+        best = np.lexsort((contents[order], -scores))
+        return contents[order][best].tolist()
+
+
+def unpack_each(
+    packed: Sequence[bytes], width: int, precision: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Read tokens of V videos, those of equal length at once.
+
+    Args:
+        packed: See :func:`pack_tokens`.
+        width: Width D of the features.
+        precision: How they are kept.
+
+    Returns:
+        Numbers of the videos, shape (V,); their tokens, shape (sum of T, D),
+        float32, in the order of these; and the first of each, shape (V,).
+    """
+    lengths = np.fromiter(map(len, packed), np.int64, len(packed))
+    order = np.argsort(lengths, kind='stable')
+    blocks, counts = [], []
+    for length in np.unique(lengths):
+        some = order[lengths[order] == length]
+        joined = b''.join([packed[number] for number in some])
+        block = unpack_tokens(joined, width, precision, len(some))
+        blocks.append(block)
+        counts += [len(block) // len(some)] * len(some)
+    return order, np.concatenate(blocks), np.cumsum([0, *counts[:-1]])
+
+
+def take(table: Any, rows: np.ndarray, columns: Sequence[str]) -> 'pa.Table':
+    """Some rows by their ids, in the order of these.
+
+    Those that are no more are left out.
+    """
+    found = table.take_row_ids(np.unique(rows).tolist())
+    return found.select(list(columns)).to_arrow()
+
+
+def read_parts(rows: Any) -> PartsInMemory:
+    """Read the rows of a query."""
+    columns = ['content', 'part', 'vector']
+    return PartsInMemory(rows.with_row_id(True).select(columns).to_arrow())
+
+
+def _to_ids(rows: 'pa.Table') -> np.ndarray:
+    return rows['_rowid'].to_numpy().astype(np.int64)
+
+
+def _to_matrix(rows: 'pa.Table', column: str) -> np.ndarray:
+    width = rows.schema.field(column).type.list_size
+    flat = rows[column].combine_chunks().flatten().to_numpy()
+    return flat.reshape(-1, width)
+
+
+def are_codes_of(codes: PartCodes, table: Any) -> bool:
+    """Whether the rows of a table are, for the most part, those coded."""
+    some = np.linspace(0, len(codes.rows) - 1, ROWS_EXAMINED).astype(int)
+    there = take(table, codes.rows[some], ['content'])['content'].to_pylist()
+    expected = set(codes.contents[some].astype(str).tolist())
+    return 2 * len(expected & set(there)) > len(expected)
+
+
+def count_centroids(parts: int) -> int:
+    """Number of centroids for so many parts."""
+    return max(1, min(MAX_CENTROIDS, 4 * math.isqrt(parts)))
+
+
+def code_videos(table: Any, known: PartCodes | None) -> PartCodes:
+    """Find the codes of all parts.
+
+    Args:
+        table: The videos, at least one.
+        known: Codes of an earlier state: they and their centroids stay,
+            until there should be many more centroids.
+    """
+    rows = table.search().with_row_id(True).select(['content', 'part'])
+    rows = rows.to_arrow().sort_by(ORDER)
+    ids = _to_ids(rows)
+    is_first = rows['part'].to_numpy() == 0
+    contents = rows['content'].filter(is_first).to_numpy().astype(bytes)
+    firsts = np.flatnonzero(is_first)
+    counts = np.diff(firsts, append=len(ids))
+    places = np.minimum(np.arange(counts.max()), counts[:, None] - 1)
+    rows_of = ids[firsts[:, None] + places]
+
+    def read(rows: np.ndarray) -> np.ndarray:
+        vectors = _to_matrix(take(table, rows, ['vector']), 'vector')
+        return vectors.astype(np.float32)
+
+    wanted = count_centroids(len(ids))
+    codes = np.zeros(rows_of.shape, np.int64)
+    is_new = np.ones(len(contents), bool)
+    if known is None or wanted > GROWTH * len(known.centroids):
+        centroids = train_centroids(read, ids, wanted)
+    else:
+        centroids = known.centroids
+        place = np.searchsorted(known.contents, contents)
+        place = np.minimum(place, len(known.contents) - 1)
+        is_new = known.contents[place] != contents
+        codes[~is_new] = known.codes[place[~is_new]]
+    new = np.flatnonzero(is_new)
+    step = max(1, CODED_AT_ONCE // codes.shape[1])
+    for first in range(0, len(new), step):
+        some = new[first : first + step]
+        # Also of those that repeat their last part.
+        unique, place = np.unique(rows_of[some], return_inverse=True)
+        codes[some] = _nearest(read(unique), centroids)[place].reshape(
+            len(some), -1
+        )
+    return PartCodes(contents, codes, ids[firsts], centroids)
+
+
+def train_centroids(
+    read: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, count: int
+) -> np.ndarray:
+    """Cluster a sample of vectors, the same each time.
+
+    Args:
+        read: Gives the vectors of some rows.
+        rows: Ids of all rows.
+        count: How many clusters.
+
+    Returns:
+        Shape (C, D), float32; C is smaller where there are fewer rows.
+    """
+    from scipy.cluster.vq import kmeans2
+
+    rng = np.random.default_rng(0)
+    size = min(len(rows), VECTORS_PER_CENTROID * count)
+    sample = read(rng.choice(rows, size, replace=False))
+    first = sample[rng.choice(size, min(size, count), replace=False)]
+    with warnings.catch_warnings():
+        # As where many vectors are equal; such a cluster does no harm.
+        warnings.filterwarnings('ignore', 'One of the clusters is empty')
+        centroids, _ = kmeans2(
+            sample, first, iter=KMEANS_ITERATIONS, minit='matrix'
+        )
+    return centroids
+
+
+def _nearest(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
+    from scipy.cluster.vq import vq
+
+    return vq(vectors, centroids)[0]
