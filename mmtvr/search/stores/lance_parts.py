@@ -18,6 +18,7 @@ from mmtvr.search.stores.base import (
     CONTENT_DIGITS,
     QueryVectors,
     compare_parts,
+    pack_tokens,
     unpack_tokens,
     whole_content,
 )
@@ -257,15 +258,20 @@ class FirstStage:
         """Contents of some rows by :func:`compare_parts` with all frames."""
         found = take(self._table, rows, ['content', 'vector', 'tokens'])
         contents = found['content'].to_numpy()
-        if self._facts['parts'] == 1 or not len(contents):
-            # The head compares no frames.
-            order = np.arange(len(contents))
-            frames, starts = _to_matrix(found, 'vector'), order
-            frames = frames.astype(np.float32)
-        else:
-            packed = found['tokens'].to_pylist()
-            facts = self._facts['width'], self._facts['precision']
-            order, frames, starts = unpack_each(packed, *facts)
+        vectors = _to_matrix(found, 'vector').astype(np.float32)
+        order = starts = np.arange(len(contents))
+        frames = vectors
+        # With one part the head compares no frames.
+        if self._facts['parts'] > 1 and len(contents):
+            width, precision = self._facts['width'], self._facts['precision']
+            packed = [
+                # Of some videos the whole alone is known.
+                tokens or pack_tokens(vector[None], precision)
+                for tokens, vector in zip(
+                    found['tokens'].to_pylist(), vectors, strict=True
+                )
+            ]
+            order, frames, starts = unpack_each(packed, width, precision)
         scores = compare_parts(query, frames, starts)
         # Of equal ones always the same first: pages depend on it.
         best = np.lexsort((contents[order], -scores))

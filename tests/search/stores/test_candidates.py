@@ -216,6 +216,21 @@ def test_frames_of_the_first_are_compared_in_a_larger_index(
             assert store.find_candidates([query], count) == [found[:count]]
 
 
+def test_of_a_video_without_frames_the_whole_is_compared(
+    drawn, queries, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(lance_parts, 'PARTS_ALONE', 0)
+    tokens = [
+        each[:0] if number % 3 else each
+        for number, each in enumerate(drawn.tokens)
+    ]
+    videos = drawn._replace(tokens=tokens)
+    store = fill(open_store(tmp_path / 'index'), videos)
+    for query in queries:
+        (found,) = store.find_candidates([query], 60)
+        assert found == rank_slowly(videos, query, FRAMES)
+
+
 def test_codes_of_any_number_of_candidates_fit_together(
     drawn, queries, coded, monkeypatch
 ):
