@@ -284,9 +284,8 @@ def find_faults(node: dict, scope: str | None) -> Iterator[str]:
             )
 
 
-@cache
 def our_components() -> dict[str, Any]:
-    """Everything registered in mmtvr's registries, by its bare name."""
+    """Everything registered in mmtvr's registries now, by its bare name."""
     found: dict[str, Any] = {}
     for node in vars(nodes).values():
         if isinstance(node, Registry) and node.scope == nodes.SCOPE:

@@ -15,8 +15,10 @@ from mmtvr.config.check import (
     check_parts,
     find_faults,
     merge_options,
+    our_components,
 )
 from mmtvr.errors import SetupError
+from mmtvr.registry import MODELS
 
 
 class Head(nn.Module):
@@ -133,6 +135,12 @@ def test_a_class_instead_of_a_name_is_checked_too(monkeypatch):
     monkeypatch.setattr(Head, '__module__', 'mmtvr.models.head')
     faults = list(find_faults(dict(type=Head, x=1), None))
     assert faults == ['mmtvr.Head has no argument `x`']
+
+
+def test_what_is_registered_after_a_check_is_known(monkeypatch):
+    assert 'RegisteredLate' not in our_components()
+    monkeypatch.setitem(MODELS.module_dict, 'RegisteredLate', Head)
+    assert our_components()['RegisteredLate'] is Head
 
 
 def test_arguments_of_base_classes_are_accepted():

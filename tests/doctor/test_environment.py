@@ -121,7 +121,7 @@ def test_python_and_absent_packages_are_compared(monkeypatch):
     assert found['Python'].severity == found['torch'].severity == 'error'
     assert '3.9, mmtvr needs' in found['Python'].text
     assert found['torch'].text == 'it is not installed'
-    assert "'torch>=2.6'" in found['torch'].fix
+    assert "'torch>=" in found['torch'].fix
     assert found['mmengine'].text.startswith('0, mmtvr needs')
 
 
