@@ -135,10 +135,10 @@ def index(folder: Path, into: str, progress: Any) -> None:
     Indexer(store, encoder, ABOUT, progress=False).run(find_videos([folder]))
 
 
-def kill_once(
+def start_indexing(
     context: BaseContext, folder: Path, into: str, rng: random.Random
-) -> str:
-    """Index in a process that is killed at a random moment."""
+) -> tuple[Any, Any]:
+    """Index in a process, until a random moment; its progress, and itself."""
     # Without a lock, which a killed process would leave behind.
     progress = context.Value('q', -1, lock=False)
     work = context.Process(target=index, args=(folder, into, progress))
@@ -147,6 +147,14 @@ def kill_once(
     while progress.value < target and work.is_alive():
         time.sleep(0.001)
     work.join(rng.uniform(0, MAX_SECONDS_BETWEEN))
+    return progress, work
+
+
+def kill_once(
+    context: BaseContext, folder: Path, into: str, rng: random.Random
+) -> str:
+    """Index in a process that is killed at a random moment."""
+    progress, work = start_indexing(context, folder, into, rng)
     seen, alive = progress.value, work.is_alive()
     work.kill()
     work.join()
@@ -164,13 +172,7 @@ def kill_server_once(
     server: Any,
 ) -> str:
     """Kill the server while a process indexes, which must get by."""
-    progress = context.Value('q', -1, lock=False)
-    work = context.Process(target=index, args=(folder, into, progress))
-    work.start()
-    target = rng.randrange(sum(1 for _ in folder.rglob('*.mp4')))
-    while progress.value < target and work.is_alive():
-        time.sleep(0.001)
-    work.join(rng.uniform(0, MAX_SECONDS_BETWEEN))
+    progress, work = start_indexing(context, folder, into, rng)
     seen, alive = progress.value, work.is_alive()
     server.kill()
     server.start()

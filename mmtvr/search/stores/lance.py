@@ -610,7 +610,9 @@ class LanceStore(VideoStore):
 
     def _write_codes(self) -> None:
         table = self._table('videos')
-        codes, _ = self._read_codes()
+        codes, version = self._read_codes()
+        if codes is not None and version == table.version:
+            return
         mode = 'create' if codes is None else 'overwrite'
         rows = code_videos(table, codes).to_rows(table.version)
         self._database.create_table(CODES, rows, mode=mode)

@@ -279,6 +279,11 @@ def test_codes_stay_until_there_should_be_more_centroids(
     kept = np.isin(after.contents, before.contents)
     assert np.array_equal(after.codes[kept], before.codes)
     monkeypatch.setattr(lance_parts, 'GROWTH', 0.5)
+    # Where nothing has changed nothing is done.
+    coded.compact()
+    same, _ = coded._read_codes()
+    assert np.array_equal(same.centroids, before.centroids)
+    coded.remove_videos(drawn.contents[:1])
     coded.compact()
     again, _ = coded._read_codes()
     assert not np.array_equal(again.centroids[:4], before.centroids[:4])
