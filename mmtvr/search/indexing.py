@@ -56,6 +56,8 @@ VIDEOS_PER_COMMIT = 512
 #: Seconds of a window of a long video.
 DEFAULT_WINDOW = 60.0
 SECONDS_PER_COMMIT = 10.0
+# How often what an engine lists again is removed.
+REMOVAL_TRIES = 3
 
 
 class PendingBatch:
@@ -376,7 +378,6 @@ class Indexer:
                 gone += find_moved(before, now, gone)
                 fit = self.metadata.finish(now, gone)
                 remove_files(self.store, gone)
-                self.store.compact()
             barrier()
         files, unreadable = [], batch.unreadable
         if batch.info is None:
@@ -549,15 +550,24 @@ def _count(batch: PendingBatch, as_before: Sequence[FileEntry]) -> list[int]:
 
 
 def remove_files(store: VideoStore, entries: Sequence[FileEntry]) -> None:
-    """Take files out of an index, and features that no file has any more."""
+    """Take files out of an index, and features that no file has any more.
+
+    The index is compact then. Milvus 2.3 may forget a removal, though it
+    has acknowledged it, when it is killed meanwhile: what is still listed is
+    removed again.
+    """
     keys = [entry.key for entry in entries]
-    # First: what has no file must not be found by its text.
-    store.remove_metadata(keys)
-    store.remove_files(keys)
-    named = {entry.content for entry in store.list_files()}
-    unnamed = [
-        content
-        for content in store.list_contents()
-        if whole_content(content) not in named
-    ]
-    store.remove_videos(sorted(unnamed))
+    for _ in range(REMOVAL_TRIES):
+        # First: what has no file must not be found by its text.
+        store.remove_metadata(keys)
+        store.remove_files(keys)
+        named = {entry.content for entry in store.list_files()}
+        unnamed = [
+            content
+            for content in store.list_contents()
+            if whole_content(content) not in named
+        ]
+        store.remove_videos(sorted(unnamed))
+        store.compact()
+        if not keys or set(keys).isdisjoint(e.key for e in store.list_files()):
+            break

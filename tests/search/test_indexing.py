@@ -249,6 +249,24 @@ def test_an_index_without_videos_takes_the_next_model(
     assert open_store(place).count_files() == 3
 
 
+def test_what_an_engine_forgets_to_remove_is_removed_again(
+    videos, index_folder, tmp_path, monkeypatch
+):
+    *_, store = index_folder([videos], tmp_path / 'index')
+    (videos / 'one.mp4').unlink()
+    remove, asked = type(store).remove_files, []
+
+    def forget_once(store, keys):
+        asked.append(keys)
+        if len(asked) > 1:
+            remove(store, keys)
+
+    monkeypatch.setattr(type(store), 'remove_files', forget_once)
+    report, _, store = index_folder([videos], tmp_path / 'index')
+    assert (report.videos, report.removed) == (2, 1)
+    assert (store.count_files(), store.count_videos()) == (2, 2)
+
+
 def test_copies_are_one_result_and_files_are_counted(
     videos, index_folder, place
 ):
