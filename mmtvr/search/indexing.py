@@ -552,9 +552,9 @@ def _count(batch: PendingBatch, as_before: Sequence[FileEntry]) -> list[int]:
 def remove_files(store: VideoStore, entries: Sequence[FileEntry]) -> None:
     """Take files out of an index, and features that no file has any more.
 
-    The index is compact then. Milvus 2.3 may forget a removal, though it
-    has acknowledged it, when it is killed meanwhile: what is still listed is
-    removed again.
+    The index is compact then. Milvus 2.3 may forget a removal when it is
+    killed, though it has acknowledged it: what is still listed is removed
+    again, here or by the next pass.
     """
     keys = [entry.key for entry in entries]
     for _ in range(REMOVAL_TRIES):
