@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -700,7 +700,7 @@ class LanceStore(VideoStore):
 
     @cached_property
     def _database(self) -> Any:
-        lancedb = import_extra('lancedb', 'search', 'an index in a folder')
+        lancedb = _import_lancedb()
         return lancedb.connect(self.url, read_consistency_interval=STALENESS)
 
     def _table(self, name: str) -> Any:
@@ -721,6 +721,22 @@ class LanceStore(VideoStore):
     def _read_contents(self) -> list[str]:
         rows = self._table('videos').search().where('part = 0')
         return rows.select(['content']).to_arrow()['content'].to_pylist()
+
+
+def _import_lancedb() -> Any:
+    purpose = ('search', 'an index in a folder')
+    pydantic = import_extra('pydantic', *purpose)
+    validate_call = pydantic.validate_call
+    # It imports clients of a catalogue, which nothing here calls. Building
+    # the validators of their arguments takes half of the whole import: with
+    # this each is built when it is first needed.
+    pydantic.validate_call = partial(
+        validate_call, config=dict(defer_build=True)
+    )
+    try:
+        return import_extra('lancedb', *purpose)
+    finally:
+        pydantic.validate_call = validate_call
 
 
 def _check_folder(folder: Path) -> None:
