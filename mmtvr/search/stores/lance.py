@@ -611,7 +611,8 @@ class LanceStore(VideoStore):
     def _write_codes(self) -> None:
         table = self._table('videos')
         codes, version = self._read_codes()
-        if codes is not None and version == table.version:
+        is_current = version == table.version
+        if is_current and codes is not None and codes.has_details:
             return
         mode = 'create' if codes is None else 'overwrite'
         rows = code_videos(table, codes).to_rows(table.version)

@@ -3,6 +3,7 @@
 from unittest.mock import Mock
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from mmtvr.search.stores import base, lance, lance_parts, open_store
@@ -289,15 +290,28 @@ def test_codes_stay_until_there_should_be_more_centroids(
     assert not np.array_equal(again.centroids[:4], before.centroids[:4])
 
 
-def test_codes_choose_what_is_near_by_the_centroids(
+def test_codes_choose_what_is_near_by_centroids_and_details(
     drawn, queries, coded, monkeypatch
 ):
+    monkeypatch.setattr(lance_parts, 'DETAILS', 20)
+    coded._database.drop_table(lance.CODES)
+    coded.compact()
     codes, _ = coded._read_codes()
     assert len(codes.centroids) < np.prod(codes.codes.shape)
+    assert len(codes.rests) == 20
     everything = np.arange(50)
+    rough = codes.centroids[codes.codes].reshape(-1, WIDTH)
+    parts = rough + codes.rests[codes.details].reshape(-1, WIDTH)
+    videos = drawn.select(np.argsort(drawn.contents[:50]))
+    vectors = np.concatenate(
+        [
+            np.resize(part_vectors(pooled, tokens, PARTS), (PARTS, WIDTH))
+            for _, pooled, tokens, _ in zip(*videos, strict=True)
+        ]
+    )
+    assert ((vectors - parts) ** 2).sum() < ((vectors - rough) ** 2).sum() / 2
     for query in queries:
-        # What is exact of the centroids is exact here.
-        parts = codes.centroids[codes.codes].reshape(-1, WIDTH)
+        # What is exact of these is exact here.
         scores = compare_parts(query, parts, PARTS * everything)
         best = np.sort(np.argsort(-scores)[:7])
         found = codes.find_near(query, 7, everything)
@@ -307,6 +321,23 @@ def test_codes_choose_what_is_near_by_the_centroids(
         few = codes.find_near(query, 12, everything[10:30])
         assert len(few) == 12
         assert set(few) <= set(range(10, 30))
+
+
+def test_codes_without_details_are_read_and_made_anew(drawn, queries, coded):
+    table = coded._table(lance.CODES)
+    rows = table.to_arrow()
+    rows = rows.filter(pc.is_null(rows['rest']))
+    rows = rows.drop_columns(['rest', 'details'])
+    coded._database.create_table(lance.CODES, rows, mode='overwrite')
+    coded._record()
+    store = open_store(coded.url)
+    merge = spy_on(store)
+    found = store.find_candidates(queries, 10)
+    videos = drawn.select(range(50))
+    assert found == [rank_slowly(videos, q, FRAMES)[:10] for q in queries]
+    assert not merge.called
+    store.compact()
+    assert store._read_codes()[0].has_details
 
 
 def test_what_is_no_neighbour_counts_as_the_last_one():
