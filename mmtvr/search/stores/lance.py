@@ -57,6 +57,7 @@ from mmtvr.search.stores.lance_parts import (
     are_codes_of,
     code_videos,
     read_parts,
+    take,
 )
 
 if TYPE_CHECKING:
@@ -626,10 +627,20 @@ class LanceStore(VideoStore):
         table, info = self._table('videos'), self.read_info()
         import pyarrow as pa
 
-        groups = [
-            table.search().where(f'part = 0 AND {each}').to_arrow()
-            for each in _any_of('content', contents) or ['false']
-        ]
+        columns = ['content', 'pooled', 'tokens', 'times']
+        wanted, groups = set(contents), []
+        if self._first is not None:
+            # Where the first stage saw them, in a third of the time.
+            rows = take(table, self._first.find_rows(contents), columns)
+            rows = rows.select(columns)
+            there = rows['content'].to_pylist()
+            is_wanted = [each in wanted for each in there]
+            groups = [rows.filter(pa.array(is_wanted, pa.bool_()))]
+            wanted -= set(there)
+        conditions = _any_of('content', sorted(wanted))
+        for each in conditions or ([] if groups else ['false']):
+            rows = table.search().where(f'part = 0 AND {each}')
+            groups.append(rows.select(columns).to_arrow())
         found = _from_rows(
             pa.concat_tables(groups), info['width'], info['precision']
         )

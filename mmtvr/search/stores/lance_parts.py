@@ -45,6 +45,7 @@ FRAMES_BY_VECTORS = 300
 FRAMES_BY_CODES = 2000
 # Up to so many videos the vectors of the parts alone lose almost nothing.
 PARTS_ALONE = 3000
+UNPACKED_AT_ONCE = 32
 # Of the rows that codes are of, so many are looked at after a change.
 ROWS_EXAMINED = 64
 ORDER = [('content', 'ascending'), ('part', 'ascending')]
@@ -141,31 +142,33 @@ class PartCodes(NamedTuple):
         Returns:
             Numbers, the best first.
         """
+        # Vectors of the text first, videos last: numpy is fast along these.
         levels = [
             (
                 share / 2,
                 weights,
-                self.centroids @ vectors.T,
-                self.rests @ vectors.T,
+                vectors @ self.centroids.T,
+                vectors @ self.rests.T,
             )
             for share, vectors, weights in query.levels
         ]
         # First the half of the score that takes one number of each part.
         nearest = sum(
-            share * coarse.max(axis=1) for share, _, coarse, _ in levels
+            share * coarse.max(axis=0) for share, _, coarse, _ in levels
         )
         everything = len(numbers) == len(self.codes)
         codes = self.codes if everything else self.codes[numbers]
         scores = sum(nearest[of_part] for of_part in codes.T)
         kept = _best(scores, max(KEPT_FOR_CODES, count))
-        numbers, codes = numbers[kept], codes[kept]
-        details = self.details[numbers]
+        numbers, codes = numbers[kept], codes[kept].T
+        details = self.details[numbers].T
         scores = np.zeros(len(numbers), np.float32)
         for share, weights, coarse, fine in levels:
-            cosines = coarse[codes] + fine[details]
+            cosines = coarse.take(codes, axis=1)
+            cosines += fine.take(details, axis=1)
             scores += share * (
-                cosines.max(axis=1) @ weights
-                + cosines.max(axis=2).mean(axis=1)
+                weights @ cosines.max(axis=1)
+                + cosines.max(axis=0).mean(axis=0)
             )
         return numbers[np.lexsort((numbers, -scores))[:count]]
 
@@ -292,6 +295,19 @@ class FirstStage:
             others = codes.contents[rest].astype(str).tolist() + others
         return (self._rank_by_frames(query, names, rows) + others)[:count]
 
+    def find_rows(self, contents: Sequence[str]) -> np.ndarray:
+        """The first rows of those that are known; ids of this version."""
+        known = [(self._parts.contents, self._parts.rows)]
+        if self._codes is not None:
+            known.append((self._codes.contents, self._codes.rows))
+        found = []
+        for names, rows in known:
+            if len(names):
+                wanted = np.array(contents, names.dtype)
+                place = np.searchsorted(names, wanted) % len(names)
+                found.append(rows[place[names[place] == wanted]])
+        return np.concatenate([np.zeros(0, np.int64), *found])
+
     def _rank_by_frames(
         self, query: QueryVectors, names: np.ndarray, rows: np.ndarray
     ) -> list[str]:
@@ -345,16 +361,21 @@ def unpack_each(
         Numbers of the videos, shape (V,); their tokens, shape (sum of T, D),
         float32, in the order of these; and the first of each, shape (V,).
     """
+    size = len(pack_tokens(np.zeros((1, width), np.float32), precision))
     lengths = np.fromiter(map(len, packed), np.int64, len(packed))
     order = np.argsort(lengths, kind='stable')
-    blocks, counts = [], []
+    starts = np.cumsum([0, *lengths[order] // size])
+    tokens = np.empty((starts[-1], width), np.float32)
     for length in np.unique(lengths):
-        some = order[lengths[order] == length]
-        joined = b''.join([packed[number] for number in some])
-        block = unpack_tokens(joined, width, precision, len(some))
-        blocks.append(block)
-        counts += [len(block) // len(some)] * len(some)
-    return order, np.concatenate(blocks), np.cumsum([0, *counts[:-1]])
+        alike = np.flatnonzero(lengths[order] == length)
+        # A few at a time, which stay in the cache meanwhile.
+        for first in range(0, len(alike), UNPACKED_AT_ONCE):
+            some = alike[first : first + UNPACKED_AT_ONCE]
+            joined = b''.join([packed[number] for number in order[some]])
+            tokens[starts[some[0]] : starts[some[-1] + 1]] = unpack_tokens(
+                joined, width, precision, len(some)
+            )
+    return order, tokens, starts[:-1]
 
 
 def take(table: Any, rows: np.ndarray, columns: Sequence[str]) -> 'pa.Table':

@@ -323,6 +323,26 @@ def test_codes_choose_what_is_near_by_centroids_and_details(
         assert set(few) <= set(range(10, 30))
 
 
+def test_videos_are_read_where_the_first_stage_saw_them(drawn, queries, coded):
+    window = window_content(drawn.contents[3], 0)
+    videos = drawn._replace(contents=[*drawn.contents[:-1], window])
+    coded.remove_videos(drawn.contents[5:8])
+    coded.refresh()
+    coded.find_candidates(queries, 10)
+    # What follows it has not seen.
+    coded.remove_videos(drawn.contents[10:12])
+    coded.add_videos(videos.select([5, *range(55, 60)]))
+    there = [*range(6), *range(8, 10), *range(12, 50), *range(55, 60)]
+    wanted = [videos.contents[row] for row in reversed(range(60))]
+    found = coded.read_videos([*wanted, wanted[0], 'e' * 32])
+    assert set(found.contents) == {videos.contents[row] for row in there}
+    expected = [each for each in wanted if each in found.contents]
+    assert found.contents == [*expected, wanted[0]]
+    for content, tokens in zip(found.contents, found.tokens, strict=True):
+        own = videos.tokens[videos.contents.index(content)]
+        np.testing.assert_allclose(tokens, own, atol=1e-3)
+
+
 def test_codes_without_details_are_read_and_made_anew(drawn, queries, coded):
     table = coded._table(lance.CODES)
     rows = table.to_arrow()
