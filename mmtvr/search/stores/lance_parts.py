@@ -11,6 +11,7 @@ first are then read and compared.
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,8 @@ KEPT_FOR_CODES = 10_000
 # behind codes: always as many, so that pages of results fit together.
 FRAMES_BY_VECTORS = 300
 FRAMES_BY_CODES = 2000
+ROWS_PER_BLOCK = 500
+READERS = 2
 # Up to so many videos the vectors of the parts alone lose almost nothing.
 PARTS_ALONE = 3000
 UNPACKED_AT_ONCE = 32
@@ -320,31 +323,44 @@ class FirstStage:
         """
         by_row = np.argsort(rows)
         names, rows = names[by_row], rows[by_row]
+        blocks = np.array_split(rows, max(1, len(rows) // ROWS_PER_BLOCK))
         # With one part the head compares no frames.
-        if self._facts['parts'] == 1:
-            found = take(self._table, rows, ['vector'])
-            frames = _to_matrix(found, 'vector').astype(np.float32)
-            order = starts = np.arange(len(frames))
-        else:
-            width, precision = self._facts['width'], self._facts['precision']
-            found = take(self._table, rows, ['tokens'])
-            packed = found['tokens'].to_pylist()
-            if not all(packed):
-                # Of some videos the whole alone is known.
-                found = take(self._table, rows, ['tokens', 'vector'])
-                packed = [
-                    tokens or pack_tokens(vector[None], precision)
-                    for tokens, vector in zip(
-                        found['tokens'].to_pylist(),
-                        _to_matrix(found, 'vector').astype(np.float32),
-                        strict=True,
-                    )
-                ]
-            order, frames, starts = unpack_each(packed, width, precision)
-        names = names[np.isin(rows, _to_ids(found))][order]
-        scores = compare_parts(query, frames, starts)
+        column = 'vector' if self._facts['parts'] == 1 else 'tokens'
+        with ThreadPoolExecutor(READERS) as pool:
+            # Some are read while others are compared.
+            read = pool.map(lambda some: self._take(some, column), blocks)
+            scored = [self._compare(query, each) for each in read]
+        ids, scores = map(np.concatenate, zip(*scored, strict=True))
+        names = names[np.searchsorted(rows, ids)]
         # Of equal ones always the same first: pages depend on it.
         return names[np.lexsort((names, -scores))].tolist()
+
+    def _take(self, rows: np.ndarray, *columns: str) -> 'pa.Table':
+        return take(self._table, rows, columns)
+
+    def _compare(
+        self, query: QueryVectors, found: 'pa.Table'
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of rows and how much they are like a text."""
+        if self._facts['parts'] == 1:
+            vectors = _to_matrix(found, 'vector').astype(np.float32)
+            scores = compare_parts(query, vectors, np.arange(len(vectors)))
+            return _to_ids(found), scores
+        width, precision = self._facts['width'], self._facts['precision']
+        packed = found['tokens'].to_pylist()
+        if not all(packed):
+            # Of some videos the whole alone is known.
+            found = self._take(_to_ids(found), 'tokens', 'vector')
+            packed = [
+                tokens or pack_tokens(vector[None], precision)
+                for tokens, vector in zip(
+                    found['tokens'].to_pylist(),
+                    _to_matrix(found, 'vector').astype(np.float32),
+                    strict=True,
+                )
+            ]
+        order, frames, starts = unpack_each(packed, width, precision)
+        return _to_ids(found)[order], compare_parts(query, frames, starts)
 
 
 def unpack_each(

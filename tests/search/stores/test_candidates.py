@@ -143,7 +143,10 @@ def compact_as_before(store, drawn):
     store._record()
 
 
-def test_a_large_index_is_compared_by_codes(drawn, queries, coded):
+def test_a_large_index_is_compared_by_codes(
+    drawn, queries, coded, monkeypatch
+):
+    monkeypatch.setattr(lance_parts, 'ROWS_PER_BLOCK', 11)
     find = spy_on(coded)
     for change in (
         lambda: None,
@@ -166,6 +169,7 @@ def test_a_large_index_is_compared_by_codes(drawn, queries, coded):
             expected = rank_slowly(drawn.select(rows), query, FRAMES)
             assert all_of_them == expected[:30]
             assert some == [each for each in expected if each in within]
+        assert coded.find_candidates(queries, 5, set()) == [[], [], []]
     assert not find.called
 
 
