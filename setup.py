@@ -140,6 +140,8 @@ EXTRAS_REQUIRE = {
 class BuildWithMim(build_py):
     """Put configs and tools under ``mmtvr/.mim``, as the family does.
 
+    So are the locks, which ``mmtvr doctor`` compares with.
+
     A wheel gets copies in the build folder, so that the source tree stays
     clean; an editable install gets links, so that edits are seen.
     """
@@ -151,7 +153,7 @@ class BuildWithMim(build_py):
         mim = folder / 'mmtvr' / '.mim'
         shutil.rmtree(mim, ignore_errors=True)
         mim.mkdir(parents=True)
-        for name in ('configs', 'tools'):
+        for name in ('configs', 'tools', 'requirements'):
             if self.editable_mode:
                 (mim / name).symlink_to(ROOT / name, target_is_directory=True)
             else:
