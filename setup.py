@@ -51,8 +51,9 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     # `mmtvr index` and `mmtvr search`: the index of videos in a folder.
     # It is filtered by SQL, and searched in subtitles too. lancedb before 0.34
-    # takes no config of a vector index, 0.34 adds files to the folder.
-    'search': ['lancedb>=0.36', 'sqlglot>=30', 'pysubs2>=1.8'],
+    # takes no config of a vector index, 0.34 adds files to the folder, 0.37
+    # finds no words that came after the index of a text.
+    'search': ['lancedb>=0.38', 'sqlglot>=30', 'pysubs2>=1.8'],
     # `mmtvr serve`. Older starlettes read ranges in quadratic time.
     'serve': [
         'mmtvr[search]',
