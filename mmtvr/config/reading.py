@@ -120,8 +120,10 @@ def find_base(base: str, config: str) -> tuple[str, str | None]:
     library, separator, name = base.partition('::')
     if not separator or library not in INSTALLED:
         return _find_base_of_mmengine(base, config)
-    spec = find_spec(library)
-    folder = Path(spec.submodule_search_locations[0], '.mim', 'configs')
+    folder = RECIPES
+    if library != SCOPE:
+        (place,) = find_spec(library).submodule_search_locations
+        folder = Path(place, '.mim', 'configs')
     path = folder / (name.removesuffix('.py') + '.py')
     if not path.is_file():
         names = [

@@ -44,7 +44,7 @@ def test_a_base_is_a_recipe_from_anywhere(config):
     with pytest.raises(SetupError, match=r'there is mmtvr::dmae_own\.py'):
         load_config(str(config))
     config.write_text("_base_ = 'configs/dmae_own.py'\n")
-    with pytest.raises(SetupError, match="_base_ = 'mmtvr::dmae_own.py'"):
+    with pytest.raises(SetupError, match=r"_base_ = 'mmtvr::dmae_own\.py'"):
         load_config(str(config))
 
 
