@@ -482,6 +482,31 @@ def test_moments_of_a_long_video(searcher, shapes, long_video, tmp_path):
     ]
 
 
+def test_moments_of_results_take_no_further_scoring(
+    searcher, shapes, monkeypatch, tmp_path
+):
+    searcher.index(shapes, into=tmp_path / 'index', progress=False)
+    text = 'a red circle rising'
+    alone = {
+        path: searcher.find_moments(text, path)[0]
+        for path in (each.path for each in searcher.search(text))
+    }
+    scored = []
+    score = searcher.encoder.score
+
+    def count(query, videos):
+        scored.append(len(videos.pooled))
+        return score(query, videos)
+
+    monkeypatch.setattr(searcher.encoder, 'score', count)
+    found = searcher.search(text, moments=True)
+    assert scored == [6]
+    for hit in found:
+        best, expected = hit.moments[0], alone[hit.path]
+        assert (best.start, best.end) == (expected.start, expected.end)
+        assert best.score == pytest.approx(expected.score, abs=1e-5)
+
+
 def test_moments_need_frames(searcher, tmp_path):
     vectors = np.eye(2, searcher.encoder.width, dtype=np.float32)
     names = np.array(['one', 'two'])
