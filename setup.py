@@ -51,8 +51,9 @@ INSTALL_REQUIRES = [
 EXTRAS_REQUIRE = {
     # `mmtvr index` and `mmtvr search`: the index of videos in a folder.
     # It is filtered by SQL, and searched in subtitles too. lancedb before 0.34
-    # takes no config of a vector index, 0.34 adds files to the folder.
-    'search': ['lancedb>=0.36', 'sqlglot>=30', 'pysubs2>=1.8'],
+    # takes no config of a vector index, 0.34 adds files to the folder, 0.37
+    # finds no words that came after the index of a text.
+    'search': ['lancedb>=0.38', 'sqlglot>=30', 'pysubs2>=1.8'],
     # `mmtvr serve`. Older starlettes read ranges in quadratic time.
     'serve': [
         'mmtvr[search]',
@@ -140,6 +141,8 @@ EXTRAS_REQUIRE = {
 class BuildWithMim(build_py):
     """Put configs and tools under ``mmtvr/.mim``, as the family does.
 
+    So are the locks, which ``mmtvr doctor`` compares with.
+
     A wheel gets copies in the build folder, so that the source tree stays
     clean; an editable install gets links, so that edits are seen.
     """
@@ -151,7 +154,7 @@ class BuildWithMim(build_py):
         mim = folder / 'mmtvr' / '.mim'
         shutil.rmtree(mim, ignore_errors=True)
         mim.mkdir(parents=True)
-        for name in ('configs', 'tools'):
+        for name in ('configs', 'tools', 'requirements'):
             if self.editable_mode:
                 (mim / name).symlink_to(ROOT / name, target_is_directory=True)
             else:

@@ -33,7 +33,7 @@ VIDEOS = {
 }
 # The tiny CLIP of moving shapes, in place of one that a network would bring.
 OWN_CONFIG = """
-_base_ = '{base}'
+_base_ = 'mmtvr::clip4clip_own.py'
 model = dict(encoder='mmtvr://moving-shapes-clip')
 train_cfg = dict(max_epochs=1)
 train_dataloader = dict(
@@ -139,9 +139,7 @@ def bring_videos(newcomer: Newcomer) -> str:
         *('Beschreibung', 'train'),
     )
     config = Path('eigene.py')
-    recipe = 'clip4clip_own'
-    base = newcomer.call(f'mmtvr recipes {recipe} --path', recipe).strip()
-    config.write_text(OWN_CONFIG.format(base=base))
+    config.write_text(OWN_CONFIG)
     return str(config)
 
 

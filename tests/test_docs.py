@@ -96,6 +96,8 @@ def test_configs_and_recipes_exist(page):
     for path in re.findall(r'configs/[\w./-]+\.(?:py|csv)', text):
         assert (ROOT / path).is_file(), path
     recipes = find_recipes()
+    for path in re.findall(r'mmtvr::([\w./-]+)\.py', text):
+        assert path in recipes, path
     for path in re.findall(r'`([\w-]+_(?:msrvtt|moving_shapes))`', text):
         assert path in recipes, path
 

@@ -81,14 +81,14 @@ def test_a_wheel_of_the_sdist_holds_the_package_with_configs_and_tools(
     expected = [name for name in tracked if name.startswith('mmtvr/')] + [
         MIM + name
         for name in tracked
-        if name.startswith(('configs/', 'tools/'))
+        if name.startswith(('configs/', 'tools/', 'requirements/'))
     ]
     assert sorted(held) == sorted(expected)
 
 
 def test_an_editable_install_links_configs_and_tools(checkout, tmp_path):
     build(checkout, 'build_editable', tmp_path / 'editable')
-    for name in ('configs', 'tools'):
+    for name in ('configs', 'tools', 'requirements'):
         link = checkout / MIM / name
         assert link.is_symlink()
         assert link.resolve() == checkout / name

@@ -21,7 +21,8 @@ examples:
   mmtvr recipes msrvtt --csv
   mmtvr recipes tpmcl_msrvtt --path
 
-A config of your own changes a recipe: _base_ = 'PATH', then what differs.
+A config of your own changes a recipe: _base_ = 'mmtvr::tpmcl_msrvtt.py', then
+what differs.
 """
 
 

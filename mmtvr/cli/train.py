@@ -34,8 +34,8 @@ examples:
   mmtvr train tpmcl_msrvtt --cfg-options train_cfg.max_epochs=3 \\
       train_dataloader.batch_size=32
 
-`mmtvr recipes` lists recipes; a config of your own begins with _base_ = 'PATH'
-of one, which `mmtvr recipes NAME --path` prints. On several GPUs:
+`mmtvr recipes` lists recipes; a config of your own, in any folder, begins with
+one: _base_ = 'mmtvr::dmae_own.py'. On several GPUs:
   torchrun --nproc-per-node 8 -m mmtvr train CONFIG --launcher pytorch
 """
 AMP_DTYPES = {'fp16': 'float16', 'bf16': 'bfloat16'}

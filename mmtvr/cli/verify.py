@@ -23,6 +23,7 @@ from mmtvr.datasets.preparation import (
     compare_counts,
 )
 from mmtvr.datasets.verification import (
+    ERRORS,
     KINDS,
     TIME_LIMIT,
     Collection,
@@ -39,16 +40,19 @@ from mmtvr.sanitize import for_terminal
 
 STAGES = ('train', 'val', 'test')
 STOPPED = 'run it again to go on'
+# Lines of the report that are shown too.
+SHOWN = 10
 EXAMPLES = """
 examples:
   mmtvr verify tpmcl_msrvtt
-  mmtvr verify CONFIG --ignore short duplicate --workers 8
+  mmtvr verify CONFIG --strict --ignore short --workers 8
   mmtvr verify CONFIG --cfg-options test_dataloader.dataset.data_root=DIR
 """
 CONFIG_LEGEND = """\
-missing: no such file. unreadable: by the reader of the config, also a span
-after the end. short: fewer frames than asked for. duplicate: equal content.
-suspicious: look at it. Each video counts once in each column."""
+Errors: missing: no such file; unreadable: by the reader of the config, also a
+span after the end. Warnings: short: fewer frames than asked for, some
+repeat or are padded; duplicate: equal content; suspicious: look at it. Each
+video counts once in each column."""
 BENCHMARK_LEGEND = """\
 ok: as many as published; missing, unreadable: video files; shared: captions
 that another video has too; best R@1: what any system can reach from text to
@@ -60,8 +64,8 @@ Problems = Mapping[str, Sequence[Problem]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Verify the videos of a config from the command line.
 
-    The exit status is 1 when something was found that is not ignored, or the
-    command could not be run.
+    The exit status is 1 when videos are missing or unreadable, with
+    ``--strict`` when anything was found, or the command could not be run.
     """
     options = parse_args(arguments)
     clean = []
@@ -75,8 +79,8 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         'mmtvr verify',
         description='Find the videos of a config that are missing, '
         'unreadable, too short, duplicated or suspicious. Stopped at any '
-        'time, it goes on where it was. Exit status 1: something was found '
-        'that is not ignored, or the command could not be run.',
+        'time, it goes on where it was. Exit status 1: videos are missing or '
+        'unreadable, or the command could not be run; all else are warnings.',
         epilog=EXAMPLES,
         formatter_class=HelpFormatter,
     )
@@ -87,7 +91,10 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         choices=KINDS,
         default=[],
         metavar='KIND',
-        help=f'report, but do not fail for: {", ".join(KINDS[2:])}',
+        help=f'report, but do not fail for: {", ".join(KINDS)}',
+    )
+    parser.add_argument(
+        '--strict', action='store_true', help='fail for warnings too'
     )
     parser.add_argument(
         '--cfg-options',
@@ -135,7 +142,8 @@ def verify_config(options: argparse.Namespace) -> bool:
         options: See :func:`parse_args`.
 
     Returns:
-        Whether nothing was found but what ``ignore`` names.
+        Whether no error was found, and with ``strict`` no warning, but of a
+        kind that ``ignore`` names.
 
     Raises:
         SetupError: The config or an annotation file cannot be used, or the
@@ -167,13 +175,19 @@ def verify_config(options: argparse.Namespace) -> bool:
     summary, text = summarize(videos, problems), to_text(problems)
     path = base.with_name(base.name + '.txt')
     write_atomically(path, _encode('\n\n'.join([summary, text])))
-    print(for_terminal(summary))
-    print(f'\n{len(problems):,} of {len(videos.files):,} files: see {path}')
-    return all(
-        problem.kind in options.ignore
-        for found in problems.values()
-        for problem in found
+    kinds = [{each.kind for each in found} for found in problems.values()]
+    bad = sum(not found.isdisjoint(ERRORS) for found in kinds)
+    parts = [
+        summary,
+        *filter(None, ['\n'.join(text.split('\n')[:SHOWN])]),
+        f'{len(videos.files):,} files: {bad:,} with errors, '
+        f'{len(problems) - bad:,} with warnings; all of them in {path}',
+    ]
+    print(for_terminal('\n\n'.join(parts)))
+    failing = set(KINDS if options.strict else ERRORS).difference(
+        options.ignore
     )
+    return all(failing.isdisjoint(found) for found in kinds)
 
 
 def summarize(videos: Collection, problems: Problems) -> str:

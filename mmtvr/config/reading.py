@@ -28,6 +28,8 @@ OWN = '_own'
 SCOPES = (SCOPE, 'mmaction', 'mmengine')
 KNOWN_TYPE = re.compile(rf'(?:(?:{"|".join(SCOPES)})\.)?[A-Za-z_]\w*')
 TAGGER = re.compile(r'hanta|spacy:\w+')
+# Packages with configs, see `find_base`.
+INSTALLED = ('mmtvr', 'mmaction')
 
 
 def load_config(
@@ -56,8 +58,13 @@ def load_config(
     path = find_config(path)
     try:
         cfg = Config.fromfile(path)
+    except SetupError:
+        raise
     except FileNotFoundError as error:
-        raise SetupError(f'{path} cannot be read: {error}') from error
+        name = Path(error.filename or '').stem
+        hint = f'; the recipe: _base_ = {SCOPE + "::" + name + ".py"!r}'
+        hint = hint if name in find_recipes() else ''
+        raise SetupError(f'{path} cannot be read: {error}{hint}') from error
     except SyntaxError as error:
         raise SetupError(
             f'{path}, or a file that it builds on, is no Python: line '
@@ -87,6 +94,49 @@ def load_config(
     apply_frozen_features(cfg)
     check_config(cfg)
     return cfg
+
+
+_find_base_of_mmengine = Config._get_cfg_path
+
+
+def find_base(base: str, config: str) -> tuple[str, str | None]:
+    """Find a ``_base_`` of a config, also among those that are installed.
+
+    ``mmtvr::dmae_own.py`` is a recipe, whatever the folder of the config;
+    ``mmaction::FOLDER/NAME.py`` is one of mmaction2. mmengine 0.11 knows such
+    names too, but neither mmtvr nor configs that lie in no folder, and stops
+    at metafiles of mmaction2 that list several configs.
+
+    Args:
+        base: One entry of ``_base_``.
+        config: The config file.
+
+    Returns:
+        Its path, and the scope of its types, None for that of the config.
+
+    Raises:
+        SetupError: It is not among those that are installed.
+    """
+    library, separator, name = base.partition('::')
+    if not separator or library not in INSTALLED:
+        return _find_base_of_mmengine(base, config)
+    folder = RECIPES
+    if library != SCOPE:
+        (place,) = find_spec(library).submodule_search_locations
+        folder = Path(place, '.mim', 'configs')
+    path = folder / (name.removesuffix('.py') + '.py')
+    if not path.is_file():
+        names = [
+            f'{library}::{each.relative_to(folder).as_posix()}'
+            for each in folder.rglob('*.py')
+        ]
+        close = get_close_matches(base, names, n=3)
+        guess = f'; there is {", ".join(close)}' if close else ''
+        raise SetupError(f'_base_ of {config}: there is no {base}{guess}')
+    return str(path), None
+
+
+Config._get_cfg_path = staticmethod(find_base)
 
 
 def use_data(cfg: Config, data: str) -> None:

@@ -33,6 +33,8 @@ from mmtvr.video.supervised_reader import call_in_decoder_process, supervise
 
 Kind = Literal['missing', 'unreadable', 'short', 'duplicate', 'suspicious']
 KINDS: tuple[Kind, ...] = Kind.__args__
+# Of these no sample can be made.
+ERRORS: tuple[Kind, ...] = ('missing', 'unreadable')
 TIME_LIMIT = 60.0
 
 MAX_SECONDS, MIN_SECONDS = 2 * 3600.0, 0.5

@@ -138,7 +138,9 @@ def run_check(check: Check) -> list[Finding]:
     program = 'from mmtvr.doctor.checks import answer; answer()'
     command = [sys.executable, '-c', program, check.name, check.function]
     root = str(Path(__file__).resolve().parents[2])
-    paths = [root, *filter(None, [os.environ.get('PYTHONPATH')])]
+    # Last: of an installed mmtvr it is site-packages, which is not to hide
+    # what the user's own path has.
+    paths = [*filter(None, [os.environ.get('PYTHONPATH')]), root]
     subject = check.arguments[0] if check.arguments else check.name
     try:
         done = subprocess.run(

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import shlex
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -19,8 +20,15 @@ from typing import NamedTuple
 
 from mmtvr.doctor.findings import Finding, Severity
 
-LOCK_FILE = Path(__file__).resolve().parents[2] / 'requirements/lock.txt'
-INSTALL = 'pip install -c requirements/lock.txt -e .'
+ROOT = Path(__file__).resolve().parents[2]
+LOCK_FILE = ROOT / 'requirements/lock.txt'
+LOCKED = 'pip install -c requirements/lock.txt'
+INSTALL = f'{LOCKED} -e .'
+if not LOCK_FILE.is_file():
+    # No checkout: the wheel has it beside its configs.
+    LOCK_FILE = ROOT / 'mmtvr/.mim/requirements/lock.txt'
+    LOCKED = f'pip install -c {shlex.quote(str(LOCK_FILE))}'
+    INSTALL = f'{LOCKED} mmtvr'
 Versions = Mapping[str, object]
 # mmaction2 asks for the second, mmcv-lite 2.1 and many others for the first.
 OPENCV = (
@@ -136,8 +144,7 @@ BREAKAGES = (
         'all of them write into one folder, cv2; what is imported depends on '
         'the order in which they were installed, and removing one takes files '
         'of the other ("module \'cv2\' has no attribute ...")',
-        f'pip uninstall {" ".join(OPENCV)}; pip install '
-        '-c requirements/lock.txt opencv-contrib-python',
+        f'pip uninstall {" ".join(OPENCV)}; {LOCKED} opencv-contrib-python',
     ),
     Breakage(
         'openmim with setuptools >= 82',
@@ -267,7 +274,7 @@ def check_versions() -> list[Finding]:
             own = version(name)
         except PackageNotFoundError:
             own = None
-        fix = f"pip install -c requirements/lock.txt '{name}{asked}'"
+        fix = f"{LOCKED} '{name}{asked}'"
         lock = tested.get(_normalize(name))
         findings.append(compare_version(name, own, asked, lock, fix))
     return findings

@@ -109,7 +109,7 @@ def test_a_clean_config_has_no_findings(folder, capsys):
     assert train['dataset'] == 'train (train_9k.json)'
     assert (train['videos'], train['captions']) == (2, 2)
     assert test['dataset'] == 'val, test (test_JSFUSION.json)'
-    assert '0 of 3 files' in capsys.readouterr().out
+    assert '3 files: 0 with errors, 0 with warn' in capsys.readouterr().out
 
 
 def test_each_kind_of_fault_is_found(folder):
@@ -156,16 +156,21 @@ def test_each_kind_of_fault_is_found(folder):
     counts = report['datasets'][0]
     assert [counts[k] for k in ('missing', 'unreadable', 'short')] == [1, 5, 2]
     assert 'gone.mp4: there is no such' in (folder / 'report.txt').read_text()
-    assert not verify(folder, '--ignore', 'short', 'suspicious')[0]
+    assert not verify(folder, '--ignore', 'short', 'missing')[0]
+    assert verify(folder, '--ignore', 'unreadable', 'missing')[0]
 
 
-def test_kinds_that_are_ignored_are_reported_all_the_same(folder):
+def test_warnings_are_reported_and_fail_on_demand(folder, capsys):
     write_video(folder / 'videos' / 'few.mp4', [None] * 6)
     annotate(folder, 'test_JSFUSION', ['few'])
-    assert not verify(folder)[0]
-    clean, found, _ = verify(folder, '--ignore', 'short')
-    assert clean
+    assert verify(folder)[0]
+    shown = capsys.readouterr().out
+    assert 'few.mp4: 6 frames, 8 are asked for' in shown
+    assert '4 files: 0 with errors, 1 with warnings' in shown
+    clean, found, _ = verify(folder, '--strict')
+    assert not clean
     assert set(found) == {'few'}
+    assert verify(folder, '--strict', '--ignore', 'short')[0]
 
 
 def test_the_same_file_in_train_and_test_is_a_leak(folder):

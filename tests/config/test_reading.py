@@ -1,4 +1,5 @@
 import pytest
+from mmengine.config import Config
 
 from mmtvr.config import check, load_config
 from mmtvr.errors import SetupError
@@ -33,6 +34,30 @@ def test_a_missing_base_is_one_message(tmp_path):
     path.write_text("_base_ = './parent.py'\n")
     with pytest.raises(SetupError, match=r'parent\.py'):
         load_config(str(path))
+
+
+def test_a_base_is_a_recipe_from_anywhere(config):
+    config.write_text("_base_ = ['mmtvr::dmae_own.py']\nseed = 7\n")
+    cfg = Config.fromfile(config)
+    assert (cfg.model.head.type, cfg.seed) == ('mmtvr.DMAEHead', 7)
+    config.write_text("_base_ = 'mmtvr::dmae_onw'\n")
+    with pytest.raises(SetupError, match=r'there is mmtvr::dmae_own\.py'):
+        load_config(str(config))
+    config.write_text("_base_ = 'configs/dmae_own.py'\n")
+    with pytest.raises(SetupError, match=r"_base_ = 'mmtvr::dmae_own\.py'"):
+        load_config(str(config))
+
+
+def test_a_base_is_a_config_of_mmaction2(config):
+    config.write_text(
+        "_base_ = 'mmaction::retrieval/clip4clip/clip4clip_vit-base-p32-"
+        "res224-clip-pre_8xb16-u12-5e_msrvtt-9k-rgb.py'\n"
+    )
+    cfg = load_config(str(config))
+    assert (cfg.default_scope, cfg.model.type) == (
+        'mmaction',
+        'CLIPSimilarity',
+    )
 
 
 @pytest.mark.parametrize(
