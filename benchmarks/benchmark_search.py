@@ -26,7 +26,12 @@ from tqdm import tqdm
 from benchmarks.measuring import report
 from mmtvr.models.heads import DMAEHead
 from mmtvr.search.query import to_features
-from mmtvr.search.stores.base import FileEntry, QueryVectors, StoredVideos
+from mmtvr.search.stores.base import (
+    CONTENT_DIGITS,
+    FileEntry,
+    QueryVectors,
+    StoredVideos,
+)
 from mmtvr.search.stores.lance import LanceStore
 from mmtvr.structures import TokenFeatures
 
@@ -166,8 +171,8 @@ def plan(row: dict[str, Any], rate: float) -> list[dict[str, Any]]:
     per_machine = 10**8
     days = BILLION / rate / 86400
     stored = row['bytes/video'] * BILLION / 1e12
-    # A bit for each dimension and two numbers for each vector.
-    codes = SCENES * (WIDTH / 8 + 8) * BILLION / 1e9
+    # A code and a detail of each part; the row and the content of the video.
+    codes = (SCENES * (8 + 1) + 8 + CONTENT_DIGITS) * BILLION / 1e9
     times = per_machine / row['videos']
     # Lists grow with the root of the vectors, and each is compared with all.
     seconds = row['writing, s'] * times + row['indexing, s'] * times**1.5

@@ -56,6 +56,8 @@ ABOUT = dict(
 )
 # Compacting takes about that long.
 MAX_SECONDS_BETWEEN = 0.2
+# As long as Milvus waits after each start. Its own tests are more patient.
+MILVUS_SESSION_SECONDS = 20
 VIDEOS_PER_COMMIT = 5
 
 
@@ -202,7 +204,9 @@ def start_server(name: str, folder: Path) -> Any:
     else:
         programs = ROOT / '.pytest_cache/d/milvus'
         programs.mkdir(parents=True, exist_ok=True)
-        server = engine_servers.MilvusServer(folder, programs)
+        server = engine_servers.MilvusServer(
+            folder, programs, MILVUS_SESSION_SECONDS
+        )
     server.start()
     return server
 
@@ -252,7 +256,10 @@ def kill_and_compare(root: Path, args: argparse.Namespace) -> Counter:
     rng = random.Random(args.seed)
     # A server that has imported all forks each process within milliseconds.
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['mmtvr.search.indexing', 'pyarrow'])
+    loaded = ['mmtvr.search.indexing', 'pyarrow']
+    if args.server == 'milvus':
+        loaded.append('pymilvus')
+    context.set_forkserver_preload(loaded)
     folder, killed = root / 'videos', Counter()
     killed_into, whole = (f'{args.into or root}/kill_{each}' for each in 'ab')
     make_files(folder, args.videos, rng)

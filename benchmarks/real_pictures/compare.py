@@ -363,20 +363,24 @@ class Scores(NamedTuple):
     fine_grained: FineGrainedReport
 
 
-def train(task: Task, folders: Folders, split: str) -> dict[str, Scores]:
-    """Train one model and score a split, by variant.
+def train_model(
+    task: Task, folders: Folders
+) -> tuple[nn.Module, Config, Features]:
+    """Train one model.
 
     Model, loss, rates and batches are those of the recipe. The loop is
     written out: a runner of mmengine takes longer to print its config than
     such a training takes.
+
+    Returns:
+        The model, its config, and the features of captions that it takes.
     """
     options = VARIANTS[task.variant].options | TRIALS[task.trial]
     options |= data_options(task.data, task.fold, folders)
     cfg = load_config(str(recipe(task.data, task.variant)), options)
     model = build_model(cfg.model.to_dict(), task.seed)
     videos, captions = folders.stored(task.data)
-    weights = VARIANTS[task.variant].key_words
-    if not weights:
+    if not VARIANTS[task.variant].key_words:
         captions = without_weights(captions)
     inputs = make_inputs(
         folders.videos(task.data, task.fold, 'train'),
@@ -385,6 +389,14 @@ def train(task: Task, folders: Folders, split: str) -> dict[str, Scores]:
         cfg.test_pipeline if has_partial_captions(cfg) else None,
     )
     fit(model, cfg, inputs)
+    return model, cfg, captions
+
+
+def train(task: Task, folders: Folders, split: str) -> dict[str, Scores]:
+    """Train one model and score a split, by variant."""
+    model, cfg, captions = train_model(task, folders)
+    videos, _ = folders.stored(task.data)
+    weights = VARIANTS[task.variant].key_words
     own = SETS[task.data].captions
     tests = {own: folders.videos(task.data, task.fold, split)}
     if split == 'test':

@@ -55,6 +55,8 @@ from mmtvr.search.stores.base import (
 )
 
 CANDIDATES = 100
+# A calibration says how many candidates they take.
+RECALLS = (0.9, 0.95, 0.99)
 NEIGHBOURS_OF_HUBS = 64
 REFERENCE_TEXTS = 1000
 # What building a model from a config of another kind raises.
@@ -500,6 +502,24 @@ class TextVideoSearcher:
         info = self.store.require_info()
         return find_calibration(info, self.encoder.checkpoint)
 
+    def candidates_for(self, recall: float) -> int:
+        """How many candidates a search by text needs for a recall.
+
+        As :func:`calibrate_index` measured it in the open index: the first of
+        the exact ranking is among so many for this share of its captions.
+
+        Args:
+            recall: Above 0, at most 1.
+
+        Raises:
+            SetupError: It was not measured, or when the index had less than
+                half as many videos.
+        """
+        from mmtvr.search.recall import FACT, count_candidates
+
+        measured = self.store.require_info().get(FACT)
+        return count_candidates(measured, recall, self.store.count_videos())
+
     def _combine(
         self,
         text: str | Sequence[str] | None,
@@ -825,15 +845,20 @@ def calibrate_index(
         checkpoint: Where the checkpoint of the index is now, if it has moved.
         device: Where to compute; None for a GPU if there is one.
 
+    How many candidates it takes to have the best video among them is
+    measured too, see :meth:`TextVideoSearcher.candidates_for`.
+
     Returns:
         Fields of :class:`mmtvr.search.calibration.Calibration`, its
-        ``cut_off``, and ``reliability``: bins of probability, share that is
-        right, and count, of texts that were left out of a fit.
+        ``cut_off``, ``reliability``: bins of probability, share that is
+        right, and count, of texts that were left out of a fit; and
+        ``candidates``: how many some recalls take.
 
     Raises:
         SetupError: There is no index or no model of it, a video is not in the
             index, or there are too few captions.
     """
+    from mmtvr.search import recall
     from mmtvr.search.calibration import FACT, calibrate, write_calibration
     from mmtvr.search.features import list_readable, place_captions
     from mmtvr.search.video_files import read_captioned
@@ -864,11 +889,21 @@ def calibrate_index(
         store.count_videos(),
         encoder.info['checkpoint'],
     )
+    ranks = recall.measure_ranks(store, encoder, list(videos))
+    facts = {FACT: found.to_dict(), recall.FACT: ranks}
     with store.lock():
-        store.write_info({**store.require_info(), FACT: found.to_dict()})
+        store.write_info({**store.require_info(), **facts})
     if encoder.checkpoint is not None:
         write_calibration(found, encoder.checkpoint)
-    return dict(found.to_dict(), cut_off=found.cut_off, reliability=table)
+    return dict(
+        found.to_dict(),
+        cut_off=found.cut_off,
+        reliability=table,
+        candidates=[
+            (share, recall.count_candidates(ranks, share, ranks['videos']))
+            for share in RECALLS
+        ],
+    )
 
 
 def measure_hubness(

@@ -421,6 +421,11 @@ def describe_calibration(report: dict[str, Any]) -> str:
         f'{probability:11.0%}  {share:5.0%}  {count:6d}'
         for probability, share, count in report['reliability']
     ]
+    lines += [
+        f'the best video is among {count} candidates for {share:.0%} of '
+        'the captions'
+        for share, count in report['candidates']
+    ]
     return '\n'.join(lines)
 
 

@@ -23,6 +23,7 @@ from mmtvr.cli.command import (
 from mmtvr.errors import SetupError
 
 if TYPE_CHECKING:
+    from mmtvr.apis import TextVideoSearcher
     from mmtvr.datasets.transforms.text import TextReading
     from mmtvr.search.query import SearchResult
 
@@ -118,11 +119,19 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         default=10,
         help='results of a query (default 10)',
     )
-    parser.add_argument(
+    candidates = parser.add_mutually_exclusive_group()
+    candidates.add_argument(
         '--candidates',
         type=at_least(1),
         default=100,
         help='neighbours that the head compares exactly (default 100)',
+    )
+    candidates.add_argument(
+        '--recall',
+        type=float,
+        metavar='R',
+        help='as many candidates as had the best video among them for this '
+        'share of the captions of `mmtvr index --calibrate`, as 0.99',
     )
     parser.add_argument(
         '--min-score',
@@ -224,8 +233,9 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.moments and (args.video or args.unlike):
         parser.error('--moments goes with texts alone')
     texts_alone = not (args.video or args.unlike or args.vectors)
-    if args.nnn and (args.server or not texts_alone):
-        parser.error('--nnn goes with texts alone, without --server')
+    for option in ('nnn', 'recall'):
+        if getattr(args, option) and (args.server or not texts_alone):
+            parser.error(f'--{option} goes with texts alone, without --server')
     if args.page:
         args.offset = (args.page - 1) * args.top_k
     return args
@@ -369,7 +379,11 @@ def _find(
         found = _from_score(found, args.min_score)
         return [args.video], [found], [TextReading()]
     searcher = apis.open_searcher(args.index, args.checkpoint, args.device)
-    options.update(distinct=args.distinct, min_score=args.min_score)
+    options.update(
+        candidates=_count_candidates(args, searcher),
+        distinct=args.distinct,
+        min_score=args.min_score,
+    )
     if args.video or args.unlike:
         text = args.texts[0] if args.texts else None
         found = searcher.search(
@@ -393,6 +407,14 @@ def _find(
     return args.texts, found, list(map(searcher.read_text, args.texts))
 
 
+def _count_candidates(
+    args: argparse.Namespace, searcher: 'TextVideoSearcher'
+) -> int:
+    if args.recall is None:
+        return args.candidates
+    return searcher.candidates_for(args.recall)
+
+
 def _from_score(
     results: list['SearchResult'], least: float | None
 ) -> list['SearchResult']:
@@ -406,13 +428,14 @@ def _search_many(args: argparse.Namespace) -> None:
     named = read_texts(args.queries)
     searcher = apis.open_searcher(args.index, args.checkpoint, args.device)
     names, texts = [name for name, _ in named], [text for _, text in named]
+    candidates = _count_candidates(args, searcher)
     start = time.monotonic()
     found = []
     for first in range(0, len(texts), AT_ONCE):
         some = searcher.search(
             texts[first : first + AT_ONCE],
             args.top_k,
-            candidates=args.candidates,
+            candidates=candidates,
             where=args.where,
             offset=args.offset,
             match=args.match,

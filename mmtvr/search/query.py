@@ -358,7 +358,8 @@ def _search_some(
         own = videos.select([rows[content] for content in both])
         query = text.select(torch.tensor([number]))
         limits = COSINES
-        if own.contents and all(map(len, own.tokens)):
+        by_head = bool(own.contents) and all(map(len, own.tokens))
+        if by_head:
             scores = encoder.score(query, to_features(own))[0].numpy()
             limits = encoder.score_range
         else:
@@ -394,6 +395,7 @@ def _search_some(
                 texts[number],
                 set(best),
                 set(heard),
+                by_head,
             )
         )
     return _to_results(
@@ -769,6 +771,7 @@ class _Ranking:
         text: The text itself.
         seen: Contents that were found by what is seen.
         said: Contents that were found by their texts.
+        by_head: Whether the head gave the scores, not the pooled vectors.
     """
 
     videos: StoredVideos
@@ -781,6 +784,7 @@ class _Ranking:
     text: str = ''
     seen: Container[str] = ()
     said: Container[str] = ()
+    by_head: bool = False
 
     @property
     def contents(self) -> list[str]:
@@ -843,11 +847,16 @@ def _to_results(
     ) -> tuple[tuple[Moment, ...], float | None]:
         if encoder is None or ranking.query is None:
             return (), None
-        if file.windows:
-            videos = _read_sound(store, file.contents)
+        query, videos = ranking.query, ranking.videos.select([row])
+        if file.windows or not ranking.by_head:
+            if file.windows:
+                videos = _read_sound(store, file.contents)
+            timeline = lay_out_video(store, encoder, query, videos)
         else:
-            videos = ranking.videos.select([row])
-        timeline = lay_out_video(store, encoder, ranking.query, videos)
+            # The head has scored it among the candidates.
+            scores = ranking.scores[[row]]
+            by_words = encoder.compares == 'tokens'
+            timeline = lay_out(query, videos, scores, by_words)
         return tuple(choose_shown(timeline)), timeline.step
 
     return [

@@ -23,9 +23,12 @@ from mmtvr.datasets.transforms.video import LoadVideoFrames
 from mmtvr.errors import SetupError
 from mmtvr.registry import MODELS
 from mmtvr.search import calibration, query
+from mmtvr.search import recall as recall_of
 from mmtvr.search.encoder import RetrievalEncoder, find_weights
 from mmtvr.search.query import Selection, search_combined
 from mmtvr.search.stores import open_store
+from mmtvr.search.stores.lance import LanceStore
+from mmtvr.search.video_files import read_captioned
 from mmtvr.video import AutoReader
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -208,6 +211,51 @@ def test_an_index_is_calibrated_by_captions(shapes, tmp_path, monkeypatch):
     # Bringing it up to date keeps it.
     searcher.index(shapes, into=tmp_path / 'index', progress=False)
     assert searcher.calibration.queries == 18
+
+
+def test_a_recall_takes_as_many_candidates_as_were_measured(
+    shapes, searcher, tmp_path, monkeypatch
+):
+    index = tmp_path / 'index'
+    shutil.copytree(searcher.store.url, index)
+    searcher = open_searcher(index)
+    find = LanceStore.find_candidates
+
+    def find_worse(store, queries, count, within=None):
+        found = find(store, queries, 6, within)
+        return [(each[2:] + each[:2])[:count] for each in found]
+
+    monkeypatch.setattr(LanceStore, 'find_candidates', find_worse)
+    with pytest.raises(SetupError, match='--calibrate'):
+        searcher.candidates_for(0.9)
+    monkeypatch.setattr(calibration, 'MIN_OF_A_KIND', 1)
+    captions = shapes / 'annotations.json'
+    report = searching.calibrate_index(index, captions)
+    texts = [
+        text
+        for _, some in read_captioned(captions, None)
+        for text in dict.fromkeys(some)
+    ]
+
+    def first(count):
+        found = searcher.search(texts, top_k=1, candidates=count)
+        return np.array([each.path for (each,) in found])
+
+    exact = first(100)
+    for recall in (0.3, 0.8, 1.0):
+        count = searcher.candidates_for(recall)
+        assert (first(count) == exact).mean() >= recall
+    assert count > 4
+    assert (first(count - 1) == exact).mean() < recall
+    assert [recall for recall, _ in report['candidates']] == [0.9, 0.95, 0.99]
+    measured = dict(ranks=[0, 0, 3, 7], videos=10)
+    assert recall_of.count_candidates(measured, 0.5, 20) == 1
+    assert recall_of.count_candidates(measured, 0.51, 20) == 4
+    with pytest.raises(SetupError, match='now it has 21'):
+        recall_of.count_candidates(measured, 0.5, 21)
+    for wrong in (0.0, 1.1, float('nan')):
+        with pytest.raises(SetupError, match='at most 1'):
+            recall_of.count_candidates(measured, wrong, 20)
 
 
 def test_hubs_are_ranked_lower_where_they_were_measured(shapes, tmp_path):
@@ -432,6 +480,31 @@ def test_moments_of_a_long_video(searcher, shapes, long_video, tmp_path):
     assert [(r.path, r.moments) for r in copied] == [
         (r.path, r.moments) for r in found
     ]
+
+
+def test_moments_of_results_take_no_further_scoring(
+    searcher, shapes, monkeypatch, tmp_path
+):
+    searcher.index(shapes, into=tmp_path / 'index', progress=False)
+    text = 'a red circle rising'
+    alone = {
+        path: searcher.find_moments(text, path)[0]
+        for path in (each.path for each in searcher.search(text))
+    }
+    scored = []
+    score = searcher.encoder.score
+
+    def count(query, videos):
+        scored.append(len(videos.pooled))
+        return score(query, videos)
+
+    monkeypatch.setattr(searcher.encoder, 'score', count)
+    found = searcher.search(text, moments=True)
+    assert scored == [6]
+    for hit in found:
+        best, expected = hit.moments[0], alone[hit.path]
+        assert (best.start, best.end) == (expected.start, expected.end)
+        assert best.score == pytest.approx(expected.score, abs=1e-5)
 
 
 def test_moments_need_frames(searcher, tmp_path):

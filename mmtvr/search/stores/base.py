@@ -711,7 +711,8 @@ def compare_parts(
     counts = np.diff(starts, append=len(parts))
     scores = np.zeros(len(starts), np.float32)
     for share, vectors, weights in query.levels:
-        cosines = vectors @ parts.T
+        # Not the product of the transposed, which takes longer.
+        cosines = np.ascontiguousarray((parts @ vectors.T).T)
         best = np.maximum.reduceat(cosines, starts, axis=1)
         nearest = np.add.reduceat(cosines.max(axis=0), starts) / counts
         scores += share / 2 * (weights @ best + nearest)
@@ -813,8 +814,10 @@ def unpack_tokens(
     rows = np.frombuffer(packed, np.int8).reshape(videos, -1)
     scales = rows.shape[1] // (width + SCALE.itemsize) * SCALE.itemsize
     scale = np.ascontiguousarray(rows[:, :scales]).view(SCALE)
-    whole = rows[:, scales:].reshape(-1, width)
-    return whole * scale.reshape(-1, 1).astype(np.float32)
+    # In two passes, of which each takes a quarter of the time of one.
+    tokens = rows[:, scales:].reshape(-1, width).astype(np.float32)
+    tokens *= scale.reshape(-1, 1).astype(np.float32)
+    return tokens
 
 
 LITE = 'milvus:'

@@ -1,15 +1,17 @@
 """The first stage of an index in Lance's format, over parts of videos.
 
-Up to some size the vectors of all parts are in memory. Beyond it only the
-number of the centroid that is nearest to each is, its code: the cosines of a
-text with the centroids stand for those with the parts, as in PLAID
-(arXiv:2205.09707). The frames of the videos that come first are then read and
-compared.
+Up to some size the vectors of all parts are in memory. Beyond it only two
+numbers of each are: that of the nearest centroid, its code, and that of the
+vector which is nearest to the rest, its detail. The cosines of a text with the
+centroids stand for those with the parts, as in PLAID (arXiv:2205.09707); for
+the best of these the details are added. The frames of the videos that come
+first are then read and compared.
 """
 
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 # What these keep of the exact ranking is in docs/how-to/search.md.
 MAX_CENTROIDS = 2048
+# Their numbers are bytes.
+DETAILS = 256
 VECTORS_PER_CENTROID = 32
 KMEANS_ITERATIONS = 6
 # More centroids are trained where there should be so many times as many.
@@ -35,13 +39,16 @@ GROWTH = 2
 # Vectors of which the distances to all centroids are in memory at a time.
 CODED_AT_ONCE = 16_384
 # Of a search by codes: how many videos are compared word by word.
-KEPT_FOR_CODES = 30_000
+KEPT_FOR_CODES = 10_000
 # Of how many of the first videos the frames are compared, behind vectors and
 # behind codes: always as many, so that pages of results fit together.
 FRAMES_BY_VECTORS = 300
 FRAMES_BY_CODES = 2000
+ROWS_PER_BLOCK = 500
+READERS = 2
 # Up to so many videos the vectors of the parts alone lose almost nothing.
 PARTS_ALONE = 3000
+UNPACKED_AT_ONCE = 32
 # Of the rows that codes are of, so many are looked at after a change.
 ROWS_EXAMINED = 64
 ORDER = [('content', 'ascending'), ('part', 'ascending')]
@@ -99,12 +106,22 @@ class PartCodes(NamedTuple):
             parts repeats its last one.
         rows: Shape (V,), ids of the rows that have the frames.
         centroids: Shape (C, D), float32.
+        details: Shape (V, P), bytes: which of ``rests`` is nearest to what
+            the centroid leaves of each part.
+        rests: Shape (R, D), float32.
     """
 
     contents: np.ndarray
     codes: np.ndarray
     rows: np.ndarray
     centroids: np.ndarray
+    details: np.ndarray
+    rests: np.ndarray
+
+    @property
+    def has_details(self) -> bool:
+        """Whether it is not as an older mmtvr left it."""
+        return bool(self.rests.any())
 
     def choose(self, videos: Set[str]) -> np.ndarray:
         """Numbers of some videos and their windows."""
@@ -128,19 +145,34 @@ class PartCodes(NamedTuple):
         Returns:
             Numbers, the best first.
         """
-        cosines = [
-            (share / 2, weights, self.centroids @ vectors.T)
+        # Vectors of the text first, videos last: numpy is fast along these.
+        levels = [
+            (
+                share / 2,
+                weights,
+                vectors @ self.centroids.T,
+                vectors @ self.rests.T,
+            )
             for share, vectors, weights in query.levels
         ]
         # First the half of the score that takes one number of each part.
-        nearest = sum(share * each.max(axis=1) for share, _, each in cosines)
+        nearest = sum(
+            share * coarse.max(axis=0) for share, _, coarse, _ in levels
+        )
         everything = len(numbers) == len(self.codes)
         codes = self.codes if everything else self.codes[numbers]
-        scores = sum(nearest[of_part] for of_part in codes.T) / codes.shape[1]
+        scores = sum(nearest[of_part] for of_part in codes.T)
         kept = _best(scores, max(KEPT_FOR_CODES, count))
-        numbers, scores, codes = numbers[kept], scores[kept], codes[kept]
-        for share, weights, each in cosines:
-            scores += share * (each[codes].max(axis=1) @ weights)
+        numbers, codes = numbers[kept], codes[kept].T
+        details = self.details[numbers].T
+        scores = np.zeros(len(numbers), np.float32)
+        for share, weights, coarse, fine in levels:
+            cosines = coarse.take(codes, axis=1)
+            cosines += fine.take(details, axis=1)
+            scores += share * (
+                weights @ cosines.max(axis=1)
+                + cosines.max(axis=0).mean(axis=0)
+            )
         return numbers[np.lexsort((numbers, -scores))[:count]]
 
     def to_rows(self, version: int) -> 'pa.Table':
@@ -160,37 +192,50 @@ class PartCodes(NamedTuple):
             {
                 'content': self.contents.astype(str),
                 'codes': lists(self.codes.astype(np.int32)),
+                'details': lists(self.details),
                 'row': self.rows,
             }
         )
-        # In the same table, so that both change in one commit.
+        # In the same table, so that all change in one commit.
         centroids = pa.table(
             {
                 'centroid': [each.tobytes() for each in self.centroids],
                 'version': np.full(len(self.centroids), version),
             }
         )
-        return pa.concat_tables([centroids, videos], promote_options='default')
+        rests = pa.table({'rest': [each.tobytes() for each in self.rests]})
+        return pa.concat_tables(
+            [centroids, rests, videos], promote_options='default'
+        )
 
     @classmethod
     def from_rows(cls, rows: 'pa.Table') -> tuple['PartCodes', int]:
         """Read what :meth:`to_rows` wrote: the codes, and the version."""
-        is_video = rows['content'].is_valid()
-        videos = rows.filter(is_video).sort_by('content')
-        centroids = rows.filter(rows['version'].is_valid())
-        codes = cls(
+        videos = rows.filter(rows['content'].is_valid()).sort_by('content')
+        versions = rows['version'].drop_null()
+        # Column by column, as a search reads them: four times as fast.
+        codes = np.asfortranarray(_to_matrix(videos, 'codes'), np.int64)
+        centroids = _from_bytes(rows['centroid'])
+        if 'rest' in rows.column_names:
+            details = _to_matrix(videos, 'details')
+            rests = _from_bytes(rows['rest'])
+        else:
+            details = np.zeros(codes.shape, np.uint8)
+            rests = np.zeros_like(centroids[:1])
+        found = cls(
             videos['content'].to_numpy().astype(bytes),
-            # Column by column, as a search reads them: four times as fast.
-            np.asfortranarray(_to_matrix(videos, 'codes'), np.int64),
+            codes,
             videos['row'].to_numpy(),
-            np.stack(
-                [
-                    np.frombuffer(each, np.float32)
-                    for each in centroids['centroid'].to_pylist()
-                ]
-            ),
+            centroids,
+            details,
+            rests,
         )
-        return codes, centroids['version'][0].as_py()
+        return found, versions[0].as_py()
+
+
+def _from_bytes(column: 'pa.ChunkedArray') -> np.ndarray:
+    vectors = column.drop_null().to_pylist()
+    return np.stack([np.frombuffer(each, np.float32) for each in vectors])
 
 
 def _best(scores: np.ndarray, count: int) -> np.ndarray:
@@ -239,43 +284,83 @@ class FirstStage:
             self._facts['parts'] == 1 or len(parts.contents) <= PARTS_ALONE
         ):
             return parts.contents[best[:count]].tolist()
-        rows = [parts.rows[best[:FRAMES_BY_VECTORS]]]
-        rest = parts.contents[best[FRAMES_BY_VECTORS:]].tolist()
+        first, rest = np.split(best, [FRAMES_BY_VECTORS])
+        names, rows = parts.contents[first], parts.rows[first]
+        others = parts.contents[rest].tolist()
         if codes is not None:
             numbers = np.arange(len(codes.contents))
             if videos is not None:
                 numbers = codes.choose(videos)
             near = codes.find_near(query, max(count, FRAMES_BY_CODES), numbers)
-            rows.append(codes.rows[near[:FRAMES_BY_CODES]])
-            names = codes.contents[near[FRAMES_BY_CODES:]]
-            rest = names.astype(str).tolist() + rest
-        first = self._rank_by_frames(query, np.concatenate(rows))
-        return (first + rest)[:count]
+            first, rest = np.split(near, [FRAMES_BY_CODES])
+            names = np.append(names, codes.contents[first].astype(str))
+            rows = np.append(rows, codes.rows[first])
+            others = codes.contents[rest].astype(str).tolist() + others
+        return (self._rank_by_frames(query, names, rows) + others)[:count]
+
+    def find_rows(self, contents: Sequence[str]) -> np.ndarray:
+        """The first rows of those that are known; ids of this version."""
+        known = [(self._parts.contents, self._parts.rows)]
+        if self._codes is not None:
+            known.append((self._codes.contents, self._codes.rows))
+        found = []
+        for names, rows in known:
+            if len(names):
+                wanted = np.array(contents, names.dtype)
+                place = np.searchsorted(names, wanted) % len(names)
+                found.append(rows[place[names[place] == wanted]])
+        return np.concatenate([np.zeros(0, np.int64), *found])
 
     def _rank_by_frames(
-        self, query: QueryVectors, rows: np.ndarray
+        self, query: QueryVectors, names: np.ndarray, rows: np.ndarray
     ) -> list[str]:
-        """Contents of some rows by :func:`compare_parts` with all frames."""
-        found = take(self._table, rows, ['content', 'vector', 'tokens'])
-        contents = found['content'].to_numpy()
-        vectors = _to_matrix(found, 'vector').astype(np.float32)
-        order = starts = np.arange(len(contents))
-        frames = vectors
+        """Contents by :func:`compare_parts` with all frames.
+
+        Args:
+            query: The text.
+            names: Contents.
+            rows: The row of each; those that are no more are left out.
+        """
+        by_row = np.argsort(rows)
+        names, rows = names[by_row], rows[by_row]
+        blocks = np.array_split(rows, max(1, len(rows) // ROWS_PER_BLOCK))
         # With one part the head compares no frames.
-        if self._facts['parts'] > 1 and len(contents):
-            width, precision = self._facts['width'], self._facts['precision']
+        column = 'vector' if self._facts['parts'] == 1 else 'tokens'
+        with ThreadPoolExecutor(READERS) as pool:
+            # Some are read while others are compared.
+            read = pool.map(lambda some: self._take(some, column), blocks)
+            scored = [self._compare(query, each) for each in read]
+        ids, scores = map(np.concatenate, zip(*scored, strict=True))
+        names = names[np.searchsorted(rows, ids)]
+        # Of equal ones always the same first: pages depend on it.
+        return names[np.lexsort((names, -scores))].tolist()
+
+    def _take(self, rows: np.ndarray, *columns: str) -> 'pa.Table':
+        return take(self._table, rows, columns)
+
+    def _compare(
+        self, query: QueryVectors, found: 'pa.Table'
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Ids of rows and how much they are like a text."""
+        if self._facts['parts'] == 1:
+            vectors = _to_matrix(found, 'vector').astype(np.float32)
+            scores = compare_parts(query, vectors, np.arange(len(vectors)))
+            return _to_ids(found), scores
+        width, precision = self._facts['width'], self._facts['precision']
+        packed = found['tokens'].to_pylist()
+        if not all(packed):
+            # Of some videos the whole alone is known.
+            found = self._take(_to_ids(found), 'tokens', 'vector')
             packed = [
-                # Of some videos the whole alone is known.
                 tokens or pack_tokens(vector[None], precision)
                 for tokens, vector in zip(
-                    found['tokens'].to_pylist(), vectors, strict=True
+                    found['tokens'].to_pylist(),
+                    _to_matrix(found, 'vector').astype(np.float32),
+                    strict=True,
                 )
             ]
-            order, frames, starts = unpack_each(packed, width, precision)
-        scores = compare_parts(query, frames, starts)
-        # Of equal ones always the same first: pages depend on it.
-        best = np.lexsort((contents[order], -scores))
-        return contents[order][best].tolist()
+        order, frames, starts = unpack_each(packed, width, precision)
+        return _to_ids(found)[order], compare_parts(query, frames, starts)
 
 
 def unpack_each(
@@ -292,24 +377,29 @@ def unpack_each(
         Numbers of the videos, shape (V,); their tokens, shape (sum of T, D),
         float32, in the order of these; and the first of each, shape (V,).
     """
+    size = len(pack_tokens(np.zeros((1, width), np.float32), precision))
     lengths = np.fromiter(map(len, packed), np.int64, len(packed))
     order = np.argsort(lengths, kind='stable')
-    blocks, counts = [], []
+    starts = np.cumsum([0, *lengths[order] // size])
+    tokens = np.empty((starts[-1], width), np.float32)
     for length in np.unique(lengths):
-        some = order[lengths[order] == length]
-        joined = b''.join([packed[number] for number in some])
-        block = unpack_tokens(joined, width, precision, len(some))
-        blocks.append(block)
-        counts += [len(block) // len(some)] * len(some)
-    return order, np.concatenate(blocks), np.cumsum([0, *counts[:-1]])
+        alike = np.flatnonzero(lengths[order] == length)
+        # A few at a time, which stay in the cache meanwhile.
+        for first in range(0, len(alike), UNPACKED_AT_ONCE):
+            some = alike[first : first + UNPACKED_AT_ONCE]
+            joined = b''.join([packed[number] for number in order[some]])
+            tokens[starts[some[0]] : starts[some[-1] + 1]] = unpack_tokens(
+                joined, width, precision, len(some)
+            )
+    return order, tokens, starts[:-1]
 
 
 def take(table: Any, rows: np.ndarray, columns: Sequence[str]) -> 'pa.Table':
-    """Some rows by their ids, in the order of these.
+    """Some rows by their ids, which come with them, in the order of these.
 
     Those that are no more are left out.
     """
-    found = table.take_row_ids(np.unique(rows).tolist())
+    found = table.take_row_ids(np.unique(rows).tolist()).with_row_id()
     return found.select(list(columns)).to_arrow()
 
 
@@ -350,6 +440,8 @@ def code_videos(table: Any, known: PartCodes | None) -> PartCodes:
         known: Codes of an earlier state: they and their centroids stay,
             until there should be many more centroids.
     """
+    from scipy.cluster.vq import vq
+
     rows = table.search().with_row_id(True).select(['content', 'part'])
     rows = rows.to_arrow().sort_by(ORDER)
     ids = _to_ids(rows)
@@ -366,56 +458,69 @@ def code_videos(table: Any, known: PartCodes | None) -> PartCodes:
 
     wanted = count_centroids(len(ids))
     codes = np.zeros(rows_of.shape, np.int64)
+    details = np.zeros(rows_of.shape, np.uint8)
     is_new = np.ones(len(contents), bool)
-    if known is None or wanted > GROWTH * len(known.centroids):
-        centroids = train_centroids(read, ids, wanted)
+    if (
+        known is None
+        or wanted > GROWTH * len(known.centroids)
+        or not known.has_details
+    ):
+        centroids, rests = _train(read, ids, wanted)
     else:
-        centroids = known.centroids
+        centroids, rests = known.centroids, known.rests
         place = np.searchsorted(known.contents, contents)
         place = np.minimum(place, len(known.contents) - 1)
         is_new = known.contents[place] != contents
         codes[~is_new] = known.codes[place[~is_new]]
+        details[~is_new] = known.details[place[~is_new]]
     new = np.flatnonzero(is_new)
     step = max(1, CODED_AT_ONCE // codes.shape[1])
     for first in range(0, len(new), step):
         some = new[first : first + step]
         # Also of those that repeat their last part.
         unique, place = np.unique(rows_of[some], return_inverse=True)
-        codes[some] = _nearest(read(unique), centroids)[place].reshape(
-            len(some), -1
-        )
-    return PartCodes(contents, codes, ids[firsts], centroids)
+        place = place.reshape(len(some), -1)
+        vectors = read(unique)
+        coarse = vq(vectors, centroids)[0]
+        codes[some] = coarse[place]
+        details[some] = vq(vectors - centroids[coarse], rests)[0][place]
+    return PartCodes(contents, codes, ids[firsts], centroids, details, rests)
 
 
-def train_centroids(
+def _train(
     read: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, count: int
-) -> np.ndarray:
-    """Cluster a sample of vectors, the same each time.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Find centroids of a sample of vectors, and of what these leave of it.
 
     Args:
         read: Gives the vectors of some rows.
         rows: Ids of all rows.
-        count: How many clusters.
+        count: How many centroids.
 
     Returns:
-        Shape (C, D), float32; C is smaller where there are fewer rows.
+        Shapes (C, D) and (R, D), float32, the same each time; fewer where
+        there are fewer rows.
     """
-    from scipy.cluster.vq import kmeans2
+    from scipy.cluster.vq import vq
 
     rng = np.random.default_rng(0)
-    size = min(len(rows), VECTORS_PER_CENTROID * count)
+    size = min(len(rows), VECTORS_PER_CENTROID * max(count, DETAILS))
     sample = read(rng.choice(rows, size, replace=False))
-    first = sample[rng.choice(size, min(size, count), replace=False)]
+    centroids = _cluster(sample, count, rng)
+    sample -= centroids[vq(sample, centroids)[0]]
+    return centroids, _cluster(sample, DETAILS, rng)
+
+
+def _cluster(
+    vectors: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    from scipy.cluster.vq import kmeans2
+
+    count = min(count, len(vectors))
+    first = vectors[rng.choice(len(vectors), count, replace=False)]
     with warnings.catch_warnings():
         # As where many vectors are equal; such a cluster does no harm.
         warnings.filterwarnings('ignore', 'One of the clusters is empty')
-        centroids, _ = kmeans2(
-            sample, first, iter=KMEANS_ITERATIONS, minit='matrix'
-        )
-    return centroids
-
-
-def _nearest(vectors: np.ndarray, centroids: np.ndarray) -> np.ndarray:
-    from scipy.cluster.vq import vq
-
-    return vq(vectors, centroids)[0]
+        return kmeans2(vectors, first, iter=KMEANS_ITERATIONS, minit='matrix')[
+            0
+        ]

@@ -3,6 +3,7 @@
 from unittest.mock import Mock
 
 import numpy as np
+import pyarrow.compute as pc
 import pytest
 
 from mmtvr.search.stores import base, lance, lance_parts, open_store
@@ -142,7 +143,10 @@ def compact_as_before(store, drawn):
     store._record()
 
 
-def test_a_large_index_is_compared_by_codes(drawn, queries, coded):
+def test_a_large_index_is_compared_by_codes(
+    drawn, queries, coded, monkeypatch
+):
+    monkeypatch.setattr(lance_parts, 'ROWS_PER_BLOCK', 11)
     find = spy_on(coded)
     for change in (
         lambda: None,
@@ -165,6 +169,7 @@ def test_a_large_index_is_compared_by_codes(drawn, queries, coded):
             expected = rank_slowly(drawn.select(rows), query, FRAMES)
             assert all_of_them == expected[:30]
             assert some == [each for each in expected if each in within]
+        assert coded.find_candidates(queries, 5, set()) == [[], [], []]
     assert not find.called
 
 
@@ -289,15 +294,28 @@ def test_codes_stay_until_there_should_be_more_centroids(
     assert not np.array_equal(again.centroids[:4], before.centroids[:4])
 
 
-def test_codes_choose_what_is_near_by_the_centroids(
+def test_codes_choose_what_is_near_by_centroids_and_details(
     drawn, queries, coded, monkeypatch
 ):
+    monkeypatch.setattr(lance_parts, 'DETAILS', 20)
+    coded._database.drop_table(lance.CODES)
+    coded.compact()
     codes, _ = coded._read_codes()
     assert len(codes.centroids) < np.prod(codes.codes.shape)
+    assert len(codes.rests) == 20
     everything = np.arange(50)
+    rough = codes.centroids[codes.codes].reshape(-1, WIDTH)
+    parts = rough + codes.rests[codes.details].reshape(-1, WIDTH)
+    videos = drawn.select(np.argsort(drawn.contents[:50]))
+    vectors = np.concatenate(
+        [
+            np.resize(part_vectors(pooled, tokens, PARTS), (PARTS, WIDTH))
+            for _, pooled, tokens, _ in zip(*videos, strict=True)
+        ]
+    )
+    assert ((vectors - parts) ** 2).sum() < ((vectors - rough) ** 2).sum() / 2
     for query in queries:
-        # What is exact of the centroids is exact here.
-        parts = codes.centroids[codes.codes].reshape(-1, WIDTH)
+        # What is exact of these is exact here.
         scores = compare_parts(query, parts, PARTS * everything)
         best = np.sort(np.argsort(-scores)[:7])
         found = codes.find_near(query, 7, everything)
@@ -307,6 +325,43 @@ def test_codes_choose_what_is_near_by_the_centroids(
         few = codes.find_near(query, 12, everything[10:30])
         assert len(few) == 12
         assert set(few) <= set(range(10, 30))
+
+
+def test_videos_are_read_where_the_first_stage_saw_them(drawn, queries, coded):
+    window = window_content(drawn.contents[3], 0)
+    videos = drawn._replace(contents=[*drawn.contents[:-1], window])
+    coded.remove_videos(drawn.contents[5:8])
+    coded.refresh()
+    coded.find_candidates(queries, 10)
+    # What follows it has not seen.
+    coded.remove_videos(drawn.contents[10:12])
+    coded.add_videos(videos.select([5, *range(55, 60)]))
+    there = [*range(6), *range(8, 10), *range(12, 50), *range(55, 60)]
+    wanted = [videos.contents[row] for row in reversed(range(60))]
+    found = coded.read_videos([*wanted, wanted[0], 'e' * 32])
+    assert set(found.contents) == {videos.contents[row] for row in there}
+    expected = [each for each in wanted if each in found.contents]
+    assert found.contents == [*expected, wanted[0]]
+    for content, tokens in zip(found.contents, found.tokens, strict=True):
+        own = videos.tokens[videos.contents.index(content)]
+        np.testing.assert_allclose(tokens, own, atol=1e-3)
+
+
+def test_codes_without_details_are_read_and_made_anew(drawn, queries, coded):
+    table = coded._table(lance.CODES)
+    rows = table.to_arrow()
+    rows = rows.filter(pc.is_null(rows['rest']))
+    rows = rows.drop_columns(['rest', 'details'])
+    coded._database.create_table(lance.CODES, rows, mode='overwrite')
+    coded._record()
+    store = open_store(coded.url)
+    merge = spy_on(store)
+    found = store.find_candidates(queries, 10)
+    videos = drawn.select(range(50))
+    assert found == [rank_slowly(videos, q, FRAMES)[:10] for q in queries]
+    assert not merge.called
+    store.compact()
+    assert store._read_codes()[0].has_details
 
 
 def test_what_is_no_neighbour_counts_as_the_last_one():

@@ -1,8 +1,12 @@
+import sys
 from itertools import count
 
+import lancedb  # noqa: F401  for a test that takes its place
 import numpy as np
+import pydantic
 import pytest
 
+from mmtvr.errors import SetupError
 from mmtvr.search.stores import lance as lance_indices
 from mmtvr.search.stores.base import FileEntry, StoredVideos
 from mmtvr.search.stores.lance import LanceStore
@@ -32,6 +36,28 @@ def test_lists_grow_with_the_root_of_the_vectors():
     assert lance_indices.count_lists(1) == 1
     assert lance_indices.count_lists(1_000_000) == 62
     assert lance_indices.count_lists(4_000_000) == 125
+
+
+def test_importing_lancedb_leaves_pydantic_as_it_was(tmp_path, monkeypatch):
+    build = pydantic.validate_call
+    package = tmp_path / 'lancedb.py'
+    package.write_text(
+        'import pydantic\n'
+        '@pydantic.validate_call\n'
+        'def double(number: int): return 2 * number\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, 'lancedb')
+    found = lance_indices._import_lancedb()
+    assert pydantic.validate_call is build
+    # What it decorated meanwhile still checks.
+    assert found.double('4') == 8
+    with pytest.raises(pydantic.ValidationError):
+        found.double('four')
+    monkeypatch.setitem(sys.modules, 'lancedb', None)
+    with pytest.raises(SetupError, match='lancedb'):
+        lance_indices._import_lancedb()
+    assert pydantic.validate_call is build
 
 
 @pytest.fixture
