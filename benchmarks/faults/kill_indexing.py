@@ -14,7 +14,8 @@ and the script fails if that were fewer than wanted.
 
 ``--server`` starts the server of an engine and kills that instead, while one
 process indexes; the server is started again, and indexing must end as if
-nothing had happened, with all files of the folder in the index.
+nothing had happened, with all files of the folder in the index. Files that are
+listed again after their removal are reported, and must leave by another pass.
 """
 
 import argparse
@@ -185,11 +186,22 @@ def kill_server_once(
         alive = False
     else:
         assert work.exitcode == 0, 'indexing did not get by'
-    there = {Path(each.path) for each in open_store(into).list_files()}
-    assert there == set(folder.rglob('*.mp4')), 'files were lost'
+    wanted = set(folder.rglob('*.mp4'))
+    if list_paths(into) > wanted:
+        # Milvus 2.3.5 forgets removals, which the next pass makes good.
+        print(f'{len(list_paths(into) - wanted)} removed files came back')
+        index(folder, into, progress)
+    there = list_paths(into)
+    assert there >= wanted, f'files were lost: {wanted - there}'
+    assert there == wanted, f'removed files stay: {there - wanted}'
     if not alive:
         return ''
     return 'compacting' if seen == ALL else f'file {seen}'
+
+
+def list_paths(into: str) -> set[Path]:
+    """Paths of the files of an index."""
+    return {Path(each.path) for each in open_store(into).list_files()}
 
 
 def start_server(name: str, folder: Path) -> Any:

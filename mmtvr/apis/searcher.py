@@ -1090,7 +1090,6 @@ def remove_from_index(
                 f'none of {", ".join(map(repr, names))} is in {store.url}'
             )
         remove_files(store, found)
-        store.compact()
     return len(found)
 
 

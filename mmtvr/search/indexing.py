@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -56,6 +56,8 @@ VIDEOS_PER_COMMIT = 512
 #: Seconds of a window of a long video.
 DEFAULT_WINDOW = 60.0
 SECONDS_PER_COMMIT = 10.0
+# How often what an engine lists again is removed.
+REMOVAL_TRIES = 3
 
 
 class PendingBatch:
@@ -76,6 +78,7 @@ class PendingBatch:
         reused: Files whose content had features.
         skipped: Files whose content is known to be unreadable.
         durations: Seconds, by content, where they are known.
+        named: Contents of the files that were taken.
         windows: Windows of long videos that were added.
         broken_windows: Files of which windows could not be read, and why.
     """
@@ -95,6 +98,7 @@ class PendingBatch:
         self.known = known
         self.broken = broken
         self.durations: dict[str, float] = {}
+        self.named: set[str] = set()
         self.encoded = self.reused = self.skipped = self.windows = 0
         self.broken_windows: dict[str, str] = {}
         self._windows_of: dict[str, int] = {}
@@ -128,6 +132,8 @@ class PendingBatch:
         if error is not None:
             changes = dict(content='', broken=content, duration=None)
             self.unreadable[entry.path] = error
+        else:
+            self.named.add(content)
         self._entries.append(replace(entry, error=error, **changes))
         self._commit_if_due()
 
@@ -340,7 +346,6 @@ class Indexer:
             if get_rank() > 0:
                 is_new = needs_new_index(self.store, self.info, self.asked)
             before = [] if is_new else list(self.store.list_files())
-            entries = {each.key: each for each in before}
             gone = find_gone(before, sources)
             if not (sources.videos or sources.closed or gone):
                 raise SetupError(describe_absence(sources))
@@ -356,8 +361,15 @@ class Indexer:
             batch.durations = {
                 e.content: e.duration for e in before if e.duration is not None
             }
+            # Milvus 2.3 may lose features when it is killed: they are made
+            # again.
+            sound = {
+                each.key: each
+                for each in before
+                if each.error is not None or each.content in known
+            }
             pending, as_before = self._find_pending(
-                entries, sources.videos, broken
+                sound, sources.videos, broken
             )
             facts = self.info if is_new else self.store.read_info()
             long = self._encode(pending, batch, facts)
@@ -375,8 +387,8 @@ class Indexer:
                 now = list(self.store.list_files())
                 gone += find_moved(before, now, gone)
                 fit = self.metadata.finish(now, gone)
-                remove_files(self.store, gone)
-                self.store.compact()
+                kept = {each.content for each in as_before} | batch.named
+                remove_files(self.store, gone, kept)
             barrier()
         files, unreadable = [], batch.unreadable
         if batch.info is None:
@@ -548,16 +560,35 @@ def _count(batch: PendingBatch, as_before: Sequence[FileEntry]) -> list[int]:
     return counts.tolist()
 
 
-def remove_files(store: VideoStore, entries: Sequence[FileEntry]) -> None:
-    """Take files out of an index, and features that no file has any more."""
+def remove_files(
+    store: VideoStore,
+    entries: Sequence[FileEntry],
+    kept: Set[str] = frozenset(),
+) -> None:
+    """Take files out of an index, and features that no file has any more.
+
+    The index is compact then. Milvus 2.3 may forget a removal when it is
+    killed, though it has acknowledged it: what is still listed is removed
+    again, here or by the next pass.
+
+    Args:
+        store: The index.
+        entries: The files.
+        kept: Contents that other files have, whether they are listed or not:
+            a server that was started again may not list all at once.
+    """
     keys = [entry.key for entry in entries]
-    # First: what has no file must not be found by its text.
-    store.remove_metadata(keys)
-    store.remove_files(keys)
-    named = {entry.content for entry in store.list_files()}
-    unnamed = [
-        content
-        for content in store.list_contents()
-        if whole_content(content) not in named
-    ]
-    store.remove_videos(sorted(unnamed))
+    for _ in range(REMOVAL_TRIES):
+        # First: what has no file must not be found by its text.
+        store.remove_metadata(keys)
+        store.remove_files(keys)
+        named = {entry.content for entry in store.list_files()} | kept
+        unnamed = [
+            content
+            for content in store.list_contents()
+            if whole_content(content) not in named
+        ]
+        store.remove_videos(sorted(unnamed))
+        store.compact()
+        if not keys or set(keys).isdisjoint(e.key for e in store.list_files()):
+            break

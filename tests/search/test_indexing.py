@@ -249,6 +249,52 @@ def test_an_index_without_videos_takes_the_next_model(
     assert open_store(place).count_files() == 3
 
 
+def test_what_an_engine_forgets_to_remove_is_removed_again(
+    videos, index_folder, tmp_path, monkeypatch
+):
+    *_, store = index_folder([videos], tmp_path / 'index')
+    (videos / 'one.mp4').unlink()
+    remove, asked = type(store).remove_files, []
+
+    def forget_once(store, keys):
+        asked.append(keys)
+        if len(asked) > 1:
+            remove(store, keys)
+
+    monkeypatch.setattr(type(store), 'remove_files', forget_once)
+    report, _, store = index_folder([videos], tmp_path / 'index')
+    assert (report.videos, report.removed) == (2, 1)
+    assert (store.count_files(), store.count_videos()) == (2, 2)
+
+
+def test_features_of_files_that_are_not_listed_yet_stay(
+    videos, index_folder, tmp_path, monkeypatch
+):
+    *_, store = index_folder([videos], tmp_path / 'index')
+    (videos / 'new.mp4').write_bytes(b'new')
+    listed = type(store).list_files
+    monkeypatch.setattr(
+        type(store), 'list_files', lambda store: listed(store)[:1]
+    )
+    index_folder([videos], tmp_path / 'index')
+    assert store.count_videos() == 4
+
+
+def test_features_that_an_engine_lost_are_made_again(
+    videos, index_folder, place
+):
+    *_, store = index_folder([videos], place)
+    (content,) = (
+        entry.content
+        for entry in store.list_files()
+        if entry.path.endswith('one.mp4')
+    )
+    store.remove_videos([content])
+    report, _, store = index_folder([videos], place)
+    assert (report.encoded, report.unchanged) == (1, 2)
+    assert store.list_contents() >= {content}
+
+
 def test_copies_are_one_result_and_files_are_counted(
     videos, index_folder, place
 ):

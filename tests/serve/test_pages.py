@@ -143,6 +143,28 @@ def test_no_result_is_explained(client, searcher, monkeypatch):
     assert f'Nothing found for “<bdi>{QUERY}</bdi>”' in page
 
 
+def test_what_its_text_alone_finds_is_not_called_unfit(
+    client, searcher, monkeypatch
+):
+    search, said = searcher.search, {}
+
+    def find(*arguments, **options):
+        (results,) = search(*arguments, **options)
+        first, *others = (replace(r, probability=0.1) for r in results)
+        return [[replace(first, **said), *others]]
+
+    monkeypatch.setattr(searcher, 'search', find)
+    asked = dict(q=QUERY, where='duration < 60')
+    page = client.get('/', params=asked).text
+    assert 'Probably nothing fits.' in page
+    assert 'None of the videos that match the filter is likely' in page
+    said.update(matched=('video', 'text'), snippet='red')
+    page = client.get('/', params=dict(q=QUERY)).text
+    assert 'None of the 6 videos is likely to show this, but 1 of' in page
+    assert page.count('</meter> Pictures: does not fit, 10 %') == 1
+    assert page.count('</meter> does not fit, 10 %') == 5
+
+
 def test_a_wrong_filter_stays_to_be_corrected(client):
     asked = dict(q=QUERY, where='durations < "6"', match='video')
     page = client.get('/', params=asked)

@@ -53,9 +53,9 @@ TOLERANCE = 0.02
 SCALE = np.dtype('<f2')
 # Contents near each vector of a text that are merged, and how many of those
 # that come first then are compared part by part where fewer are wanted. What
-# they keep of the exact ranking is in docs/search.md.
+# they keep of the exact ranking is in docs/how-to/search.md.
 NEIGHBOURS = 200
-COMPARED = 100
+COMPARED = 300
 
 
 @dataclass(frozen=True)

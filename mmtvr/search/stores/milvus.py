@@ -92,6 +92,10 @@ SECONDS_BETWEEN_TRIES = 0.5
 CONNECT_FAILED = 2
 # ErrCollectionNotLoaded of the server.
 NOT_LOADED = 101
+# Any other error of the server, such as that its parts, which start one after
+# the other, do not reach each other yet.
+UNEXPECTED = 65535
+UNREACHED = re.compile('rpc error: code = (Unavailable|DeadlineExceeded)')
 # How long facts are taken for those of the index that is there.
 FACTS_SECONDS = 1.0
 
@@ -139,7 +143,10 @@ class MilvusStore(VideoStore):
             self._load()
             self._info = self._read_facts('Strong')
         elif before and time.monotonic() - self._read_at > FACTS_SECONDS:
-            found = self._read_facts(LOOKUP) if self._is_made() else None
+            found = None
+            if self._is_made():
+                # A server that was started again reads its log meanwhile.
+                found = self._read_facts(LOOKUP) or self._read_facts('Strong')
             if found is None or not same_model(found, before):
                 raise IndexUnavailableError(
                     f'the index {self.url} is no longer there, or was made '
@@ -842,8 +849,7 @@ class MilvusClient:
                 try:
                     return function()
                 except self._failure as error:
-                    is_known = error.code in (CONNECT_FAILED, NOT_LOADED)
-                    if not is_known or time.monotonic() > end:
+                    if not _may_pass(error) or time.monotonic() > end:
                         raise
                     is_loaded = error.code != NOT_LOADED
                 time.sleep(SECONDS_BETWEEN_TRIES)
@@ -858,6 +864,14 @@ class MilvusClient:
         except self._failure as error:
             reason = str(error.message or error).strip()
             raise SetupError(f'Milvus at {self._uri}: {reason}') from error
+
+
+def _may_pass(error: Any) -> bool:
+    """Whether an error is one of a server that is starting."""
+    return error.code in (CONNECT_FAILED, NOT_LOADED) or (
+        error.code == UNEXPECTED
+        and UNREACHED.search(str(error.message)) is not None
+    )
 
 
 class MilvusAddress(NamedTuple):

@@ -4,12 +4,14 @@ What Lite does not have, logins, databases and limits, is asked of a client
 that notes what it is given.
 """
 
+import json
+
 import numpy as np
 import pytest
 
 from mmtvr.errors import SetupError
 from mmtvr.search.stores import milvus, open_store
-from mmtvr.search.stores.base import hide_secrets
+from mmtvr.search.stores.base import IndexUnavailableError, hide_secrets
 from mmtvr.search.stores.milvus import (
     KINDS,
     MAX_HITS,
@@ -254,7 +256,12 @@ def test_secrets_are_left_out_of_what_is_shown():
 
 def test_a_server_that_is_starting_is_asked_again(monkeypatch):
     failure = pymilvus.exceptions.MilvusException
-    errors = [(2, 'nobody answers'), (101, 'not loaded')]
+    errors = [
+        (2, 'nobody answers'),
+        # The proxy is there before the coordinator is.
+        (65535, 'attempt #0: rpc error: code = DeadlineExceeded desc = late'),
+        (101, 'not loaded'),
+    ]
     loaded = []
 
     class Standin:
@@ -271,10 +278,37 @@ def test_a_server_that_is_starting_is_asked_again(monkeypatch):
     monkeypatch.setattr(milvus, 'SECONDS_BETWEEN_TRIES', 0)
     assert client.get('files', ids=[1]) == ['files', 1]
     assert loaded == ['files']
-    errors.append((1, 'no room'))
-    with pytest.raises(SetupError, match='here: no room'):
-        client.get('files', ids=[1])
+    for code in (1, 65535):
+        errors.append((code, 'no room'))
+        with pytest.raises(SetupError, match='here: no room'):
+            client.get('files', ids=[1])
     errors.append((2, 'nobody answers'))
     monkeypatch.setattr(milvus, 'SECONDS_TO_RETURN', -1)
     with pytest.raises(SetupError, match='nobody answers'):
         client.get('files', ids=[1])
+
+
+def test_facts_that_a_server_has_not_read_again_yet_are_waited_for(
+    monkeypatch, about
+):
+    class Standin:
+        def has_collection(self, name):
+            return True
+
+        def list_indexes(self, name, field_name):
+            return [field_name]
+
+        def get(self, name, ids, output_fields, consistency_level):
+            asked.append(consistency_level)
+            is_there = facts and consistency_level == 'Strong'
+            return [dict(json=json.dumps(facts))] if is_there else []
+
+    asked, facts = [], dict(about)
+    store = open_store('http://localhost:19530/clips')
+    store._client, store._info, store._read_at = Standin(), about, 0.0
+    monkeypatch.setattr(milvus, 'FACTS_SECONDS', -1)
+    assert store.read_info() == about
+    assert asked == [milvus.LOOKUP, 'Strong']
+    facts.clear()
+    with pytest.raises(IndexUnavailableError, match='no longer there'):
+        store.read_info()
