@@ -542,5 +542,8 @@ def _missing(name: str) -> str:
         f'The pretrained weights or tokenizer {name} are not on this machine: '
         f'not a folder of {Path.cwd()}, not in the cache '
         f'{constants.HF_HUB_CACHE}. Fetch them with `hf download {name}` '
-        'where there is a network, and give the folder (or copy the cache).'
+        'where there is a network, and copy the cache, or give the folder in '
+        'place of the name: `--cfg-options model.encoder=FOLDER`, `mmtvr '
+        'index --encoder FOLDER`. mmtvr://moving-shapes-clip, which ships '
+        'with mmtvr, shows whether all else is in place.'
     )

@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -255,8 +256,23 @@ def train(args: argparse.Namespace) -> None:
                 unwrap_model(runner.model), cfg.load_from, whole=False
             )
         check_runner(runner, 'train', 'val')
+    if note := describe_earlier_run(cfg):
+        runner.logger.warning(note)
     with live_line(runner):
         runner.train()
+
+
+def describe_earlier_run(cfg: Config) -> str:
+    """Say what a run that starts anew writes over; nothing if it does not."""
+    last = Path(cfg.work_dir, 'last_checkpoint')
+    if cfg.get('resume') or not last.is_file():
+        return ''
+    return (
+        f'{cfg.work_dir} holds a run already, up to '
+        f'{Path(last.read_text().strip()).name}. This one starts anew and '
+        'writes over its checkpoints: --resume goes on with it, --work-dir '
+        'DIR keeps both'
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
