@@ -29,6 +29,7 @@ PLAIN_PARTS = {
 MISSPELT = 0.85
 # That a message lists.
 MAX_PLACES = 4
+MODULE = 'torch.nn.modules.module'
 RUNNER_EXTRAS = (
     'auto_scale_lr',
     'custom_imports',
@@ -312,7 +313,8 @@ def accepted_arguments(component: Any) -> set[str] | None:
         owners = [
             base.__init__
             for base in component.__mro__[:-1]
-            if '__init__' in vars(base)
+            # PyTorch's takes any argument, and refuses all.
+            if '__init__' in vars(base) and base.__module__ != MODULE
         ]
     names: set[str] = set()
     for owner in owners:

@@ -78,8 +78,10 @@ def list_checks(config: str | None) -> list[Check]:
 
 
 def is_index(subject: str) -> bool:
-    """Whether the argument names an index; a config is a file."""
-    return '://' in subject or subject.startswith(LITE) or isdir(subject)
+    """Whether it names an index, not a config or the work folder of one."""
+    if isdir(subject):
+        return not any(Path(subject).glob('*.py'))
+    return '://' in subject or subject.startswith(LITE)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -261,3 +261,10 @@ def test_an_option_without_a_value_is_refused(capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(['--cfg-options', 'model.head'])
     assert 'model.head: expected KEY=VALUE' in capsys.readouterr().err
+
+
+def test_a_module_without_arguments_takes_none():
+    from mmtvr.config.check import accepted_arguments
+    from mmtvr.models.heads import CosineHead
+
+    assert accepted_arguments(CosineHead) == set()

@@ -140,3 +140,9 @@ def test_the_report_names_the_fix_below_the_finding(monkeypatch, capsys):
         ['→', 'free', 'some'],
         ['1', 'warning,', '0', 'fine'],
     ]
+
+
+def test_a_work_folder_is_no_index(tmp_path):
+    assert checks.is_index(str(tmp_path))
+    (tmp_path / 'mine.py').touch()
+    assert not checks.is_index(str(tmp_path))
