@@ -339,6 +339,9 @@ def exit_done() -> None:
     """
     if not dist.is_initialized():
         return
+    # The destructor joins a thread while it holds the lock of the interpreter,
+    # for which that thread may wait to let go of a tensor (PyTorch 2.7).
+    group = dist.group.WORLD  # noqa: F841
     dist.destroy_process_group()
     if Monitor.current:
         Monitor.current.finish()
