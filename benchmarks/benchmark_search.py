@@ -171,7 +171,7 @@ def plan(row: dict[str, Any], rate: float) -> list[dict[str, Any]]:
     per_machine = 10**8
     days = BILLION / rate / 86400
     stored = row['bytes/video'] * BILLION / 1e12
-    # A code and a detail of each part; the row and the content of the video.
+    # Two codes of each part; the row and the content of the video.
     codes = (SCENES * (8 + 1) + 8 + CONTENT_DIGITS) * BILLION / 1e9
     times = per_machine / row['videos']
     # Lists grow with the root of the vectors, and each is compared with all.

@@ -55,7 +55,7 @@ from mmtvr.search.stores.base import (
 )
 
 CANDIDATES = 100
-# A calibration says how many candidates they take.
+# Of the first stage, as a calibration reports them.
 RECALLS = (0.9, 0.95, 0.99)
 NEIGHBOURS_OF_HUBS = 64
 REFERENCE_TEXTS = 1000
@@ -837,6 +837,9 @@ def calibrate_index(
     other indexes of the same model. Without a checkpoint it is in the index
     alone.
 
+    How many candidates it takes to have the best video among them is
+    measured too, see :meth:`TextVideoSearcher.candidates_for`.
+
     Args:
         index: The folder or the address of an index.
         captions: An annotation file with captions of videos of the index,
@@ -844,9 +847,6 @@ def calibrate_index(
         videos_folder: Where the videos of the annotation file are.
         checkpoint: Where the checkpoint of the index is now, if it has moved.
         device: Where to compute; None for a GPU if there is one.
-
-    How many candidates it takes to have the best video among them is
-    measured too, see :meth:`TextVideoSearcher.candidates_for`.
 
     Returns:
         Fields of :class:`mmtvr.search.calibration.Calibration`, its

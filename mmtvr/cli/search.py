@@ -130,8 +130,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--recall',
         type=float,
         metavar='R',
-        help='as many candidates as had the best video among them for this '
-        'share of the captions of `mmtvr index --calibrate`, as 0.99',
+        help='compare as many candidates as contained the best video for this '
+        'share of the captions given to `mmtvr index --calibrate`: 0.99',
     )
     parser.add_argument(
         '--min-score',
@@ -233,6 +233,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     if args.moments and (args.video or args.unlike):
         parser.error('--moments goes with texts alone')
     texts_alone = not (args.video or args.unlike or args.vectors)
+    if args.recall is not None and not 0 < args.recall <= 1:
+        parser.error(f'--recall is above 0 and at most 1, not {args.recall}')
     for option in ('nnn', 'recall'):
         if getattr(args, option) and (args.server or not texts_alone):
             parser.error(f'--{option} goes with texts alone, without --server')

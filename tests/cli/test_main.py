@@ -123,6 +123,13 @@ def test_a_number_that_is_too_small_is_told_at_once(arguments, capsys):
     assert f'argument {name}: {number} is below ' in told
 
 
+@pytest.mark.parametrize('recall', ['0', '1.5', 'nan'])
+def test_a_recall_that_is_no_share_is_told_at_once(recall, capsys):
+    with pytest.raises(SystemExit):
+        main(['search', 'index', 'a', '--recall', recall])
+    assert '--recall is above 0 and at most 1' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     'name', [*COMMANDS, 'prepare table', 'prepare msrvtt']
 )

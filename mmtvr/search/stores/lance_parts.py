@@ -2,9 +2,9 @@
 
 Up to some size the vectors of all parts are in memory. Beyond it only two
 numbers of each are: that of the nearest centroid, its code, and that of the
-vector which is nearest to the rest, its detail. The cosines of a text with the
-centroids stand for those with the parts, as in PLAID (arXiv:2205.09707); for
-the best of these the details are added. The frames of the videos that come
+vector nearest to its residual. The cosines of a text with the centroids stand
+for those with the parts, as in PLAID (arXiv:2205.09707); for the best of these
+the residuals are added. The frames of the videos that come
 first are then read and compared.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # What these keep of the exact ranking is in docs/how-to/search.md.
 MAX_CENTROIDS = 2048
 # Their numbers are bytes.
-DETAILS = 256
+RESIDUALS = 256
 VECTORS_PER_CENTROID = 32
 KMEANS_ITERATIONS = 6
 # More centroids are trained where there should be so many times as many.
@@ -106,22 +106,22 @@ class PartCodes(NamedTuple):
             parts repeats its last one.
         rows: Shape (V,), ids of the rows that have the frames.
         centroids: Shape (C, D), float32.
-        details: Shape (V, P), bytes: which of ``rests`` is nearest to what
-            the centroid leaves of each part.
-        rests: Shape (R, D), float32.
+        residual_codes: Shape (V, P), bytes: which of ``residuals`` is nearest
+            to the difference of each part and its centroid.
+        residuals: Shape (R, D), float32.
     """
 
     contents: np.ndarray
     codes: np.ndarray
     rows: np.ndarray
     centroids: np.ndarray
-    details: np.ndarray
-    rests: np.ndarray
+    residual_codes: np.ndarray
+    residuals: np.ndarray
 
     @property
-    def has_details(self) -> bool:
+    def has_residuals(self) -> bool:
         """Whether it is not as an older mmtvr left it."""
-        return bool(self.rests.any())
+        return bool(self.residuals.any())
 
     def choose(self, videos: Set[str]) -> np.ndarray:
         """Numbers of some videos and their windows."""
@@ -151,7 +151,7 @@ class PartCodes(NamedTuple):
                 share / 2,
                 weights,
                 vectors @ self.centroids.T,
-                vectors @ self.rests.T,
+                vectors @ self.residuals.T,
             )
             for share, vectors, weights in query.levels
         ]
@@ -164,11 +164,11 @@ class PartCodes(NamedTuple):
         scores = sum(nearest[of_part] for of_part in codes.T)
         kept = _best(scores, max(KEPT_FOR_CODES, count))
         numbers, codes = numbers[kept], codes[kept].T
-        details = self.details[numbers].T
+        residual_codes = self.residual_codes[numbers].T
         scores = np.zeros(len(numbers), np.float32)
         for share, weights, coarse, fine in levels:
             cosines = coarse.take(codes, axis=1)
-            cosines += fine.take(details, axis=1)
+            cosines += fine.take(residual_codes, axis=1)
             scores += share * (
                 weights @ cosines.max(axis=1)
                 + cosines.max(axis=0).mean(axis=0)
@@ -192,7 +192,7 @@ class PartCodes(NamedTuple):
             {
                 'content': self.contents.astype(str),
                 'codes': lists(self.codes.astype(np.int32)),
-                'details': lists(self.details),
+                'residual_codes': lists(self.residual_codes),
                 'row': self.rows,
             }
         )
@@ -203,9 +203,11 @@ class PartCodes(NamedTuple):
                 'version': np.full(len(self.centroids), version),
             }
         )
-        rests = pa.table({'rest': [each.tobytes() for each in self.rests]})
+        residuals = pa.table(
+            {'residual': [each.tobytes() for each in self.residuals]}
+        )
         return pa.concat_tables(
-            [centroids, rests, videos], promote_options='default'
+            [centroids, residuals, videos], promote_options='default'
         )
 
     @classmethod
@@ -216,19 +218,19 @@ class PartCodes(NamedTuple):
         # Column by column, as a search reads them: four times as fast.
         codes = np.asfortranarray(_to_matrix(videos, 'codes'), np.int64)
         centroids = _from_bytes(rows['centroid'])
-        if 'rest' in rows.column_names:
-            details = _to_matrix(videos, 'details')
-            rests = _from_bytes(rows['rest'])
+        if 'residual' in rows.column_names:
+            residual_codes = _to_matrix(videos, 'residual_codes')
+            residuals = _from_bytes(rows['residual'])
         else:
-            details = np.zeros(codes.shape, np.uint8)
-            rests = np.zeros_like(centroids[:1])
+            residual_codes = np.zeros(codes.shape, np.uint8)
+            residuals = np.zeros_like(centroids[:1])
         found = cls(
             videos['content'].to_numpy().astype(bytes),
             codes,
             videos['row'].to_numpy(),
             centroids,
-            details,
-            rests,
+            residual_codes,
+            residuals,
         )
         return found, versions[0].as_py()
 
@@ -328,15 +330,14 @@ class FirstStage:
         column = 'vector' if self._facts['parts'] == 1 else 'tokens'
         with ThreadPoolExecutor(READERS) as pool:
             # Some are read while others are compared.
-            read = pool.map(lambda some: self._take(some, column), blocks)
+            read = pool.map(
+                lambda some: take(self._table, some, [column]), blocks
+            )
             scored = [self._compare(query, each) for each in read]
         ids, scores = map(np.concatenate, zip(*scored, strict=True))
         names = names[np.searchsorted(rows, ids)]
         # Of equal ones always the same first: pages depend on it.
         return names[np.lexsort((names, -scores))].tolist()
-
-    def _take(self, rows: np.ndarray, *columns: str) -> 'pa.Table':
-        return take(self._table, rows, columns)
 
     def _compare(
         self, query: QueryVectors, found: 'pa.Table'
@@ -350,7 +351,8 @@ class FirstStage:
         packed = found['tokens'].to_pylist()
         if not all(packed):
             # Of some videos the whole alone is known.
-            found = self._take(_to_ids(found), 'tokens', 'vector')
+            columns = ['tokens', 'vector']
+            found = take(self._table, _to_ids(found), columns)
             packed = [
                 tokens or pack_tokens(vector[None], precision)
                 for tokens, vector in zip(
@@ -458,21 +460,21 @@ def code_videos(table: Any, known: PartCodes | None) -> PartCodes:
 
     wanted = count_centroids(len(ids))
     codes = np.zeros(rows_of.shape, np.int64)
-    details = np.zeros(rows_of.shape, np.uint8)
+    residual_codes = np.zeros(rows_of.shape, np.uint8)
     is_new = np.ones(len(contents), bool)
     if (
         known is None
         or wanted > GROWTH * len(known.centroids)
-        or not known.has_details
+        or not known.has_residuals
     ):
-        centroids, rests = _train(read, ids, wanted)
+        centroids, residuals = _train(read, ids, wanted)
     else:
-        centroids, rests = known.centroids, known.rests
+        centroids, residuals = known.centroids, known.residuals
         place = np.searchsorted(known.contents, contents)
         place = np.minimum(place, len(known.contents) - 1)
         is_new = known.contents[place] != contents
         codes[~is_new] = known.codes[place[~is_new]]
-        details[~is_new] = known.details[place[~is_new]]
+        residual_codes[~is_new] = known.residual_codes[place[~is_new]]
     new = np.flatnonzero(is_new)
     step = max(1, CODED_AT_ONCE // codes.shape[1])
     for first in range(0, len(new), step):
@@ -483,8 +485,12 @@ def code_videos(table: Any, known: PartCodes | None) -> PartCodes:
         vectors = read(unique)
         coarse = vq(vectors, centroids)[0]
         codes[some] = coarse[place]
-        details[some] = vq(vectors - centroids[coarse], rests)[0][place]
-    return PartCodes(contents, codes, ids[firsts], centroids, details, rests)
+        residual_codes[some] = vq(vectors - centroids[coarse], residuals)[0][
+            place
+        ]
+    return PartCodes(
+        contents, codes, ids[firsts], centroids, residual_codes, residuals
+    )
 
 
 def _train(
@@ -504,11 +510,11 @@ def _train(
     from scipy.cluster.vq import vq
 
     rng = np.random.default_rng(0)
-    size = min(len(rows), VECTORS_PER_CENTROID * max(count, DETAILS))
+    size = min(len(rows), VECTORS_PER_CENTROID * max(count, RESIDUALS))
     sample = read(rng.choice(rows, size, replace=False))
     centroids = _cluster(sample, count, rng)
     sample -= centroids[vq(sample, centroids)[0]]
-    return centroids, _cluster(sample, DETAILS, rng)
+    return centroids, _cluster(sample, RESIDUALS, rng)
 
 
 def _cluster(

@@ -294,18 +294,18 @@ def test_codes_stay_until_there_should_be_more_centroids(
     assert not np.array_equal(again.centroids[:4], before.centroids[:4])
 
 
-def test_codes_choose_what_is_near_by_centroids_and_details(
+def test_codes_choose_what_is_near_by_centroids_and_residuals(
     drawn, queries, coded, monkeypatch
 ):
-    monkeypatch.setattr(lance_parts, 'DETAILS', 20)
+    monkeypatch.setattr(lance_parts, 'RESIDUALS', 20)
     coded._database.drop_table(lance.CODES)
     coded.compact()
     codes, _ = coded._read_codes()
     assert len(codes.centroids) < np.prod(codes.codes.shape)
-    assert len(codes.rests) == 20
+    assert len(codes.residuals) == 20
     everything = np.arange(50)
     rough = codes.centroids[codes.codes].reshape(-1, WIDTH)
-    parts = rough + codes.rests[codes.details].reshape(-1, WIDTH)
+    parts = rough + codes.residuals[codes.residual_codes].reshape(-1, WIDTH)
     videos = drawn.select(np.argsort(drawn.contents[:50]))
     vectors = np.concatenate(
         [
@@ -347,11 +347,11 @@ def test_videos_are_read_where_the_first_stage_saw_them(drawn, queries, coded):
         np.testing.assert_allclose(tokens, own, atol=1e-3)
 
 
-def test_codes_without_details_are_read_and_made_anew(drawn, queries, coded):
+def test_codes_without_residuals_are_read_and_made_anew(drawn, queries, coded):
     table = coded._table(lance.CODES)
     rows = table.to_arrow()
-    rows = rows.filter(pc.is_null(rows['rest']))
-    rows = rows.drop_columns(['rest', 'details'])
+    rows = rows.filter(pc.is_null(rows['residual']))
+    rows = rows.drop_columns(['residual', 'residual_codes'])
     coded._database.create_table(lance.CODES, rows, mode='overwrite')
     coded._record()
     store = open_store(coded.url)
@@ -361,7 +361,7 @@ def test_codes_without_details_are_read_and_made_anew(drawn, queries, coded):
     assert found == [rank_slowly(videos, q, FRAMES)[:10] for q in queries]
     assert not merge.called
     store.compact()
-    assert store._read_codes()[0].has_details
+    assert store._read_codes()[0].has_residuals
 
 
 def test_what_is_no_neighbour_counts_as_the_last_one():
