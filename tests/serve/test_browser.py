@@ -266,6 +266,7 @@ def test_further_results_leave_those_that_are_there(browser, address):
     # It plays on where it was.
     wait(browser, lambda b: moment(b, video) > 0)
     assert video.rect == place
+    assert find(browser, '[data-last]').text == '4'
     assert '?q=' in find(browser, '[data-more]').get_attribute('href')
     assert browser.current_url.endswith('k=2')
 

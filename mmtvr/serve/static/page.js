@@ -127,6 +127,8 @@ async function showMore(link) {
     const cards = [...page.querySelectorAll('.grid > .card')];
     document.querySelector('.grid').append(...cards);
     cards[0]?.querySelector('.play')?.focus();
+    const [shown, now] = [document, page].map((of) => of.querySelector('[data-last]'));
+    if (shown && now) shown.textContent = now.dataset.last;
     const next = page.querySelector('[data-more]');
     if (next) link.replaceWith(next);
     else link.remove();
