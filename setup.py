@@ -64,8 +64,8 @@ EXTRAS_REQUIRE = {
     ],
     # Recipes with key words: TagKeyWords, DropUnimportantWords.
     # The model of HanTa 1.2 is a pickle of NumPy 2; the one before tags nouns
-    # alone as key words.
-    'keywords': ['HanTa>=1.2', 'numpy>=2.0'],
+    # alone as key words. 1.2.0 was withdrawn for a wrong licence.
+    'keywords': ['HanTa>=1.2.1', 'numpy>=2.0'],
     'spacy': ['spacy>=3.8'],
     # An index in a Milvus cluster; a client fits servers of its major version.
     'milvus': ['pymilvus>=3.0,<4'],
