@@ -31,9 +31,11 @@ class WordTagger(Protocol):
 
     Attributes:
         name: Name and version; tags are cached under it.
+        language: Two letters (ISO 639-1).
     """
 
     name: str
+    language: str
 
     def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
         """Find nouns, adjectives and verbs, stop words among them.
@@ -56,22 +58,30 @@ class WordTagger(Protocol):
 
 
 class HanTaTagger:
-    """Tag with HanTa (the Hanover Tagger) and its English model.
+    """Tag with HanTa (the Hanover Tagger) and a model that comes with it.
 
-    The model uses the tags of the British National Corpus: AJ* adjectives,
-    NN* common nouns, VV* verbs other than be, have, do and the modals.
+    The English model uses the tags of the British National Corpus: AJ*
+    adjectives, NN* common nouns, VV* verbs other than be, have, do and the
+    modals; the German one those of STTS, ADJ, NN and VV.
+
+    Args:
+        language: ``'en'`` or ``'de'``.
 
     Raises:
         SetupError: If HanTa is not installed.
     """
 
+    MODELS = {'en': 'morphmodel_en.pgz', 'de': 'morphmodel_ger.pgz'}
     CONTENT = {'AJ': 'adjective', 'NN': 'noun', 'VV': 'verb'}
 
-    def __init__(self) -> None:
+    def __init__(self, language: str = 'en') -> None:
         purpose = "tagging key words with tagger='hanta'"
         hanta = import_extra('HanTa.HanoverTagger', 'keywords', purpose)
+        self.language = language
         self.name = f'hanta-{version("HanTa")}'
-        self._tagger = hanta.HanoverTagger('morphmodel_en.pgz')
+        if language != 'en':
+            self.name += f'-{language}'
+        self._tagger = hanta.HanoverTagger(self.MODELS[language])
 
     def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
         """See :class:`WordTagger`."""
@@ -89,6 +99,8 @@ class HanTaTagger:
             tags = self._tagger.tag_sent(
                 [word[0] for word in words], taglevel=0
             )
+            # German adjectives; adverbs, ADV, begin alike.
+            tags = [tag.replace('ADJ', 'AJ') for tag in tags]
             yield [
                 (word.span(), self.CONTENT[tag[:2]])
                 for word, tag in zip(words, tags, strict=True)
@@ -116,6 +128,7 @@ class SpacyTagger:
                 f'installed: python -m spacy download {model}'
             ) from error
         meta = self._nlp.meta
+        self.language = meta['lang']
         self.name = f'spacy-{meta["lang"]}_{meta["name"]}-{meta["version"]}'
 
     def __call__(self, captions: Iterable[str]) -> Iterator[list[Span]]:
@@ -141,20 +154,21 @@ def load_tagger(name: str) -> WordTagger:
     """Load a tagger, once per process.
 
     Args:
-        name: ``'hanta'``, or ``'spacy:MODEL'``.
+        name: ``'hanta'`` for English, ``'hanta:de'`` for German, or
+            ``'spacy:MODEL'``.
 
     Raises:
         ValueError: If the name is unknown.
         SetupError: If the tagger is not installed.
     """
     kind, _, model = name.partition(':')
-    if kind == 'hanta' and not model:
-        return HanTaTagger()
+    if name == 'hanta' or (kind == 'hanta' and model in HanTaTagger.MODELS):
+        return HanTaTagger(model or 'en')
     if kind == 'spacy' and model:
         return SpacyTagger(model)
     raise ValueError(
-        f"tagger must be 'hanta' or 'spacy:MODEL', such as "
-        f"'spacy:en_core_web_sm', got {name!r}"
+        f"tagger must be 'hanta' for English, 'hanta:de' for German, or "
+        f"'spacy:MODEL', such as 'spacy:en_core_web_sm', got {name!r}"
     )
 
 

@@ -87,13 +87,27 @@ def test_spans_ascend_and_hold_visible_text(caption):
         position = end
 
 
+def test_german_captions_have_a_tagger():
+    caption = 'Ein roter Kreis steigt nach oben, und er ist schön'
+    assert tag(caption, 'hanta:de') == [
+        'roter',
+        'Kreis',
+        'steigt',
+        'schön',
+    ]
+    one, other = map(load_tagger, ['hanta', 'hanta:de'])
+    assert one.name != other.name
+
+
 def test_tagger_is_loaded_once():
     assert load_tagger('hanta') is load_tagger('hanta')
 
 
 @pytest.mark.parametrize('name', ['hante', 'hanta:x', 'spacy', 'spacy:', ''])
 def test_unknown_tagger_is_refused(name):
-    with pytest.raises(ValueError, match="'hanta' or 'spacy:MODEL'"):
+    with pytest.raises(
+        ValueError, match="'hanta:de' for German, or 'spacy:MODEL'"
+    ):
         load_tagger(name)
 
 

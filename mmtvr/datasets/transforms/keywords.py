@@ -28,6 +28,9 @@ from mmtvr.registry import TRANSFORMS
 
 CACHE_FOLDER = '.mmtvr_cache'
 PROGRESS_FROM = 5000
+NOT_ENGLISH = re.compile(r'[^\W\d_a-zA-Z]')
+# English has names and loan words with such letters, as has café.
+MAX_NOT_ENGLISH = 0.1
 
 
 @TRANSFORMS.register_module()
@@ -52,8 +55,9 @@ class TagKeyWords(BaseTransform):
     - keyword_spans: per caption, a list of character spans (start, end)
 
     Args:
-        tagger (str): ``'hanta'``, which needs the extra ``keywords``, or
-            ``'spacy:MODEL'``, which needs the extra ``spacy`` and that model.
+        tagger (str): ``'hanta'`` for English or ``'hanta:de'`` for German,
+            which need the extra ``keywords``, or ``'spacy:MODEL'``, which
+            needs the extra ``spacy`` and that model.
         stop_words (Sequence[str], optional): Words that are never key words.
             Defaults to None: scikit-learn's English list without the words
             that name what a video shows.
@@ -83,6 +87,7 @@ class TagKeyWords(BaseTransform):
     def fit_captions(self, captions: Sequence[str], ann_file: str) -> None:
         """Tag all captions of an annotation file, or read their tags."""
         captions = list(dict.fromkeys(captions))
+        self._check_language(captions)
         if not self.cache:
             self._table = self._tag(captions)
             return
@@ -100,6 +105,24 @@ class TagKeyWords(BaseTransform):
             else:
                 return
         self._table = self._tag(captions)
+
+    def _check_language(self, captions: Sequence[str]) -> None:
+        """Warn where an English tagger gets what is hardly English."""
+        other = [each for each in captions if NOT_ENGLISH.search(each)]
+        if (
+            len(other) > MAX_NOT_ENGLISH * len(captions)
+            and load_tagger(self.tagger).language == 'en'
+        ):
+            print_log(
+                f'{len(other)} of {len(captions)} captions have letters that '
+                f'English does not, such as {other[0]!r}, and '
+                f'tagger={self.tagger!r} knows English words only: the key '
+                "words will be wrong. Set tagger='hanta:de' for German, "
+                "'spacy:MODEL' for other languages, or take a recipe without "
+                'key words (clip4clip_*)',
+                'current',
+                logging.WARNING,
+            )
 
     def transform(self, results: dict) -> dict:
         """Find the key words of one sample."""

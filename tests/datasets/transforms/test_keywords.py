@@ -2,6 +2,7 @@
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import pytest
 
@@ -129,3 +130,22 @@ def test_pickled_transform_carries_the_tags_and_no_model(tagged, tmp_path):
 def test_unknown_tagger_is_refused_at_once():
     with pytest.raises(ValueError, match='tagger must be'):
         build(tagger='unknown')
+
+
+@pytest.mark.parametrize(
+    ('tagger', 'captions', 'warned'),
+    [
+        ('hanta', ['ein schöner Mann singt', *CAPTIONS], True),
+        ('hanta', ['人は歌う', *CAPTIONS], True),
+        ('hanta:de', ['ein schöner Mann singt', *CAPTIONS], False),
+        ('hanta', ['a café', *(f'dog {i}' for i in range(20))], False),
+    ],
+)
+def test_captions_that_are_hardly_english_are_reported(
+    tagger, captions, warned, monkeypatch
+):
+    log = Mock()
+    monkeypatch.setattr(module, 'print_log', log)
+    build(tagger=tagger, cache=False).fit_captions(captions, '')
+    assert log.called == warned
+    assert not warned or captions[0] in log.call_args.args[0]
