@@ -274,9 +274,9 @@ def test_copies_and_unknown_words_are_in_the_answers(
         assert (result['copies'], result['is_gone']) == (2, False)
         page = client.get('/?q=kreis').text
         assert 'knows none of these words' in page
-        assert 'The 1 best' not in page
+        assert 'best of' not in page
         page = client.get('/?q=a red kreis').text
-        assert 'The 1 best of 3 videos' in page
+        assert '>1</span> best of 3 videos' in page
         assert 'and 2 copies' in page
         assert 'words not known: kreis' in page
 
