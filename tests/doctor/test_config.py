@@ -176,7 +176,7 @@ def test_a_missing_tagger_of_a_recipe_names_its_extra(config, monkeypatch):
         "TagKeyWords(tagger='hanta')",
     )
 
-    def refuse():
+    def refuse(_):
         import_extra('no_hanta', 'keywords', 'tagging')
 
     monkeypatch.setattr(keywords, 'HanTaTagger', refuse)
