@@ -53,7 +53,12 @@ EXTRAS_REQUIRE = {
     # It is filtered by SQL, and searched in subtitles too. lancedb before 0.34
     # takes no config of a vector index, 0.34 adds files to the folder, 0.37
     # finds no words that came after the index of a text.
-    'search': ['lancedb>=0.38', 'sqlglot>=30', 'pysubs2>=1.8'],
+    'search': [
+        'lancedb>=0.38',
+        'sqlglot>=30',
+        'pysubs2>=1.8',
+        'threadpoolctl>=3.5',
+    ],
     # `mmtvr serve`. Older starlettes read ranges in quadratic time.
     'serve': [
         'mmtvr[search]',

@@ -708,13 +708,32 @@ def compare_parts(
     Returns:
         Shape (V,), float32.
     """
-    counts = np.diff(starts, append=len(parts))
+    return score_parts(query, parts @ query.vectors.T, starts)
+
+
+def score_parts(
+    query: QueryVectors, cosines: np.ndarray, starts: np.ndarray
+) -> np.ndarray:
+    """Do what :func:`compare_parts` does, from the cosines.
+
+    Args:
+        query: The text.
+        cosines: Shape (sum of P, Q), of each part with ``query.vectors``.
+        starts: Shape (V,), the first part of each video; each has one.
+
+    Returns:
+        Shape (V,), float32.
+    """
+    counts = np.diff(starts, append=len(cosines))
+    # Vectors of the text first: numpy is fast along the parts.
+    cosines = np.ascontiguousarray(cosines.T)
     scores = np.zeros(len(starts), np.float32)
+    first = 0
     for share, vectors, weights in query.levels:
-        # Not the product of the transposed, which takes longer.
-        cosines = np.ascontiguousarray((parts @ vectors.T).T)
-        best = np.maximum.reduceat(cosines, starts, axis=1)
-        nearest = np.add.reduceat(cosines.max(axis=0), starts) / counts
+        level = cosines[first : first + len(vectors)]
+        first += len(vectors)
+        best = np.maximum.reduceat(level, starts, axis=1)
+        nearest = np.add.reduceat(level.max(axis=0), starts) / counts
         scores += share / 2 * (weights @ best + nearest)
     return scores
 

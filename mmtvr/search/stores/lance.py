@@ -613,7 +613,7 @@ class LanceStore(VideoStore):
         table = self._table('videos')
         codes, version = self._read_codes()
         is_current = version == table.version
-        if is_current and codes is not None and codes.has_residuals:
+        if is_current and codes is not None and codes.fits(codes.codes.size):
             return
         mode = 'create' if codes is None else 'overwrite'
         rows = code_videos(table, codes).to_rows(table.version)

@@ -8,10 +8,12 @@ the residuals are added. The frames of the videos that come
 first are then read and compared.
 """
 
+import functools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -21,18 +23,20 @@ from mmtvr.search.stores.base import (
     QueryVectors,
     compare_parts,
     pack_tokens,
+    score_parts,
     unpack_tokens,
     whole_content,
 )
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from threadpoolctl import ThreadpoolController
 
 # What these keep of the exact ranking is in docs/how-to/search.md.
-MAX_CENTROIDS = 2048
+MAX_CENTROIDS = 8192
 # Their numbers are bytes.
 RESIDUALS = 256
-VECTORS_PER_CENTROID = 32
+VECTORS_PER_CENTROID = 16
 KMEANS_ITERATIONS = 6
 # More centroids are trained where there should be so many times as many.
 GROWTH = 2
@@ -40,15 +44,17 @@ GROWTH = 2
 CODED_AT_ONCE = 16_384
 # Of a search by codes: how many videos are compared word by word.
 KEPT_FOR_CODES = 10_000
+# A few at a time, whose cosines stay in the cache.
+SCORED_AT_ONCE = 1000
 # Of how many of the first videos the frames are compared, behind vectors and
 # behind codes: always as many, so that pages of results fit together.
 FRAMES_BY_VECTORS = 300
-FRAMES_BY_CODES = 2000
+FRAMES_BY_CODES = 1500
 ROWS_PER_BLOCK = 500
-READERS = 2
+THREADS = 2
 # Up to so many videos the vectors of the parts alone lose almost nothing.
 PARTS_ALONE = 3000
-UNPACKED_AT_ONCE = 32
+UNPACKED_AT_ONCE = 128
 # Of the rows that codes are of, so many are looked at after a change.
 ROWS_EXAMINED = 64
 ORDER = [('content', 'ascending'), ('part', 'ascending')]
@@ -118,10 +124,12 @@ class PartCodes(NamedTuple):
     residual_codes: np.ndarray
     residuals: np.ndarray
 
-    @property
-    def has_residuals(self) -> bool:
-        """Whether it is not as an older mmtvr left it."""
-        return bool(self.residuals.any())
+    def fits(self, parts: int) -> bool:
+        """Whether it is as fine as codes of so many parts have to be."""
+        # An older mmtvr left all of the second half zero.
+        return bool(self.residuals.any()) and (
+            count_centroids(parts) <= GROWTH * len(self.centroids)
+        )
 
     def choose(self, videos: Set[str]) -> np.ndarray:
         """Numbers of some videos and their windows."""
@@ -133,14 +141,17 @@ class PartCodes(NamedTuple):
         return np.concatenate([np.zeros(0, np.int64), *ranges])
 
     def find_near(
-        self, query: QueryVectors, count: int, numbers: np.ndarray
+        self,
+        query: QueryVectors,
+        count: int,
+        numbers: np.ndarray | None = None,
     ) -> np.ndarray:
         """Find what is near a text by the centroids of its parts.
 
         Args:
             query: The text.
             count: How many.
-            numbers: Of videos that may be found.
+            numbers: Of videos that may be found; None for all.
 
         Returns:
             Numbers, the best first.
@@ -159,20 +170,22 @@ class PartCodes(NamedTuple):
         nearest = sum(
             share * coarse.max(axis=0) for share, _, coarse, _ in levels
         )
-        everything = len(numbers) == len(self.codes)
-        codes = self.codes if everything else self.codes[numbers]
+        codes = self.codes if numbers is None else self.codes[numbers]
         scores = sum(nearest[of_part] for of_part in codes.T)
         kept = _best(scores, max(KEPT_FOR_CODES, count))
-        numbers, codes = numbers[kept], codes[kept].T
-        residual_codes = self.residual_codes[numbers].T
+        numbers = kept if numbers is None else numbers[kept]
         scores = np.zeros(len(numbers), np.float32)
-        for share, weights, coarse, fine in levels:
-            cosines = coarse.take(codes, axis=1)
-            cosines += fine.take(residual_codes, axis=1)
-            scores += share * (
-                weights @ cosines.max(axis=1)
-                + cosines.max(axis=0).mean(axis=0)
-            )
+        for first in range(0, len(numbers), SCORED_AT_ONCE):
+            some = slice(first, first + SCORED_AT_ONCE)
+            codes = self.codes[numbers[some]].T
+            residual_codes = self.residual_codes[numbers[some]].T
+            for share, weights, coarse, fine in levels:
+                cosines = coarse.take(codes, axis=1)
+                cosines += fine.take(residual_codes, axis=1)
+                scores[some] += share * (
+                    weights @ cosines.max(axis=1)
+                    + cosines.max(axis=0).mean(axis=0)
+                )
         return numbers[np.lexsort((numbers, -scores))[:count]]
 
     def to_rows(self, version: int) -> 'pa.Table':
@@ -247,6 +260,42 @@ def _best(scores: np.ndarray, count: int) -> np.ndarray:
     return np.argpartition(scores, -count)[-count:]
 
 
+@functools.cache
+def blas_controller() -> 'ThreadpoolController':
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
+
+
+class _OneBlasThread:
+    """While it is entered, BLAS has one thread.
+
+    Its threads wait for work actively, on cores that Lance's need. The number
+    is that of the whole process: of several searches at a time the first one
+    sets it, and the last one sets it back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._entered = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._entered:
+                limit = blas_controller().limit
+                self._limit = limit(limits=1, user_api='blas')
+            self._entered += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._entered -= 1
+            if not self._entered:
+                self._limit.restore_original_limits()
+
+
+one_blas_thread = _OneBlasThread()
+
+
 class FirstStage:
     """Finds candidates in one version of the table of videos.
 
@@ -280,6 +329,12 @@ class FirstStage:
             count: How many.
             videos: Among these and their windows; None for all.
         """
+        with one_blas_thread:
+            return self._find_nearest(query, count, videos)
+
+    def _find_nearest(
+        self, query: QueryVectors, count: int, videos: Set[str] | None
+    ) -> list[str]:
         parts, codes = self._parts, self._codes
         best = parts.find_near(query, max(count, FRAMES_BY_VECTORS), videos)
         if codes is None and (
@@ -290,9 +345,7 @@ class FirstStage:
         names, rows = parts.contents[first], parts.rows[first]
         others = parts.contents[rest].tolist()
         if codes is not None:
-            numbers = np.arange(len(codes.contents))
-            if videos is not None:
-                numbers = codes.choose(videos)
+            numbers = None if videos is None else codes.choose(videos)
             near = codes.find_near(query, max(count, FRAMES_BY_CODES), numbers)
             first, rest = np.split(near, [FRAMES_BY_CODES])
             names = np.append(names, codes.contents[first].astype(str))
@@ -328,13 +381,14 @@ class FirstStage:
         blocks = np.array_split(rows, max(1, len(rows) // ROWS_PER_BLOCK))
         # With one part the head compares no frames.
         column = 'vector' if self._facts['parts'] == 1 else 'tokens'
-        with ThreadPoolExecutor(READERS) as pool:
-            # Some are read while others are compared.
-            read = pool.map(
-                lambda some: take(self._table, some, [column]), blocks
+        with ThreadPoolExecutor(THREADS) as pool:
+            scored = pool.map(
+                lambda some: self._compare(
+                    query, take(self._table, some, [column])
+                ),
+                blocks,
             )
-            scored = [self._compare(query, each) for each in read]
-        ids, scores = map(np.concatenate, zip(*scored, strict=True))
+            ids, scores = map(np.concatenate, zip(*scored, strict=True))
         names = names[np.searchsorted(rows, ids)]
         # Of equal ones always the same first: pages depend on it.
         return names[np.lexsort((names, -scores))].tolist()
@@ -347,7 +401,7 @@ class FirstStage:
             vectors = _to_matrix(found, 'vector').astype(np.float32)
             scores = compare_parts(query, vectors, np.arange(len(vectors)))
             return _to_ids(found), scores
-        width, precision = self._facts['width'], self._facts['precision']
+        precision = self._facts['precision']
         packed = found['tokens'].to_pylist()
         if not all(packed):
             # Of some videos the whole alone is known.
@@ -361,39 +415,42 @@ class FirstStage:
                     strict=True,
                 )
             ]
-        order, frames, starts = unpack_each(packed, width, precision)
-        return _to_ids(found)[order], compare_parts(query, frames, starts)
+        vectors = query.vectors
+        order, cosines, starts = multiply_tokens(packed, vectors, precision)
+        return _to_ids(found)[order], score_parts(query, cosines, starts)
 
 
-def unpack_each(
-    packed: Sequence[bytes], width: int, precision: str
+def multiply_tokens(
+    packed: Sequence[bytes], vectors: np.ndarray, precision: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read tokens of V videos, those of equal length at once.
+    """Multiply tokens of V videos with vectors.
 
     Args:
         packed: See :func:`pack_tokens`.
-        width: Width D of the features.
-        precision: How they are kept.
+        vectors: Shape (Q, D), float32.
+        precision: How the tokens are kept.
 
     Returns:
-        Numbers of the videos, shape (V,); their tokens, shape (sum of T, D),
-        float32, in the order of these; and the first of each, shape (V,).
+        Numbers of the videos, shape (V,); the products of their tokens, shape
+        (sum of T, Q), float32, in the order of these; and the first of each,
+        shape (V,).
     """
+    width = vectors.shape[1]
     size = len(pack_tokens(np.zeros((1, width), np.float32), precision))
     lengths = np.fromiter(map(len, packed), np.int64, len(packed))
     order = np.argsort(lengths, kind='stable')
     starts = np.cumsum([0, *lengths[order] // size])
-    tokens = np.empty((starts[-1], width), np.float32)
+    products = np.empty((starts[-1], len(vectors)), np.float32)
     for length in np.unique(lengths):
         alike = np.flatnonzero(lengths[order] == length)
         # A few at a time, which stay in the cache meanwhile.
         for first in range(0, len(alike), UNPACKED_AT_ONCE):
             some = alike[first : first + UNPACKED_AT_ONCE]
             joined = b''.join([packed[number] for number in order[some]])
-            tokens[starts[some[0]] : starts[some[-1] + 1]] = unpack_tokens(
-                joined, width, precision, len(some)
-            )
-    return order, tokens, starts[:-1]
+            tokens = unpack_tokens(joined, width, precision, len(some))
+            rows = slice(starts[some[0]], starts[some[-1] + 1])
+            np.matmul(tokens, vectors.T, out=products[rows])
+    return order, products, starts[:-1]
 
 
 def take(table: Any, rows: np.ndarray, columns: Sequence[str]) -> 'pa.Table':
@@ -458,16 +515,11 @@ def code_videos(table: Any, known: PartCodes | None) -> PartCodes:
         vectors = _to_matrix(take(table, rows, ['vector']), 'vector')
         return vectors.astype(np.float32)
 
-    wanted = count_centroids(len(ids))
     codes = np.zeros(rows_of.shape, np.int64)
     residual_codes = np.zeros(rows_of.shape, np.uint8)
     is_new = np.ones(len(contents), bool)
-    if (
-        known is None
-        or wanted > GROWTH * len(known.centroids)
-        or not known.has_residuals
-    ):
-        centroids, residuals = _train(read, ids, wanted)
+    if known is None or not known.fits(len(ids)):
+        centroids, residuals = _train(read, ids, count_centroids(len(ids)))
     else:
         centroids, residuals = known.centroids, known.residuals
         place = np.searchsorted(known.contents, contents)

@@ -1,5 +1,6 @@
 """The first stage of a search by text, over parts of videos."""
 
+from contextlib import ExitStack
 from unittest.mock import Mock
 
 import numpy as np
@@ -15,6 +16,7 @@ from mmtvr.search.stores.base import (
     merge_neighbours,
     pack_tokens,
     part_vectors,
+    score_parts,
     unpack_tokens,
     window_content,
 )
@@ -250,14 +252,38 @@ def test_codes_of_any_number_of_candidates_fit_together(
 
 
 @pytest.mark.parametrize('precision', ['float16', 'int8'])
-def test_tokens_of_many_videos_are_read_at_once(drawn, precision):
+def test_tokens_of_many_videos_are_compared_at_once(drawn, queries, precision):
+    query = queries[0]
     packed = [pack_tokens(each, precision) for each in drawn.tokens]
-    order, tokens, starts = lance_parts.unpack_each(packed, WIDTH, precision)
+    order, cosines, starts = lance_parts.multiply_tokens(
+        packed, query.vectors, precision
+    )
     assert sorted(order) == list(range(60))
-    each = np.split(tokens, starts[1:])
-    for number, found in zip(order, each, strict=True):
+    each = np.split(cosines, starts[1:])
+    scores = score_parts(query, cosines, starts)
+    for number, found, score in zip(order, each, scores, strict=True):
         alone = unpack_tokens(packed[number], WIDTH, precision)
-        assert np.array_equal(found, alone)
+        np.testing.assert_allclose(
+            found, alone @ query.vectors.T, rtol=0, atol=1e-6
+        )
+        (expected,) = compare_parts(query, alone, np.zeros(1, int))
+        assert score == pytest.approx(expected, abs=1e-6)
+
+
+def test_searches_that_overlap_leave_blas_its_threads():
+    blas = lance_parts.blas_controller().select(user_api='blas')
+
+    def threads():
+        return {each['num_threads'] for each in blas.info()}
+
+    one, other = ExitStack(), ExitStack()
+    with blas.limit(limits=2):
+        one.enter_context(lance_parts.one_blas_thread)
+        other.enter_context(lance_parts.one_blas_thread)
+        one.close()
+        assert threads() == {1}
+        other.close()
+        assert threads() == {2}
 
 
 def test_without_codes_what_fits_is_compared_in_memory(
@@ -283,12 +309,11 @@ def test_codes_stay_until_there_should_be_more_centroids(
     assert np.array_equal(after.centroids, before.centroids)
     kept = np.isin(after.contents, before.contents)
     assert np.array_equal(after.codes[kept], before.codes)
-    monkeypatch.setattr(lance_parts, 'GROWTH', 0.5)
     # Where nothing has changed nothing is done.
     coded.compact()
     same, _ = coded._read_codes()
     assert np.array_equal(same.centroids, before.centroids)
-    coded.remove_videos(drawn.contents[:1])
+    monkeypatch.setattr(lance_parts, 'GROWTH', 0.5)
     coded.compact()
     again, _ = coded._read_codes()
     assert not np.array_equal(again.centroids[:4], before.centroids[:4])
@@ -361,7 +386,7 @@ def test_codes_without_residuals_are_read_and_made_anew(drawn, queries, coded):
     assert found == [rank_slowly(videos, q, FRAMES)[:10] for q in queries]
     assert not merge.called
     store.compact()
-    assert store._read_codes()[0].has_residuals
+    assert store._read_codes()[0].residuals.any()
 
 
 def test_what_is_no_neighbour_counts_as_the_last_one():
