@@ -97,6 +97,7 @@ def test_packages_export_names_that_are_there(package):
         module.no_such_name  # noqa: B018
 
 
+@pytest.mark.slow
 def test_a_look_up_imports_no_more_than_it_takes():
     python(
         '-c',

@@ -1,21 +1,19 @@
 """The retriever in a task of mteb that is made here, without a network."""
 
+from importlib.util import find_spec
+
+import numpy as np
 import pytest
 
-pytest.importorskip('mteb', reason="needs the extra 'mteb'")
-
-import mteb
-import numpy as np
-from datasets import Dataset, Video
-from mteb.abstasks.retrieval import AbsTaskRetrieval
-from mteb.abstasks.task_metadata import TaskMetadata
-from mteb.models.models_protocols import SearchProtocol
-
 from mmtvr.apis import Retriever
-from mmtvr.apis.mteb_model import MTEBRetriever
 from mmtvr.datasets.moving_shapes.generation import ensure_moving_shapes
 from mmtvr.errors import SetupError
 from mmtvr.evaluation.ranking import ndcg
+
+# Importing it takes seconds, in each process that collects this file.
+pytestmark = pytest.mark.skipif(
+    find_spec('mteb') is None, reason="needs the extra 'mteb'"
+)
 
 CAPTIONS = (
     *('a red circle rising', 'a blue star', 'a green square falling'),
@@ -25,6 +23,8 @@ CAPTIONS = (
 
 def make_task(category, queries, corpus):
     """Query i belongs to document i."""
+    from mteb.abstasks.retrieval import AbsTaskRetrieval
+    from mteb.abstasks.task_metadata import TaskMetadata
 
     class ShapesTask(AbsTaskRetrieval):
         metadata = TaskMetadata(
@@ -71,12 +71,18 @@ def videos(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def model():
+    from mmtvr.apis.mteb_model import MTEBRetriever
+
     config = 'configs/clip4clip_moving_shapes.py'
     return MTEBRetriever(Retriever.from_config(config, device='cpu'))
 
 
 @pytest.mark.parametrize('category', ['t2v', 'v2t'])
 def test_a_task_scores_as_our_own_ranking(model, videos, category):
+    import mteb
+    from datasets import Dataset, Video
+    from mteb.models.models_protocols import SearchProtocol
+
     assert isinstance(model, SearchProtocol)
     sides = [
         Dataset.from_dict(dict(text=CAPTIONS)),
@@ -98,6 +104,8 @@ def test_a_task_scores_as_our_own_ranking(model, videos, category):
 
 
 def test_videos_within_the_table_and_chosen_ones(model, videos):
+    from datasets import Dataset
+
     with open(videos[1], 'rb') as file:
         inside = dict(bytes=file.read(), path='clip.mp4')
     rows = [dict(path=videos[0], bytes=None), inside]
@@ -111,6 +119,8 @@ def test_videos_within_the_table_and_chosen_ones(model, videos):
 
 
 def test_what_the_model_does_not_compare_is_refused(model):
+    from datasets import Dataset
+
     texts = Dataset.from_dict(dict(id=['a'], text=['a star'], title=['one']))
     model.index(texts, encode_kwargs={})
     with pytest.raises(SetupError, match='both texts'):

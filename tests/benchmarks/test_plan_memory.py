@@ -49,6 +49,7 @@ def test_settings_save_memory_and_the_batch_costs_it(config):
     assert not config.text_encoder.get('gradient_checkpointing')
 
 
+@pytest.mark.slow
 def test_recipes_that_are_alike_share_a_row():
     names = list(find_recipes(ROOT / 'configs').values())
     assert ['dmae_activitynet', 'dmae_didemo'] in names

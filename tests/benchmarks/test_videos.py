@@ -25,6 +25,7 @@ print(json.dumps([rows, script['measure']()]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='counts in /proc')
 def test_many_samples_leave_no_handle_open():
     # Threads, garbage and closed logs of earlier tests open and close files
@@ -67,6 +68,7 @@ def test_supervised_and_direct_reading_are_compared(tmp_path):
     assert rows[0]['helper_ms'] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='counts in /proc')
 def test_ways_to_read_videos_are_compared(tmp_path):
     pytest.importorskip('decord')

@@ -142,6 +142,7 @@ def test_a_missing_photograph_is_named(repository):
         read_exercises(repository)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_folds_of_the_real_photographs_leak_nothing(shared_dir):
     exercises = read_exercises(shared_dir / 'exercises')

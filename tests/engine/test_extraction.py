@@ -73,6 +73,7 @@ def run_test(config, work_dir, **options):
     return runner, metrics
 
 
+@pytest.mark.slow
 def test_test_from_features_equals_that_from_videos(
     config, features, tmp_path
 ):

@@ -138,6 +138,7 @@ def test_training_lists_each_kind_of_damage(
     assert 'unreadable       7 videos' in done.stdout
 
 
+@pytest.mark.slow
 def test_more_than_the_allowed_share_stops_the_run(build, damaged, tmp_path):
     runner = build('train')
     with pytest.raises(SetupError, match=r'more than the 1\.00% allowed') as e:

@@ -46,6 +46,7 @@ def test_the_number_of_workers_changes_nothing(
     assert_same(train(resume=True, **loader), unbroken())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'loader',
     [
@@ -108,6 +109,7 @@ def test_two_processes_go_on_as_if_unbroken(
     assert found == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'kill', [dict(validation=1), dict(iteration=10)], ids=str
 )
