@@ -45,7 +45,7 @@ CODED_AT_ONCE = 16_384
 # Of a search by codes: how many videos are compared word by word.
 KEPT_FOR_CODES = 10_000
 # A few at a time, whose cosines stay in the cache.
-SCORED_AT_ONCE = 1000
+SCORED_AT_ONCE = 250
 # Of how many of the first videos the frames are compared, behind vectors and
 # behind codes: always as many, so that pages of results fit together.
 FRAMES_BY_VECTORS = 300
