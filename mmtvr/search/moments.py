@@ -1,6 +1,6 @@
 """From when to when a video shows what a text says."""
 
-import math
+import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -138,13 +138,13 @@ def choose_shown(timeline: Timeline) -> list[Moment]:
         Moments that do not overlap, at least one, the best first.
     """
     spans = _score_spans(timeline)
-    usual = float(np.median(spans[:, 2]))
-    best, *others = _choose(spans, MAX_MOMENTS)
-    least = usual + SHOWN_SHARE * (best.score - usual)
-    shown = [best]
-    for each in others:
-        apart = all(each.start >= m.end or each.end <= m.start for m in shown)
-        if each.score >= least and apart:
+    scores = spans[:, 2]
+    usual = np.median(scores)
+    least = usual + SHOWN_SHARE * (scores.max() - usual)
+    shown: list[Moment] = []
+    # Leaving out the others first changes nothing, and takes half the time.
+    for each in _choose(spans[scores >= least], MAX_MOMENTS):
+        if all(each.start >= m.end or each.end <= m.start for m in shown):
             shown.append(each)
     return shown
 
@@ -170,42 +170,40 @@ def _score_spans(timeline: Timeline) -> np.ndarray:
     least = likeness.min()
     beside = np.concatenate([[least], likeness, [least]])
     bonus = 0.0 if timeline.by_words else LENGTH_BONUS * likeness.std()
-    found: list[np.ndarray] = []
-    frames = likeness.size
-    highest = [timeline.cosines]
-    for length in _lengths(frames):
-        # The best frame of each word in spans of the next power of two.
-        while 2 ** len(highest) <= length:
-            half = 2 ** (len(highest) - 1)
-            last = highest[-1]
-            highest.append(np.maximum(last[:, :-half], last[:, half:]))
-        power = length.bit_length() - 1
-        table, number = highest[power], frames - length + 1
-        rest = length - 2**power
-        of_words = timeline.weights @ np.maximum(
-            table[:, :number], table[:, rest : rest + number]
-        )
-        of_frames = (total[length:] - total[:-length]) / length
-        of_windows = (scores[length:] - scores[:-length]) / length
-        outside = (beside[:number] + beside[length + 1 :]) / 2
-        value = (
-            of_windows
-            + (1 - FRAME_SHARE) * of_words
-            + FRAME_SHARE * of_frames
-            - OUTSIDE * outside
-            + bonus * math.log(length)
-        )
-        starts, ends = timeline.starts[:number], timeline.ends[length - 1 :]
-        found.append(np.stack([starts, ends, value]))
-    return np.concatenate(found, axis=1).T
+    starts, lengths = _list_spans(likeness.size)
+    ends = starts + lengths
+    of_words = np.empty(len(starts))
+    # The best frame of each word in all spans of 1, 2, 4 ... frames; two of
+    # them cover a longer one.
+    table, width = timeline.cosines, 1
+    while width <= lengths[-1]:
+        some = slice(*np.searchsorted(lengths, [width, 2 * width]))
+        first, last = table[:, starts[some]], table[:, ends[some] - width]
+        of_words[some] = timeline.weights @ np.maximum(first, last)
+        table = np.maximum(table[:, :-width], table[:, width:])
+        width *= 2
+    value = (
+        (scores[ends] - scores[starts]) / lengths
+        + (1 - FRAME_SHARE) * of_words
+        + FRAME_SHARE * (total[ends] - total[starts]) / lengths
+        - OUTSIDE * (beside[starts] + beside[ends + 1]) / 2
+        + bonus * np.log(lengths)
+    )
+    return np.stack(
+        [timeline.starts[starts], timeline.ends[ends - 1], value], axis=1
+    )
 
 
-def _lengths(frames: int) -> list[int]:
+@functools.lru_cache(maxsize=64)
+def _list_spans(frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """First frames and lengths of spans, the shortest first."""
     lengths, length = [], 1
     while length <= min(frames, MAX_SPAN_FRAMES):
         lengths.append(length)
         length = max(length + 1, length * 5 // 4)
-    return lengths
+    starts = [np.arange(frames - length + 1) for length in lengths]
+    repeats = [len(each) for each in starts]
+    return np.concatenate(starts), np.repeat(lengths, repeats)
 
 
 def _without_overlap(spans: np.ndarray, count: int) -> list[list[float]]:
