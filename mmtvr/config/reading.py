@@ -27,7 +27,7 @@ OWN = '_own'
 # A registered name, alone or with the library whose registry has it.
 SCOPES = (SCOPE, 'mmaction', 'mmengine')
 KNOWN_TYPE = re.compile(rf'(?:(?:{"|".join(SCOPES)})\.)?[A-Za-z_]\w*')
-TAGGER = re.compile(r'hanta|spacy:\w+')
+TAGGER = re.compile(r'hanta(:de)?|spacy:\w+')
 # Packages with configs, see `find_base`.
 INSTALLED = ('mmtvr', 'mmaction')
 

@@ -19,6 +19,13 @@ def test_what_an_index_holds_of_our_configs_reads_back(path):
     assert parse_plain_config(cfg.pretty_text, 'x').to_dict() == cfg.to_dict()
 
 
+@pytest.mark.parametrize('tagger', ['hanta', 'hanta:de', 'spacy:fr_x'])
+def test_taggers_by_name_are_read(tagger):
+    step = dict(type='mmtvr.TagKeyWords', tagger=tagger)
+    config = parse_plain_config(f'step = {step}', 'the index')
+    assert config.step == step
+
+
 @pytest.mark.parametrize(
     'text',
     [
