@@ -11,6 +11,7 @@ from mmtvr.errors import SetupError
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     'path', sorted(CONFIGS.glob('*.py')), ids=lambda path: path.stem
 )
