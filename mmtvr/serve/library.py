@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from mmtvr.files import FileStamp
+from mmtvr.search.query import SearchResult
 from mmtvr.search.stores.base import FileEntry, StoredVideos, VideoStore
 from mmtvr.serve.requests import ChangedFileError, NotIndexedError
 
@@ -47,11 +48,6 @@ class Library:
         if entry is None or entry.error is not None:
             raise NotIndexedError
         return entry
-
-    def find_all(self, keys: Sequence[str]) -> dict[str, FileEntry]:
-        """The entries of readable videos, by key, in one lookup."""
-        found = self.store.find_entries(keys)
-        return {k: entry for k, entry in found.items() if entry.error is None}
 
     def open(self, entry: FileEntry) -> tuple[BinaryIO, os.stat_result]:
         """Open the file of an entry; also what ``fstat`` says of it.
@@ -148,17 +144,17 @@ class Library:
         return sorted(failed, key=lambda entry: entry.path)
 
 
-def display_name(entry: FileEntry) -> str:
+def display_name(file: FileEntry | SearchResult) -> str:
     """Name a file for people: its path below the folder that was indexed.
 
     Returns:
         Valid text, whatever bytes the file system has.
     """
-    path = entry.path
-    if os.path.isdir(entry.source) and path.startswith(
-        entry.source.rstrip(os.sep) + os.sep
+    path = file.path
+    if os.path.isdir(file.source) and path.startswith(
+        file.source.rstrip(os.sep) + os.sep
     ):
-        path = os.path.relpath(path, entry.source)
+        path = os.path.relpath(path, file.source)
     else:
         path = Path(path).name
     return os.fsencode(path).decode('utf-8', 'replace')

@@ -1,6 +1,6 @@
 """What the model answers, as pages for people and as JSON for programs."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -220,13 +220,11 @@ class Answers:
                 numbers, self._ask([queries[n] for n in numbers]), strict=True
             ):
                 results[number] = found
-        every = self._to_hits([each for found in results for each in found])
         found = []
         for query, some in zip(queries, results, strict=True):
-            hits = [next(every) for _ in some]
             reading = self.searcher.read_text(query.text)
-            shown = [hit for hit in hits if hit is not None]
-            found.append(Found(query.text, shown, reading, videos))
+            hits = list(map(_to_hit, some))
+            found.append(Found(query.text, hits, reading, videos))
         return found
 
     def columns(self) -> dict[str, str]:
@@ -273,8 +271,7 @@ class Answers:
             max(CANDIDATES, count + 1),
         )
         others = without(found, entry.path, (entry.start, entry.end))
-        hits = self._to_hits(others[:count])
-        return [hit for hit in hits if hit is not None]
+        return list(map(_to_hit, others[:count]))
 
     def explain(
         self, entry: FileEntry, text: str
@@ -300,35 +297,24 @@ class Answers:
         entries = self.library.some(count)
         return [Hit(entry.key, display_name(entry)) for entry in entries]
 
-    def _to_hits(
-        self, results: Sequence[SearchResult]
-    ) -> Iterator[Hit | None]:
-        """Their hits; None for what has left the index since the search."""
-        keys = [
-            FileEntry(r.path, '', start=r.start, end=r.end).key
-            for r in results
-        ]
-        entries = self.library.find_all(keys)
-        for key, result in zip(keys, results, strict=True):
-            if key not in entries:
-                yield None
-                continue
-            yield Hit(
-                key,
-                display_name(entries[key]),
-                result.score,
-                result.rank,
-                result.time,
-                result.words,
-                len(result.copies),
-                result.is_gone,
-                result.matched,
-                result.snippet,
-                result.snippet_time,
-                {k: v for k, v in result.fields.items() if k not in HIDDEN},
-                result.probability,
-                result.moments,
-            )
+
+def _to_hit(result: SearchResult) -> Hit:
+    return Hit(
+        result.key,
+        display_name(result),
+        result.score,
+        result.rank,
+        result.time,
+        result.words,
+        len(result.copies),
+        result.is_gone,
+        result.matched,
+        result.snippet,
+        result.snippet_time,
+        {k: v for k, v in result.fields.items() if k not in HIDDEN},
+        result.probability,
+        result.moments,
+    )
 
 
 class _Asking:

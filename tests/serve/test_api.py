@@ -202,9 +202,7 @@ def test_a_batch_answers_as_each_alone(app, client, searcher, monkeypatch):
         monkeypatch.setattr(searcher.store, name, count)
     together = answers.search([(text, 4) for text in texts])
     # However many texts and results there are.
-    assert sorted(calls) == [
-        *('find_candidates', 'find_entries', 'find_files', 'read_videos')
-    ]
+    assert sorted(calls) == [*('find_candidates', 'find_files', 'read_videos')]
     for found, expected in zip(together, alone, strict=True):
         hits = [hit.to_dict() for hit in found.hits]
         assert [h['id'] for h in hits] == [
