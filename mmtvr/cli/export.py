@@ -60,7 +60,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='JSON',
         help='metrics by name, or report.json of tools/evaluate.py --out',
     )
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     is_folder = os.path.isdir(args.config)
     if args.into is None and not (is_folder and args.onnx):
         parser.error('give --into FOLDER; a folder alone takes --onnx')

@@ -119,7 +119,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action='store_true',
         help='do not ask whether columns are right',
     )
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     columns = dict(each.partition('=')[::2] for each in args.columns)
     for role, name in columns.items():
         if role not in COLUMNS or not name:

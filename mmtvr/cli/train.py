@@ -131,7 +131,7 @@ def parse_run(
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none')
     # Old launchers pass it; torchrun sets LOCAL_RANK instead.
     parser.add_argument('--local-rank', '--local_rank', type=int)
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     if args.local_rank is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     return args

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from torch.utils.data import DataLoader, Dataset
@@ -184,6 +186,23 @@ def test_what_a_component_refuses_is_one_message(capsys):
     # A fault of its code, not of the config.
     with pytest.raises(TypeError):
         build(topk=3)
+
+
+@pytest.mark.parametrize(
+    ('command', 'words', 'last'),
+    [
+        ('prepare_table', 'pairs.csv --videos films OUT', 'output'),
+        ('test', 'config.py --work-dir work OUT', 'checkpoint'),
+        ('export', 'config.py --into folder OUT', 'checkpoint'),
+        ('failures', 'config.py --count 3 OUT', 'checkpoint'),
+        ('index', 'config.py --into folder OUT', 'videos'),
+        ('search', 'folder --top 3 OUT', 'texts'),
+    ],
+)
+def test_arguments_may_stand_behind_options(command, words, last):
+    parse = import_module(f'mmtvr.cli.{command}').parse_args
+    found = getattr(parse(words.split()), last)
+    assert found in ('OUT', Path('OUT'), ['OUT'])
 
 
 def test_file_names_that_begin_with_a_dash_are_files(
