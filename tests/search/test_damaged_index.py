@@ -54,6 +54,8 @@ def index(videos, index_folder, tmp_path):
 def test_a_damaged_file_gives_one_message_or_the_same(
     index, has_checksums, kinds
 ):
+    # Old versions may be left, whose files nobody reads.
+    open_store(index).compact()
     if not has_checksums:
         (index / checksums.NAME).unlink()
     expected, tried, refused, reported = look(index), 0, 0, 0
@@ -69,9 +71,7 @@ def test_a_damaged_file_gives_one_message_or_the_same(
         elif found != expected:
             reported += 1
     assert tried > 6 * len(kinds)
-    # Of files that no version needs any more there are as many as compacting
-    # has left, more on a busy machine: 14 of 58 and 16 of 42 were seen.
-    assert refused > 12
+    assert refused > tried / 4
     # Without checksums some bits make other features of the same length.
     assert reported <= 5
 

@@ -187,12 +187,7 @@ def test_a_batch_answers_as_each_alone(app, client, searcher, monkeypatch):
     ]
     answers = Answers(searcher, Library(searcher.store))
     calls = []
-    for name in (
-        'find_candidates',
-        'find_entries',
-        'read_videos',
-        'find_files',
-    ):
+    for name in ('find_candidates', 'find_entry', 'read_videos', 'find_files'):
         method = getattr(searcher.store, name)
 
         def count(*args, method=method, name=name):
@@ -202,7 +197,7 @@ def test_a_batch_answers_as_each_alone(app, client, searcher, monkeypatch):
         monkeypatch.setattr(searcher.store, name, count)
     together = answers.search([(text, 4) for text in texts])
     # However many texts and results there are.
-    assert sorted(calls) == [*('find_candidates', 'find_files', 'read_videos')]
+    assert sorted(calls) == ['find_candidates', 'find_files', 'read_videos']
     for found, expected in zip(together, alone, strict=True):
         hits = [hit.to_dict() for hit in found.hits]
         assert [h['id'] for h in hits] == [

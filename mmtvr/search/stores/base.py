@@ -374,11 +374,6 @@ class VideoStore(ABC):
     def find_entry(self, key: str) -> FileEntry | None:
         """The entry with a key, or None."""
 
-    def find_entries(self, keys: Sequence[str]) -> dict[str, FileEntry]:
-        """The entries with some keys, by key; unknown ones are left out."""
-        found = {key: self.find_entry(key) for key in keys}
-        return {key: each for key, each in found.items() if each is not None}
-
     @abstractmethod
     def nearest(
         self, query: np.ndarray, count: int

@@ -378,15 +378,6 @@ class LanceStore(VideoStore):
         return FileEntry.from_json(rows[0]) if rows else None
 
     @_guard_reading
-    def find_entries(self, keys: Sequence[str]) -> dict[str, FileEntry]:
-        """See :class:`VideoStore`."""
-        rows = [
-            row for c in _any_of('key', keys) for row in self._read_json(c)
-        ]
-        entries = map(FileEntry.from_json, rows)
-        return {entry.key: entry for entry in entries}
-
-    @_guard_reading
     def nearest(
         self, query: np.ndarray, count: int
     ) -> list[tuple[str, float]]:

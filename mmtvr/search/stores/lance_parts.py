@@ -4,8 +4,8 @@ Up to some size the vectors of all parts are in memory. Beyond it only two
 numbers of each are: that of the nearest centroid, its code, and that of the
 vector nearest to its residual. The cosines of a text with the centroids stand
 for those with the parts, as in PLAID (arXiv:2205.09707); for the best of these
-the residuals are added. The frames of the videos that come
-first are then read and compared.
+the residuals are added. The frames of the videos that come first are then read
+and compared.
 """
 
 import functools

@@ -299,12 +299,8 @@ class PgvectorStore(VideoStore):
 
     def find_entry(self, key: str) -> FileEntry | None:
         """See :class:`VideoStore`."""
-        return self.find_entries([key]).get(key)
-
-    def find_entries(self, keys: Sequence[str]) -> dict[str, FileEntry]:
-        """See :class:`VideoStore`."""
-        query = 'SELECT json FROM {}.files WHERE key = ANY(%s)'
-        return {e.key: e for e in self._read_entries(query, list(keys))}
+        query = 'SELECT json FROM {}.files WHERE key = %s'
+        return next(iter(self._read_entries(query, key)), None)
 
     def _read_entries(self, query: str, *values: Any) -> list[FileEntry]:
         rows = self._read(query, *values)
