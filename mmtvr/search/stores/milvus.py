@@ -49,6 +49,9 @@ NAME = re.compile('[A-Za-z_][A-Za-z0-9_]{0,239}')
 TOKEN = 'MILVUS_TOKEN'
 LITE_ENDING = '.db'
 LITE_VERSION = 'milvus_lite'
+# pymilvus pings every ten seconds, which Milvus Lite answers by hanging up,
+# and gRPC by writing so to stderr. In one process nobody needs it.
+LITE_CHANNEL = {'grpc.keepalive_time_ms': 2**31 - 1}
 OPTIONS = dict(token='token', db='db_name')
 
 #: Collections of an index, ``NAME_videos`` and so on.
@@ -793,6 +796,7 @@ class MilvusClient:
     Args:
         uri: Address of the engine, without secrets.
         **options: ``user`` and ``password``, or ``token``; ``db_name``.
+            None for Milvus Lite.
 
     Attributes:
         string_index: The kind of index that the engine makes of strings.
@@ -808,8 +812,9 @@ class MilvusClient:
         logging.getLogger('pymilvus').setLevel(logging.CRITICAL)
         self._uri = uri
         self._failure = pymilvus.exceptions.MilvusException
+        channel = {} if '://' in uri else dict(grpc_options=LITE_CHANNEL)
         with self._as_setup_error():
-            self._client = pymilvus.MilvusClient(uri, **options)
+            self._client = pymilvus.MilvusClient(uri, **options, **channel)
             version = self._client.get_server_version()
         self.string_index = choose_string_index(version, uri)
 

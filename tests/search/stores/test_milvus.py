@@ -5,6 +5,8 @@ that notes what it is given.
 """
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -312,3 +314,26 @@ def test_facts_that_a_server_has_not_read_again_yet_are_waited_for(
     facts.clear()
     with pytest.raises(IndexUnavailableError, match='no longer there'):
         store.read_info()
+
+
+OPEN_AND_WAIT = """
+import sys, time
+from mmtvr.search.stores import open_store
+store = open_store(sys.argv[1])
+store.create(dict(format=1, width=4, precision='float16', parts=1))
+time.sleep(50)
+print(store.count_videos())
+"""
+
+
+@pytest.mark.slow
+def test_milvus_lite_that_nobody_asks_for_a_while_writes_nothing(tmp_path):
+    pytest.importorskip('milvus_lite')
+    run = subprocess.run(
+        [sys.executable, '-c', OPEN_AND_WAIT, f'milvus:{tmp_path}/a.db'],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert (run.stdout, run.stderr) == ('0\n', '')
