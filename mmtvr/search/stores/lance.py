@@ -53,12 +53,14 @@ from mmtvr.search.stores.checksums import (
 )
 from mmtvr.search.stores.lance_parts import (
     FirstStage,
-    PartCodes,
     are_codes_of,
     code_videos,
+    codes_from_rows,
+    codes_to_rows,
     read_parts,
     take,
 )
+from mmtvr.search.stores.part_codes import PartCodes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -595,7 +597,7 @@ class LanceStore(VideoStore):
         if CODES not in self._database.list_tables().tables:
             return None, 0
         self._tables.pop(CODES, None)
-        return PartCodes.from_rows(self._table(CODES).to_arrow())
+        return codes_from_rows(self._table(CODES).to_arrow())
 
     def _write_codes(self) -> None:
         table = self._table('videos')
@@ -604,7 +606,7 @@ class LanceStore(VideoStore):
         if is_current and codes is not None and codes.fits(codes.codes.size):
             return
         mode = 'create' if codes is None else 'overwrite'
-        rows = code_videos(table, codes).to_rows(table.version)
+        rows = codes_to_rows(code_videos(table, codes), table.version)
         self._database.create_table(CODES, rows, mode=mode)
         self._tables.pop(CODES, None)
         self._table(CODES).optimize(cleanup_older_than=CLEANUP_AGE)

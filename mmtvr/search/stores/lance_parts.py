@@ -1,25 +1,19 @@
 """The first stage of an index in Lance's format, over parts of videos.
 
-Up to some size the vectors of all parts are in memory. Beyond it only two
-numbers of each are: that of the nearest centroid, its code, and that of the
-vector nearest to its residual. The cosines of a text with the centroids stand
-for those with the parts, as in PLAID (arXiv:2205.09707); for the best of these
-the residuals are added. The frames of the videos that come first are then read
-and compared.
+Up to some size the vectors of all parts are in memory, beyond it their codes
+(:mod:`mmtvr.search.stores.part_codes`). The frames of the videos that come
+first are then read and compared.
 """
 
 import functools
-import math
-import warnings
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmtvr.search.stores.base import (
-    CONTENT_DIGITS,
     QueryVectors,
     compare_parts,
     pack_tokens,
@@ -27,25 +21,18 @@ from mmtvr.search.stores.base import (
     unpack_tokens,
     whole_content,
 )
+from mmtvr.search.stores.part_codes import (
+    PartCodes,
+    count_centroids,
+    train,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from threadpoolctl import ThreadpoolController
 
-# What these keep of the exact ranking is in docs/how-to/search.md.
-MAX_CENTROIDS = 8192
-# Their numbers are bytes.
-RESIDUALS = 256
-VECTORS_PER_CENTROID = 16
-KMEANS_ITERATIONS = 6
-# More centroids are trained where there should be so many times as many.
-GROWTH = 2
 # Vectors of which the distances to all centroids are in memory at a time.
 CODED_AT_ONCE = 16_384
-# Of a search by codes: how many videos are compared word by word.
-KEPT_FOR_CODES = 10_000
-# A few at a time, whose cosines stay in the cache.
-SCORED_AT_ONCE = 250
 # Of how many of the first videos the frames are compared, behind vectors and
 # behind codes: always as many, so that pages of results fit together.
 FRAMES_BY_VECTORS = 300
@@ -103,161 +90,70 @@ class PartsInMemory:
         return numbers[np.argsort(-scores, kind='stable')[:count]]
 
 
-class PartCodes(NamedTuple):
-    """Codes of the parts of V videos, or windows of videos.
+def codes_to_rows(codes: PartCodes, version: int) -> 'pa.Table':
+    """Rows of a table.
 
-    Attributes:
-        contents: Shape (V,), ASCII bytes, sorted.
-        codes: Shape (V, P), the centroid of each part; a video with fewer
-            parts repeats its last one.
-        rows: Shape (V,), ids of the rows that have the frames.
-        centroids: Shape (C, D), float32.
-        residual_codes: Shape (V, P), bytes: which of ``residuals`` is nearest
-            to the difference of each part and its centroid.
-        residuals: Shape (R, D), float32.
+    Args:
+        codes: The codes.
+        version: That of the table of videos that the rows are of.
     """
+    import pyarrow as pa
 
-    contents: np.ndarray
-    codes: np.ndarray
-    rows: np.ndarray
-    centroids: np.ndarray
-    residual_codes: np.ndarray
-    residuals: np.ndarray
+    def lists(values: np.ndarray) -> pa.Array:
+        values = np.ascontiguousarray(values)
+        flat = pa.array(values.reshape(-1))
+        return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
-    def fits(self, parts: int) -> bool:
-        """Whether it is as fine as codes of so many parts have to be."""
-        # An older mmtvr left all of the second half zero.
-        return bool(self.residuals.any()) and (
-            count_centroids(parts) <= GROWTH * len(self.centroids)
-        )
+    videos = pa.table(
+        {
+            'content': codes.contents.astype(str),
+            'codes': lists(codes.codes.astype(np.int32)),
+            'residual_codes': lists(codes.residual_codes),
+            'row': codes.rows,
+        }
+    )
+    # In the same table, so that all change in one commit.
+    centroids = pa.table(
+        {
+            'centroid': [each.tobytes() for each in codes.centroids],
+            'version': np.full(len(codes.centroids), version),
+        }
+    )
+    residuals = pa.table(
+        {'residual': [each.tobytes() for each in codes.residuals]}
+    )
+    return pa.concat_tables(
+        [centroids, residuals, videos], promote_options='default'
+    )
 
-    def choose(self, videos: Set[str]) -> np.ndarray:
-        """Numbers of some videos and their windows."""
-        wholes = self.contents.astype(f'S{CONTENT_DIGITS}')
-        names = np.array(sorted(videos), wholes.dtype)
-        first = np.searchsorted(wholes, names, 'left')
-        last = np.searchsorted(wholes, names, 'right')
-        ranges = map(np.arange, first, last)
-        return np.concatenate([np.zeros(0, np.int64), *ranges])
 
-    def find_near(
-        self,
-        query: QueryVectors,
-        count: int,
-        numbers: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Find what is near a text by the centroids of its parts.
-
-        Args:
-            query: The text.
-            count: How many.
-            numbers: Of videos that may be found; None for all.
-
-        Returns:
-            Numbers, the best first.
-        """
-        # Vectors of the text first, videos last: numpy is fast along these.
-        levels = [
-            (
-                share / 2,
-                weights,
-                vectors @ self.centroids.T,
-                vectors @ self.residuals.T,
-            )
-            for share, vectors, weights in query.levels
-        ]
-        # First the half of the score that takes one number of each part.
-        nearest = sum(
-            share * coarse.max(axis=0) for share, _, coarse, _ in levels
-        )
-        codes = self.codes if numbers is None else self.codes[numbers]
-        scores = sum(nearest[of_part] for of_part in codes.T)
-        kept = _best(scores, max(KEPT_FOR_CODES, count))
-        numbers = kept if numbers is None else numbers[kept]
-        scores = np.zeros(len(numbers), np.float32)
-        for first in range(0, len(numbers), SCORED_AT_ONCE):
-            some = slice(first, first + SCORED_AT_ONCE)
-            codes = self.codes[numbers[some]].T
-            residual_codes = self.residual_codes[numbers[some]].T
-            for share, weights, coarse, fine in levels:
-                cosines = coarse.take(codes, axis=1)
-                cosines += fine.take(residual_codes, axis=1)
-                scores[some] += share * (
-                    weights @ cosines.max(axis=1)
-                    + cosines.max(axis=0).mean(axis=0)
-                )
-        return numbers[np.lexsort((numbers, -scores))[:count]]
-
-    def to_rows(self, version: int) -> 'pa.Table':
-        """Rows of a table.
-
-        Args:
-            version: That of the table of videos that the rows are of.
-        """
-        import pyarrow as pa
-
-        def lists(values: np.ndarray) -> pa.Array:
-            values = np.ascontiguousarray(values)
-            flat = pa.array(values.reshape(-1))
-            return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
-
-        videos = pa.table(
-            {
-                'content': self.contents.astype(str),
-                'codes': lists(self.codes.astype(np.int32)),
-                'residual_codes': lists(self.residual_codes),
-                'row': self.rows,
-            }
-        )
-        # In the same table, so that all change in one commit.
-        centroids = pa.table(
-            {
-                'centroid': [each.tobytes() for each in self.centroids],
-                'version': np.full(len(self.centroids), version),
-            }
-        )
-        residuals = pa.table(
-            {'residual': [each.tobytes() for each in self.residuals]}
-        )
-        return pa.concat_tables(
-            [centroids, residuals, videos], promote_options='default'
-        )
-
-    @classmethod
-    def from_rows(cls, rows: 'pa.Table') -> tuple['PartCodes', int]:
-        """Read what :meth:`to_rows` wrote: the codes, and the version."""
-        videos = rows.filter(rows['content'].is_valid()).sort_by('content')
-        versions = rows['version'].drop_null()
-        # Column by column, as a search reads them: four times as fast.
-        codes = np.asfortranarray(_to_matrix(videos, 'codes'), np.int64)
-        centroids = _from_bytes(rows['centroid'])
-        if 'residual' in rows.column_names:
-            residual_codes = _to_matrix(videos, 'residual_codes')
-            residuals = _from_bytes(rows['residual'])
-        else:
-            residual_codes = np.zeros(codes.shape, np.uint8)
-            residuals = np.zeros_like(centroids[:1])
-        found = cls(
-            videos['content'].to_numpy().astype(bytes),
-            codes,
-            videos['row'].to_numpy(),
-            centroids,
-            residual_codes,
-            residuals,
-        )
-        return found, versions[0].as_py()
+def codes_from_rows(rows: 'pa.Table') -> tuple[PartCodes, int]:
+    """Read what :func:`codes_to_rows` wrote: the codes, and the version."""
+    videos = rows.filter(rows['content'].is_valid()).sort_by('content')
+    versions = rows['version'].drop_null()
+    # Column by column, as a search reads them: four times as fast.
+    numbers = np.asfortranarray(_to_matrix(videos, 'codes'), np.int64)
+    centroids = _from_bytes(rows['centroid'])
+    if 'residual' in rows.column_names:
+        residual_codes = _to_matrix(videos, 'residual_codes')
+        residuals = _from_bytes(rows['residual'])
+    else:
+        residual_codes = np.zeros(numbers.shape, np.uint8)
+        residuals = np.zeros_like(centroids[:1])
+    found = PartCodes(
+        videos['content'].to_numpy().astype(bytes),
+        numbers,
+        videos['row'].to_numpy(),
+        centroids,
+        residual_codes,
+        residuals,
+    )
+    return found, versions[0].as_py()
 
 
 def _from_bytes(column: 'pa.ChunkedArray') -> np.ndarray:
     vectors = column.drop_null().to_pylist()
     return np.stack([np.frombuffer(each, np.float32) for each in vectors])
-
-
-def _best(scores: np.ndarray, count: int) -> np.ndarray:
-    """Places of the highest scores, in no order."""
-    if count >= len(scores):
-        return np.arange(len(scores))
-    return np.argpartition(scores, -count)[-count:]
 
 
 @functools.cache
@@ -486,11 +382,6 @@ def are_codes_of(codes: PartCodes, table: Any) -> bool:
     return 2 * len(expected & set(there)) > len(expected)
 
 
-def count_centroids(parts: int) -> int:
-    """Number of centroids for so many parts."""
-    return max(1, min(MAX_CENTROIDS, 4 * math.isqrt(parts)))
-
-
 def code_videos(table: Any, known: PartCodes | None) -> PartCodes:
     """Find the codes of all parts.
 
@@ -519,7 +410,7 @@ def code_videos(table: Any, known: PartCodes | None) -> PartCodes:
     residual_codes = np.zeros(rows_of.shape, np.uint8)
     is_new = np.ones(len(contents), bool)
     if known is None or not known.fits(len(ids)):
-        centroids, residuals = _train(read, ids, count_centroids(len(ids)))
+        centroids, residuals = train(read, ids, count_centroids(len(ids)))
     else:
         centroids, residuals = known.centroids, known.residuals
         place = np.searchsorted(known.contents, contents)
@@ -543,42 +434,3 @@ def code_videos(table: Any, known: PartCodes | None) -> PartCodes:
     return PartCodes(
         contents, codes, ids[firsts], centroids, residual_codes, residuals
     )
-
-
-def _train(
-    read: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Find centroids of a sample of vectors, and of what these leave of it.
-
-    Args:
-        read: Gives the vectors of some rows.
-        rows: Ids of all rows.
-        count: How many centroids.
-
-    Returns:
-        Shapes (C, D) and (R, D), float32, the same each time; fewer where
-        there are fewer rows.
-    """
-    from scipy.cluster.vq import vq
-
-    rng = np.random.default_rng(0)
-    size = min(len(rows), VECTORS_PER_CENTROID * max(count, RESIDUALS))
-    sample = read(rng.choice(rows, size, replace=False))
-    centroids = _cluster(sample, count, rng)
-    sample -= centroids[vq(sample, centroids)[0]]
-    return centroids, _cluster(sample, RESIDUALS, rng)
-
-
-def _cluster(
-    vectors: np.ndarray, count: int, rng: np.random.Generator
-) -> np.ndarray:
-    from scipy.cluster.vq import kmeans2
-
-    count = min(count, len(vectors))
-    first = vectors[rng.choice(len(vectors), count, replace=False)]
-    with warnings.catch_warnings():
-        # As where many vectors are equal; such a cluster does no harm.
-        warnings.filterwarnings('ignore', 'One of the clusters is empty')
-        return kmeans2(vectors, first, iter=KMEANS_ITERATIONS, minit='matrix')[
-            0
-        ]

@@ -7,7 +7,13 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from mmtvr.search.stores import base, lance, lance_parts, open_store
+from mmtvr.search.stores import (
+    base,
+    lance,
+    lance_parts,
+    open_store,
+    part_codes,
+)
 from mmtvr.search.stores.base import (
     QueryVectors,
     StoredVideos,
@@ -313,7 +319,7 @@ def test_codes_stay_until_there_should_be_more_centroids(
     coded.compact()
     same, _ = coded._read_codes()
     assert np.array_equal(same.centroids, before.centroids)
-    monkeypatch.setattr(lance_parts, 'GROWTH', 0.5)
+    monkeypatch.setattr(part_codes, 'GROWTH', 0.5)
     coded.compact()
     again, _ = coded._read_codes()
     assert not np.array_equal(again.centroids[:4], before.centroids[:4])
@@ -322,7 +328,7 @@ def test_codes_stay_until_there_should_be_more_centroids(
 def test_codes_choose_what_is_near_by_centroids_and_residuals(
     drawn, queries, coded, monkeypatch
 ):
-    monkeypatch.setattr(lance_parts, 'RESIDUALS', 20)
+    monkeypatch.setattr(part_codes, 'RESIDUALS', 20)
     coded._database.drop_table(lance.CODES)
     coded.compact()
     codes, _ = coded._read_codes()
