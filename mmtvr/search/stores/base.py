@@ -51,11 +51,11 @@ INT8_MAX = 127
 #: By how much rounding may change lengths and cosines of features.
 TOLERANCE = 0.02
 SCALE = np.dtype('<f2')
-# Contents near each vector of a text that are merged, and how many of those
-# that come first then are compared part by part where fewer are wanted. What
-# they keep of the exact ranking is in docs/how-to/search.md.
+# Contents near each vector of a text that are merged, and of how many of those
+# that come first then the frames are compared. What they keep of the exact
+# ranking is in docs/how-to/search.md.
 NEIGHBOURS = 200
-COMPARED = 300
+COMPARED = 1000
 
 
 @dataclass(frozen=True)
@@ -503,32 +503,44 @@ class VideoStore(ABC):
     ) -> list[list[str]]:
         """Merge the neighbours of all vectors, one query after the other."""
         each = iter(found)
-        merged = []
+        ranked = []
         for query in queries:
             near = [next(each) for _ in query.vectors]
-            merged.append(
-                merge_neighbours(near, query.all_weights, max(count, COMPARED))
+            merged = merge_neighbours(
+                near, query.all_weights, max(count, COMPARED)
             )
-        if count >= COMPARED:
-            return merged
-        # The order within what was merged is not good enough for so few.
-        parts = self.require_info()['parts']
-        ranked = []
-        for query, contents in zip(queries, merged, strict=True):
-            videos = self.read_videos(contents)
-            vectors = [
-                part_vectors(pooled, tokens, parts)
-                for pooled, tokens in zip(
-                    videos.pooled, videos.tokens, strict=True
-                )
-            ]
-            starts = np.cumsum([0, *map(len, vectors)])[:-1]
-            scores = np.zeros(0)
-            if vectors:
-                scores = compare_parts(query, np.concatenate(vectors), starts)
-            best = np.argsort(-scores, kind='stable')[:count].tolist()
-            ranked.append([videos.contents[row] for row in best])
+            ranked.append(self.rank_by_frames(query, merged, COMPARED)[:count])
         return ranked
+
+    def rank_by_frames(
+        self, query: QueryVectors, contents: Sequence[str], compared: int
+    ) -> list[str]:
+        """Order contents by :func:`compare_parts` with all frames.
+
+        Args:
+            query: The text.
+            contents: The best first.
+            compared: How many of the first are read. Those that are no more
+                are left out, and the others stay behind as they were.
+        """
+        videos = self.read_videos(contents[:compared])
+        rest = list(contents[compared:])
+        if not videos.contents:
+            return rest
+        # With one part the head compares no frames, and of some videos the
+        # whole alone is known.
+        is_whole = self.require_info()['parts'] == 1
+        frames = [
+            pooled[None] if is_whole or not len(tokens) else tokens
+            for pooled, tokens in zip(
+                videos.pooled, videos.tokens, strict=True
+            )
+        ]
+        starts = np.cumsum([0, *map(len, frames)])[:-1]
+        scores = compare_parts(query, np.concatenate(frames), starts)
+        # Of equal ones always the same first: pages depend on it.
+        order = np.lexsort((videos.contents, -scores))
+        return [videos.contents[row] for row in order] + rest
 
     @abstractmethod
     def read_videos(self, contents: Sequence[str]) -> StoredVideos:

@@ -15,8 +15,6 @@ from mmtvr.search.stores import (
     part_codes,
 )
 from mmtvr.search.stores.base import (
-    QueryVectors,
-    StoredVideos,
     VideoStore,
     compare_parts,
     merge_neighbours,
@@ -26,68 +24,13 @@ from mmtvr.search.stores.base import (
     unpack_tokens,
     window_content,
 )
-
-WIDTH, PARTS, FRAMES = 16, 2, 3
-
-
-def unit(vectors):
-    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
-
-
-@pytest.fixture
-def drawn():
-    """Sixty videos of one to three frames."""
-    rng = np.random.default_rng(0)
-    tokens = [
-        unit(rng.standard_normal((frames, WIDTH), np.float32))
-        for frames in rng.integers(1, 4, 60)
-    ]
-    pooled = unit(np.stack([each.mean(0) for each in tokens]))
-    times = [np.arange(len(each), dtype=np.float32) for each in tokens]
-    contents = [f'{number:032x}' for number in rng.permutation(60)]
-    return StoredVideos(contents, pooled, tokens, times)
-
-
-@pytest.fixture
-def queries():
-    rng = np.random.default_rng(1)
-    found = []
-    for count, share in ((5, 0.5), (0, 0.5), (9, 0.0)):
-        words = unit(rng.standard_normal((count + 1, WIDTH), np.float32))
-        weights = rng.random(count, np.float32)
-        weights /= max(weights.sum(), 1)
-        found.append(QueryVectors(words[0], words[1:], weights, share))
-    return found
-
-
-def rank_slowly(videos, query, count=PARTS):
-    scores = {}
-    for content, pooled, tokens, _ in zip(*videos, strict=True):
-        parts = part_vectors(pooled, tokens, count)
-        levels = []
-        if query.share or not len(query.words):
-            levels.append(([query.sentence], [1.0]))
-        if len(query.words):
-            levels.append((query.words, query.weights))
-        scores[content] = np.mean(
-            [
-                sum(
-                    weight * max(part @ word for part in parts)
-                    for word, weight in zip(*level, strict=True)
-                )
-                + np.mean([max(w @ part for w in level[0]) for part in parts])
-                for level in levels
-            ]
-        )
-    return sorted(scores, key=scores.get, reverse=True)
-
-
-def fill(store, videos):
-    store.create(dict(width=WIDTH, precision='float16', parts=PARTS))
-    half = len(videos.contents) // 2
-    store.add_videos(videos.select(range(half)))
-    store.add_videos(videos.select(range(half, len(videos.contents))))
-    return store
+from tests.search.stores.conftest import (
+    FRAMES,
+    PARTS,
+    WIDTH,
+    fill,
+    rank_slowly,
+)
 
 
 def test_candidates_are_those_most_like_the_sentence_and_the_words(
@@ -97,10 +40,11 @@ def test_candidates_are_those_most_like_the_sentence_and_the_words(
     found = store.find_candidates(queries, 10)
     # All are neighbours of each vector, so that merging loses nothing.
     merged = VideoStore.find_candidates(store, queries, 10)
+    # All parts are in memory there, and no frames are read.
+    compared = PARTS if isinstance(store, lance.LanceStore) else FRAMES
     for query, best, other in zip(queries, found, merged, strict=True):
-        expected = rank_slowly(drawn, query)[:10]
-        assert best == expected
-        assert other == expected
+        assert best == rank_slowly(drawn, query, compared)[:10]
+        assert other == rank_slowly(drawn, query, FRAMES)[:10]
     store.remove_videos(found[0][:3])
     store.refresh()
     assert store.find_candidates(queries[:1], 7) == [found[0][3:10]]
@@ -116,10 +60,11 @@ def test_candidates_may_be_of_some_videos_and_their_windows(
     rows = [*range(20), 58]
     found = store.find_candidates(queries, 30, within)
     merged = VideoStore.find_candidates(store, queries, 30, within)
+    compared = PARTS if isinstance(store, lance.LanceStore) else FRAMES
+    chosen = videos.select(rows)
     for query, some, other in zip(queries, found, merged, strict=True):
-        expected = rank_slowly(videos.select(rows), query)
-        assert some == expected
-        assert other == expected
+        assert some == rank_slowly(chosen, query, compared)
+        assert other == rank_slowly(chosen, query, FRAMES)
     assert store.find_candidates(queries, 9, set()) == [[], [], []]
 
 
@@ -204,9 +149,9 @@ def test_without_codes_of_its_rows_neighbours_are_merged(
     videos = drawn.select(
         [row for row, each in enumerate(drawn.contents) if each in there]
     )
-    for parts in (PARTS, FRAMES):
-        found = store.find_candidates(queries, 10)
-        assert found == [rank_slowly(videos, q, parts)[:10] for q in queries]
+    expected = [rank_slowly(videos, q, FRAMES)[:10] for q in queries]
+    for _ in range(2):
+        assert store.find_candidates(queries, 10) == expected
         assert merge.call_count == 1
         store.compact()
 
@@ -413,19 +358,18 @@ def test_more_candidates_than_neighbours_can_be_asked_for(
     assert len(best) == 60
 
 
-def test_few_candidates_are_compared_part_by_part(
+def test_the_first_of_what_was_merged_are_compared_by_frames(
     drawn, queries, tmp_path, monkeypatch
 ):
     store = fill(open_store(tmp_path / 'index'), drawn)
-    read = []
-    monkeypatch.setattr(
-        store,
-        'read_videos',
-        lambda c: read.append(c) or drawn.select(range(9)),
-    )
-    monkeypatch.setattr(base, 'COMPARED', 5)
-    VideoStore.find_candidates(store, queries[:1], 5)
-    assert read == []
-    (few,) = VideoStore.find_candidates(store, queries[:1], 4)
-    assert len(read[0]) == 5
-    assert few == rank_slowly(drawn.select(range(9)), queries[0])[:4]
+    monkeypatch.setattr(base, 'COMPARED', 0)
+    merged = VideoStore.find_candidates(store, queries, 60)
+    monkeypatch.setattr(base, 'COMPARED', 20)
+    found = VideoStore.find_candidates(store, queries, 60)
+    for query, before, after in zip(queries, merged, found, strict=True):
+        by_frames = rank_slowly(drawn, query, FRAMES)
+        first = [each for each in by_frames if each in before[:20]]
+        assert after == first + before[20:]
+        for count in (1, 20, 21, 40):
+            few = VideoStore.find_candidates(store, [query], count)
+            assert few == [after[:count]]
