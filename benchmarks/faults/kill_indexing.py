@@ -37,7 +37,8 @@ import numpy as np
 from mmtvr.search import indexing
 from mmtvr.search.encoder import EncodedVideo, VideoFeatures
 from mmtvr.search.indexing import Indexer
-from mmtvr.search.stores import open_store
+from mmtvr.search.stores import coded_store, open_store
+from mmtvr.search.stores.base import QueryVectors
 from mmtvr.search.video_dataset import name_content
 from mmtvr.search.video_files import FoundVideo, find_videos
 
@@ -63,6 +64,8 @@ MAX_SECONDS_BETWEEN = 0.2
 # As long as Milvus waits after each start. Its own tests are more patient.
 MILVUS_SESSION_SECONDS = 20
 VIDEOS_PER_COMMIT = 5
+# On a server, codes of few videos already.
+CODED_FROM = 20
 
 
 class HashEncoder:
@@ -135,6 +138,7 @@ def change(folder: Path, rng: random.Random) -> None:
 def index(folder: Path, into: str, progress: Any) -> None:
     """Index a folder in this process."""
     indexing.VIDEOS_PER_COMMIT = VIDEOS_PER_COMMIT
+    coded_store.CODED_FROM = CODED_FROM
     store = open_store(into)
     progress.value = 0
     encoder = HashEncoder(progress)
@@ -237,6 +241,11 @@ def look(into: str) -> dict[str, Any]:
     videos = store.read_videos(contents)
     width = store.require_info()['width']
     queries = [draw(hex(number), width).pooled for number in range(5)]
+    # Sentences without words.
+    texts = [
+        QueryVectors(each, np.zeros((0, width)), np.zeros(0))
+        for each in queries
+    ]
     return dict(
         files=files,
         contents=videos.contents,
@@ -244,6 +253,7 @@ def look(into: str) -> dict[str, Any]:
         pooled=videos.pooled.tolist(),
         tokens=[each.tolist() for each in videos.tokens],
         nearest=[store.nearest(query, 10) for query in queries],
+        candidates=store.find_candidates(texts, 10),
     )
 
 

@@ -8,6 +8,7 @@ from mmtvr.errors import SetupError
 from mmtvr.search.encoder import EncodedVideo, VideoFeatures
 from mmtvr.search.indexing import Indexer
 from mmtvr.search.stores import open_store
+from mmtvr.search.stores.base import QueryVectors
 from mmtvr.search.video_dataset import name_content
 from mmtvr.search.video_files import find_videos
 
@@ -74,6 +75,17 @@ def index_folder(about):
         return report, encoder.encoded, store
 
     return run
+
+
+def check_codes(place, videos):
+    """Find each video on a server by its own frames, and by codes alone."""
+    store = open_store(place)
+    store.nearest_each = None
+    weights = np.full(FRAMES, 1 / FRAMES, np.float32)
+    for content, pooled, tokens, _ in zip(*videos, strict=True):
+        query = QueryVectors(pooled, tokens, weights, share=0.0)
+        assert store.find_candidates([query], 1) == [[content]]
+    assert store._look().codes.includes(np.array(videos.contents, 'S')).all()
 
 
 def check_switch(server, videos, index_folder, about):

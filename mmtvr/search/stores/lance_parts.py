@@ -390,8 +390,6 @@ def code_videos(table: Any, known: PartCodes | None) -> PartCodes:
         known: Codes of an earlier state: they and their centroids stay,
             until there should be many more centroids.
     """
-    from scipy.cluster.vq import vq
-
     rows = table.search().with_row_id(True).select(['content', 'part'])
     rows = rows.to_arrow().sort_by(ORDER)
     ids = _to_ids(rows)
@@ -406,31 +404,27 @@ def code_videos(table: Any, known: PartCodes | None) -> PartCodes:
         vectors = _to_matrix(take(table, rows, ['vector']), 'vector')
         return vectors.astype(np.float32)
 
+    if known is None or not known.fits(len(ids)):
+        found = train(read, ids, count_centroids(len(ids)))
+        known = PartCodes.empty(*found, rows_of.shape[1])
     codes = np.zeros(rows_of.shape, np.int64)
     residual_codes = np.zeros(rows_of.shape, np.uint8)
-    is_new = np.ones(len(contents), bool)
-    if known is None or not known.fits(len(ids)):
-        centroids, residuals = train(read, ids, count_centroids(len(ids)))
-    else:
-        centroids, residuals = known.centroids, known.residuals
-        place = np.searchsorted(known.contents, contents)
-        place = np.minimum(place, len(known.contents) - 1)
-        is_new = known.contents[place] != contents
-        codes[~is_new] = known.codes[place[~is_new]]
-        residual_codes[~is_new] = known.residual_codes[place[~is_new]]
-    new = np.flatnonzero(is_new)
+    is_known = known.includes(contents)
+    place = np.searchsorted(known.contents, contents[is_known])
+    codes[is_known] = known.codes[place]
+    residual_codes[is_known] = known.residual_codes[place]
+    new = np.flatnonzero(~is_known)
     step = max(1, CODED_AT_ONCE // codes.shape[1])
     for first in range(0, len(new), step):
         some = new[first : first + step]
         # Also of those that repeat their last part.
         unique, place = np.unique(rows_of[some], return_inverse=True)
         place = place.reshape(len(some), -1)
-        vectors = read(unique)
-        coarse = vq(vectors, centroids)[0]
-        codes[some] = coarse[place]
-        residual_codes[some] = vq(vectors - centroids[coarse], residuals)[0][
-            place
-        ]
-    return PartCodes(
-        contents, codes, ids[firsts], centroids, residual_codes, residuals
+        coarse, fine = known.encode(read(unique))
+        codes[some], residual_codes[some] = coarse[place], fine[place]
+    return known._replace(
+        contents=contents,
+        codes=codes,
+        rows=ids[firsts],
+        residual_codes=residual_codes,
     )

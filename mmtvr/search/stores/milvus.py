@@ -8,7 +8,7 @@ import os
 import re
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import (
     AbstractContextManager,
     contextmanager,
@@ -32,7 +32,6 @@ from mmtvr.search.stores.base import (
     IndexUnavailableError,
     Metadata,
     StoredVideos,
-    VideoStore,
     check_columns,
     check_info,
     hide_secrets,
@@ -42,6 +41,7 @@ from mmtvr.search.stores.base import (
     same_model,
     unpack_tokens,
 )
+from mmtvr.search.stores.coded_store import CodedStore
 
 DEFAULT_NAME = 'mmtvr'
 # Three collections are named after it, and Milvus takes 255 characters.
@@ -59,11 +59,15 @@ KINDS = ('videos', 'files', 'about')
 WITH_CONTENT = ('videos', 'files')
 # Made when columns are first added; older indexes do not have it.
 METADATA = 'metadata'
+# Made when the first codes are.
+CODES = 'codes'
 KEY_LENGTH = 64
 # Every collection of Milvus has a vector, needed or not, of 2 at least.
 BLANK_WIDTH = 2
 # What a string field of Milvus holds at most.
 MAX_STRING = 65535
+# Of a blob in a string, which tells how many there are too.
+PIECE = 65_000
 # A row has 64 kB at most, a message 64 MB as servers are configured.
 ROWS_PER_CALL = 200
 CONTENTS_PER_FILTER = 100
@@ -105,7 +109,7 @@ FACTS_SECONDS = 1.0
 Result = TypeVar('Result')
 
 
-class MilvusStore(VideoStore):
+class MilvusStore(CodedStore):
     """Collections of features, files and facts, in Milvus.
 
     Rows are keyed, so what is written twice is there once. A cluster shards,
@@ -131,6 +135,7 @@ class MilvusStore(VideoStore):
         self.url = hide_secrets(url)
         self._info: dict | None = None
         self._read_at = math.inf
+        self._codes_loaded = False
 
     def read_info(self) -> dict | None:
         """See :class:`VideoStore`.
@@ -193,9 +198,11 @@ class MilvusStore(VideoStore):
         for kind in KINDS:
             width = info['width'] if kind == 'videos' else BLANK_WIDTH
             make_collection(self._client, self._name, kind, width)
-        self._columns = None
-        if self._client.has_collection(self._collection(METADATA)):
-            self._client.drop_collection(self._collection(METADATA))
+        self._columns = self._known = None
+        self._codes_loaded = False
+        for kind in (METADATA, CODES):
+            if self._client.has_collection(self._collection(kind)):
+                self._client.drop_collection(self._collection(kind))
         self._load()
         # Last: an index whose facts are there is whole.
         self._put('about', [dict(key='about', json=text)])
@@ -205,8 +212,8 @@ class MilvusStore(VideoStore):
         self._put('about', [dict(key='about', json=json.dumps(info))])
         self._info = self._read_facts()
 
-    def add_videos(self, videos: StoredVideos) -> None:
-        """See :class:`VideoStore`."""
+    def write_videos(self, videos: StoredVideos) -> None:
+        """See :class:`CodedStore`."""
         info = self.read_info()
         rows = []
         for content, pooled, tokens, times in zip(*videos, strict=True):
@@ -244,6 +251,87 @@ class MilvusStore(VideoStore):
             self._client.delete(
                 self._collection('videos'), filter=_any_of(group)
             )
+
+    def put_blob(self, name: str, data: bytes) -> None:
+        """See :class:`CodedStore`. As text, in pieces."""
+        if not self._has_codes():
+            make_collection(self._client, self._name, CODES)
+        text = base64.b64encode(data).decode()
+        pieces = [
+            text[start : start + PIECE] for start in range(0, len(text), PIECE)
+        ]
+        rows = [
+            dict(
+                key=f'{name}/{part}', part=part, json=f'{len(pieces)} {piece}'
+            )
+            for part, piece in enumerate(pieces)
+        ]
+        # From the last to the first: with that, a blob is whole.
+        self._put(CODES, rows[::-1])
+
+    def list_blobs(self) -> set[str]:
+        """See :class:`CodedStore`."""
+        if not self._has_codes():
+            return set()
+        rows = self._client.query(
+            self._collection(CODES),
+            filter=FIRST_PART,
+            output_fields=['key'],
+            consistency_level=LOOKUP,
+        )
+        return {row['key'].removesuffix('/0') for row in rows}
+
+    def read_blobs(self, names: Collection[str]) -> dict[str, bytes]:
+        """See :class:`CodedStore`."""
+        found = self._read_pieces([f'{name}/0' for name in names])
+        counts = {
+            name: int(found[f'{name}/0'].partition(' ')[0])
+            for name in names
+            if f'{name}/0' in found
+        }
+        keys = {
+            name: [f'{name}/{part}' for part in range(count)]
+            for name, count in counts.items()
+        }
+        found |= self._read_pieces(
+            [k for each in keys.values() for k in each[1:]]
+        )
+        return {
+            name: base64.b64decode(
+                ''.join(found[key].partition(' ')[2] for key in each)
+            )
+            for name, each in keys.items()
+            if found.keys() >= set(each)
+        }
+
+    def _read_pieces(self, keys: Sequence[str]) -> dict[str, str]:
+        rows = [
+            row
+            for group in _groups(keys)
+            for row in self._client.get(
+                self._collection(CODES),
+                group,
+                output_fields=['key', 'json'],
+                consistency_level=LOOKUP,
+            )
+        ]
+        return {row['key']: row['json'] for row in rows}
+
+    def remove_blobs(self, names: Collection[str]) -> None:
+        """See :class:`CodedStore`."""
+        found = self._read_pieces([f'{name}/0' for name in names])
+        for key, text in found.items():
+            count = int(text.partition(' ')[0])
+            name = key.removesuffix('/0')
+            keys = [f'{name}/{part}' for part in range(count)]
+            self._client.delete(self._collection(CODES), ids=keys)
+
+    def _has_codes(self) -> bool:
+        """Whether there is the collection of blobs, loaded then."""
+        if not self._codes_loaded and self._has(self._collection(CODES)):
+            self._client.load_collection(self._collection(CODES))
+            self._codes_loaded = True
+        return self._codes_loaded
 
     def list_files(self) -> Iterable[FileEntry]:
         """See :class:`VideoStore`."""
@@ -456,6 +544,7 @@ class MilvusStore(VideoStore):
 
     def compact(self) -> None:
         """See :class:`VideoStore`. The engine compacts by itself."""
+        super().compact()
         for kind in ('videos', 'files'):
             self._client.flush(self._collection(kind))
 

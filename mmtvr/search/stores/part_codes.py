@@ -33,10 +33,11 @@ class PartCodes(NamedTuple):
     """Codes of the parts of V videos, or windows of videos.
 
     Attributes:
-        contents: Shape (V,), ASCII bytes, sorted.
+        contents: Shape (V,), ASCII bytes, sorted, each once.
         codes: Shape (V, P), the centroid of each part; a video with fewer
             parts repeats its last one.
-        rows: Shape (V,), ids of the rows that have the frames.
+        rows: Shape (V,), ids of the rows that have the frames; shape (0,)
+            where contents name them.
         centroids: Shape (C, D), float32.
         residual_codes: Shape (V, P), bytes: which of ``residuals`` is nearest
             to the difference of each part and its centroid.
@@ -50,11 +51,79 @@ class PartCodes(NamedTuple):
     residual_codes: np.ndarray
     residuals: np.ndarray
 
+    @classmethod
+    def empty(
+        cls, centroids: np.ndarray, residuals: np.ndarray, parts: int
+    ) -> 'PartCodes':
+        """Codes of no video yet.
+
+        Args:
+            centroids: Shape (C, D), float32.
+            residuals: Shape (R, D), float32.
+            parts: Number P of parts of a video.
+        """
+        return cls(
+            np.zeros(0, 'S'),
+            np.zeros((0, parts), np.int64),
+            np.zeros(0, np.int64),
+            centroids,
+            np.zeros((0, parts), np.uint8),
+            residuals,
+        )
+
     def fits(self, parts: int) -> bool:
         """Whether it is as fine as codes of so many parts have to be."""
         # An older mmtvr left all of the second half zero.
         return bool(self.residuals.any()) and (
             count_centroids(parts) <= GROWTH * len(self.centroids)
+        )
+
+    def add(
+        self,
+        contents: np.ndarray,
+        codes: np.ndarray,
+        residual_codes: np.ndarray,
+    ) -> 'PartCodes':
+        """Put in more videos, in any order; those that are there stay."""
+        contents, source = np.unique(contents, return_index=True)
+        is_new = ~self.includes(contents)
+        contents, source = contents[is_new], source[is_new]
+        place = np.searchsorted(self.contents, contents)
+        width = np.promote_types(self.contents.dtype, contents.dtype)
+        more = np.insert(self.codes, place, codes[source], axis=0)
+        return self._replace(
+            contents=np.insert(self.contents.astype(width), place, contents),
+            # Column by column, as a search reads them: four times as fast.
+            codes=np.asfortranarray(more),
+            residual_codes=np.insert(
+                self.residual_codes, place, residual_codes[source], axis=0
+            ),
+        )
+
+    def includes(self, contents: np.ndarray) -> np.ndarray:
+        """Which of some contents have codes; shape (N,), bool."""
+        if not len(self.contents):
+            return np.zeros(len(contents), bool)
+        place = np.searchsorted(self.contents, contents)
+        place = np.minimum(place, len(self.contents) - 1)
+        return self.contents[place] == contents
+
+    def encode(self, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Codes and residual codes, (N,), of vectors, (N, D), float32."""
+        from scipy.cluster.vq import vq
+
+        if not len(vectors):
+            return np.zeros(0, np.int64), np.zeros(0, np.uint8)
+        codes = vq(vectors, self.centroids)[0]
+        residuals = vectors - self.centroids[codes]
+        return codes, vq(residuals, self.residuals)[0].astype(np.uint8)
+
+    def select(self, is_chosen: np.ndarray) -> 'PartCodes':
+        """Some of the videos; ``is_chosen`` has shape (V,), bool."""
+        return self._replace(
+            contents=self.contents[is_chosen],
+            codes=np.asfortranarray(self.codes[is_chosen]),
+            residual_codes=self.residual_codes[is_chosen],
         )
 
     def choose(self, videos: Set[str]) -> np.ndarray:
@@ -127,6 +196,11 @@ def count_centroids(parts: int) -> int:
     return max(1, min(MAX_CENTROIDS, 4 * math.isqrt(parts)))
 
 
+def sample_size(centroids: int) -> int:
+    """From how many vectors so many centroids are trained."""
+    return VECTORS_PER_CENTROID * max(centroids, RESIDUALS)
+
+
 def train(
     read: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -144,7 +218,7 @@ def train(
     from scipy.cluster.vq import vq
 
     rng = np.random.default_rng(0)
-    size = min(len(rows), VECTORS_PER_CENTROID * max(count, RESIDUALS))
+    size = min(len(rows), sample_size(count))
     sample = read(rng.choice(rows, size, replace=False))
     centroids = _cluster(sample, count, rng)
     sample -= centroids[vq(sample, centroids)[0]]

@@ -5,7 +5,14 @@ import re
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import (
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Sequence,
+    Set,
+)
 from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
@@ -24,7 +31,6 @@ from mmtvr.search.stores.base import (
     Metadata,
     StoredVideos,
     Value,
-    VideoStore,
     check_columns,
     check_info,
     hide_secrets,
@@ -34,6 +40,7 @@ from mmtvr.search.stores.base import (
     same_model,
     unpack_tokens,
 )
+from mmtvr.search.stores.coded_store import CodedStore
 
 DEFAULT_NAME = 'mmtvr'
 # The index is a schema, and PostgreSQL takes 63 bytes.
@@ -56,6 +63,8 @@ LOCK_SECONDS = 2
 CONTENTS_PER_SEARCH = 10_000
 TABLES = ('videos', 'parts', 'files', 'about')
 METADATA = 'metadata'
+# Made when the first codes are.
+CODES = 'codes'
 # Of columns, by what PostgreSQL calls them. Texts are in order of their bytes.
 TYPES = {TEXT: 'text', NUMBER: 'double precision', BOOLEAN: 'boolean'}
 TYPE_NAMES = {name: kind for kind, name in TYPES.items()}
@@ -91,7 +100,7 @@ BM25 = """
 Result = TypeVar('Result')
 
 
-class PgvectorStore(VideoStore):
+class PgvectorStore(CodedStore):
     """Tables of features, files and facts in a schema of PostgreSQL.
 
     Each change is a transaction, and safe to repeat: a server that is
@@ -152,7 +161,7 @@ class PgvectorStore(VideoStore):
         """See :class:`VideoStore`."""
         is_there = self.read_info() is not None
         self._check_extension()
-        tables = (*TABLES, METADATA)
+        tables = (*TABLES, METADATA, CODES)
         others = self._read(
             'SELECT tablename FROM pg_tables WHERE schemaname = %s '
             'AND tablename = ANY(%s)',
@@ -193,7 +202,7 @@ class PgvectorStore(VideoStore):
             )
 
         self._write(make)
-        self._opened = None
+        self._opened = self._known = None
 
     def write_info(self, info: dict) -> None:
         """See :class:`VideoStore`."""
@@ -232,8 +241,8 @@ class PgvectorStore(VideoStore):
                 stacklevel=2,
             )
 
-    def add_videos(self, videos: StoredVideos) -> None:
-        """See :class:`VideoStore`."""
+    def write_videos(self, videos: StoredVideos) -> None:
+        """See :class:`CodedStore`."""
         info = self.read_info()
         rows, parts = [], []
         for content, pooled, tokens, times in zip(*videos, strict=True):
@@ -282,6 +291,43 @@ class PgvectorStore(VideoStore):
     def _remove(self, query: str, values: Sequence[str]) -> None:
         composed = self._sql(query)
         self._write(lambda cursor: cursor.execute(composed, [list(values)]))
+
+    def put_blob(self, name: str, data: bytes) -> None:
+        """See :class:`CodedStore`."""
+
+        def put(cursor: Any) -> None:
+            cursor.execute(
+                self._sql(
+                    'CREATE TABLE IF NOT EXISTS {}.codes '
+                    '(name text PRIMARY KEY, data bytea)'
+                )
+            )
+            cursor.execute(
+                self._sql(
+                    'INSERT INTO {}.codes VALUES (%s, %s) '
+                    'ON CONFLICT DO NOTHING'
+                ),
+                [name, data],
+            )
+
+        self._write(put)
+
+    def list_blobs(self) -> set[str]:
+        """See :class:`CodedStore`."""
+        rows = self._read_if_there('SELECT name FROM {}.codes')
+        return {name for (name,) in rows}
+
+    def read_blobs(self, names: Collection[str]) -> dict[str, bytes]:
+        """See :class:`CodedStore`."""
+        query = 'SELECT name, data FROM {}.codes WHERE name = ANY(%s)'
+        return dict(self._read(query, list(names)))
+
+    def remove_blobs(self, names: Collection[str]) -> None:
+        """See :class:`CodedStore`."""
+        if names:
+            self._remove(
+                'DELETE FROM {}.codes WHERE name = ANY(%s)', list(names)
+            )
 
     def list_files(self) -> list[FileEntry]:
         """See :class:`VideoStore`."""
@@ -517,6 +563,7 @@ class PgvectorStore(VideoStore):
 
     def compact(self) -> None:
         """See :class:`VideoStore`. Rows are cleaned up by the engine."""
+        super().compact()
         rows = self._read('SELECT count(*) FROM {}.parts')[0][0]
         is_narrow = self.read_info()['width'] <= MAX_INDEXED_WIDTH
         statements = [

@@ -10,8 +10,8 @@ import pytest
 from mmtvr.errors import SetupError
 from mmtvr.search import indexing
 from mmtvr.search.query import search_by_vectors
-from mmtvr.search.stores import open_store
-from tests.search.conftest import check_switch, draw
+from mmtvr.search.stores import coded_store, open_store
+from tests.search.conftest import check_codes, check_switch, draw
 
 pytestmark = pytest.mark.slow
 pytest.importorskip('pymilvus')
@@ -49,10 +49,9 @@ def test_a_killed_server_has_what_it_acknowledged(
 ):
     folder = tmp_path / 'videos'
     folder.mkdir()
-    for number in range(40):
-        (folder / f'{number}.mp4').write_bytes(b'%d' % number)
     place = f'{milvus_server.url}/killed'
     monkeypatch.setattr(indexing, 'VIDEOS_PER_COMMIT', 4)
+    monkeypatch.setattr(coded_store, 'CODED_FROM', 5)
     acknowledged, reached = [], threading.Event()
     store_type = type(open_store(place))
     put = store_type.put_files
@@ -64,6 +63,11 @@ def test_a_killed_server_has_what_it_acknowledged(
             reached.set()
 
     monkeypatch.setattr(store_type, 'put_files', put_and_note)
+    for number in range(40):
+        if number == 10:
+            # Of these there are codes when the others come.
+            index_folder([folder], place)
+        (folder / f'{number}.mp4').write_bytes(b'%d' % number)
 
     def kill():
         assert reached.wait(120)
@@ -84,6 +88,7 @@ def test_a_killed_server_has_what_it_acknowledged(
     for content, pooled in zip(videos.contents, videos.pooled, strict=True):
         np.testing.assert_allclose(pooled, draw(content).pooled, atol=1e-3)
     assert store.nearest(videos.pooled[7], 1)[0][0] == videos.contents[7]
+    check_codes(place, videos)
 
 
 def test_a_new_model_takes_over_while_the_old_one_answers(

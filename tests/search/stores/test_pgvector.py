@@ -8,7 +8,7 @@ import pytest
 from mmtvr.errors import SetupError
 from mmtvr.search import indexing
 from mmtvr.search.filters import Filter
-from mmtvr.search.stores import open_store
+from mmtvr.search.stores import coded_store, open_store
 from mmtvr.search.stores import pgvector as postgres
 from mmtvr.search.stores.base import (
     IndexUnavailableError,
@@ -17,7 +17,7 @@ from mmtvr.search.stores.base import (
     hide_secrets,
 )
 from mmtvr.search.stores.pgvector import PgvectorStore, parse_address
-from tests.search.conftest import WIDTH, check_switch, draw
+from tests.search.conftest import WIDTH, check_codes, check_switch, draw
 
 
 @pytest.mark.parametrize(
@@ -191,10 +191,9 @@ def test_a_killed_server_has_what_it_acknowledged(
 ):
     folder = tmp_path / 'videos'
     folder.mkdir()
-    for number in range(40):
-        (folder / f'{number}.mp4').write_bytes(b'%d' % number)
     place = f'{postgres_server.url}/killed'
     monkeypatch.setattr(indexing, 'VIDEOS_PER_COMMIT', 4)
+    monkeypatch.setattr(coded_store, 'CODED_FROM', 5)
     acknowledged, reached = [], threading.Event()
     put = PgvectorStore.put_files
 
@@ -205,6 +204,11 @@ def test_a_killed_server_has_what_it_acknowledged(
             reached.set()
 
     monkeypatch.setattr(PgvectorStore, 'put_files', put_and_note)
+    for number in range(40):
+        if number == 10:
+            # Of these there are codes when the others come.
+            index_folder([folder], place)
+        (folder / f'{number}.mp4').write_bytes(b'%d' % number)
     reader = open_store(place)
 
     def kill():
@@ -219,7 +223,7 @@ def test_a_killed_server_has_what_it_acknowledged(
     finally:
         killer.join()
     # The changes waited for the server, and so does a reader.
-    assert (report.encoded, store.count_videos()) == (40, 40)
+    assert (report.encoded, store.count_videos()) == (30, 40)
     assert {e.path for e in acknowledged} == {
         entry.path for entry in reader.list_files()
     }
@@ -227,6 +231,7 @@ def test_a_killed_server_has_what_it_acknowledged(
     postgres_server.start()
     contents = sorted(reader.list_contents())
     assert reader.nearest(draw(contents[7]).pooled, 1)[0][0] == contents[7]
+    check_codes(place, reader.read_videos(contents))
 
 
 @pytest.mark.slow
