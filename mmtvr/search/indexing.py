@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import replace
@@ -58,6 +59,8 @@ DEFAULT_WINDOW = 60.0
 SECONDS_PER_COMMIT = 10.0
 # How often what an engine lists again is removed.
 REMOVAL_TRIES = 3
+# How often what an engine has lost is made again.
+REPAIRS = 2
 
 
 class PendingBatch:
@@ -323,6 +326,9 @@ class Indexer:
     def run(self, sources: Sources) -> IndexReport:
         """Index what :func:`find_videos` found.
 
+        Milvus 2.3 may lose what it has acknowledged when it is killed: what
+        is not there in the end is encoded again.
+
         Returns:
             What was done, by all processes together.
 
@@ -332,6 +338,24 @@ class Indexer:
                 at all now, no video can be encoded, or another process is
                 indexing into the same place.
         """
+        report, lost = self._run_pass(sources)
+        for _ in range(REPAIRS):
+            if not lost:
+                break
+            warnings.warn(
+                f'{self.store.url} has lost the features of {lost} files: '
+                'they are encoded again',
+                stacklevel=2,
+            )
+            before = report
+            report, lost = self._run_pass(sources)
+            names = 'encoded', 'reused', 'removed', 'windows', 'seconds'
+            sums = {n: getattr(before, n) + getattr(report, n) for n in names}
+            report = replace(report, unchanged=before.unchanged, **sums)
+        return report
+
+    def _run_pass(self, sources: Sources) -> tuple[IndexReport, int]:
+        """Index once; the report, and how many files have no features."""
         start = time.monotonic()
         with self.store.lock() if get_rank() == 0 else nullcontext():
             # Under the lock: another process might have made it just now.
@@ -376,6 +400,9 @@ class Indexer:
             if long:
                 self._encode_windows(long, batch)
             counts = _count(batch, as_before)
+            kept = batch.named | {
+                each.content for each in as_before if each.error is None
+            }
             broken_windows = {
                 path: why
                 for each in all_gather_object(batch.broken_windows)
@@ -387,18 +414,18 @@ class Indexer:
                 now = list(self.store.list_files())
                 gone += find_moved(before, now, gone)
                 fit = self.metadata.finish(now, gone)
-                kept = {each.content for each in as_before} | batch.named
                 remove_files(self.store, gone, kept)
             barrier()
-        files, unreadable = [], batch.unreadable
+        files, unreadable, lost = [], batch.unreadable, 0
         if batch.info is None:
             self.store.refresh()
             files = list(self.store.list_files())
+            lost = len(kept - self.store.list_contents())
             unreadable = {
                 e.path: e.error for e in files if e.error is not None
             }
         encoded, reused, unchanged, skipped, windows = counts
-        return IndexReport(
+        report = IndexReport(
             videos=sum(e.error is None for e in files),
             encoded=encoded,
             reused=reused,
@@ -413,6 +440,8 @@ class Indexer:
             windows=windows,
             unreadable_windows=broken_windows,
         )
+        # All processes have to agree on it.
+        return report, sum(all_gather_object(lost))
 
     def _find_pending(
         self,

@@ -295,6 +295,43 @@ def test_features_that_an_engine_lost_are_made_again(
     assert store.list_contents() >= {content}
 
 
+def test_features_that_an_engine_loses_meanwhile_are_made_again(
+    videos, index_folder, place, monkeypatch
+):
+    index_folder([videos / 'nested'], place)
+    store_type = type(open_store(place))
+    put, lost = store_type.put_files, []
+
+    def put_and_lose(store, entries):
+        put(store, entries)
+        if not lost:
+            lost.extend(sorted(store.list_contents())[:2])
+            store.remove_videos(lost)
+
+    monkeypatch.setattr(store_type, 'put_files', put_and_lose)
+    with pytest.warns(UserWarning, match='lost the features of 2 files'):
+        report, _, store = index_folder([videos], place)
+    assert (report.videos, report.encoded, report.unchanged) == (3, 4, 1)
+    assert store.list_contents() >= set(lost)
+    assert store.count_videos() == 3
+
+
+def test_an_engine_that_keeps_nothing_is_asked_so_often(
+    videos, index_folder, tmp_path, monkeypatch
+):
+    store_type = type(open_store(tmp_path / 'index'))
+    put = store_type.put_files
+
+    def put_and_lose(store, entries):
+        put(store, entries)
+        store.remove_videos(sorted(store.list_contents())[:1])
+
+    monkeypatch.setattr(store_type, 'put_files', put_and_lose)
+    with pytest.warns(UserWarning, match='lost the features of 1 files'):
+        report, *_ = index_folder([videos], tmp_path / 'index')
+    assert report.encoded == 5
+
+
 def test_copies_are_one_result_and_files_are_counted(
     videos, index_folder, place
 ):
