@@ -14,6 +14,8 @@ The exact ranking is that of the head of the model over all videos. For each
 first stage and K stands how often its candidates have the first of the exact
 ranking among them, and what it took: the wall clock, which other programs on
 the machine make longer, and the time of all cores of this process alone.
+
+With ``--server ADDRESS`` the index is made there, where none may be yet.
 """
 
 import argparse
@@ -34,8 +36,8 @@ from mmtvr.cli.command import run_command
 from mmtvr.search.encoder import RetrievalEncoder
 from mmtvr.search.features import list_readable
 from mmtvr.search.query import to_features
-from mmtvr.search.stores.base import QueryVectors, StoredVideos
-from mmtvr.search.stores.lance import LanceStore
+from mmtvr.search.stores import open_store
+from mmtvr.search.stores.base import QueryVectors, StoredVideos, VideoStore
 from mmtvr.search.video_files import read_captioned
 from mmtvr.structures import TokenFeatures, concatenate
 
@@ -112,7 +114,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def fill(
-    store: LanceStore,
+    store: VideoStore,
     made: MixedVideos,
     count: int,
     encoder: RetrievalEncoder,
@@ -155,16 +157,20 @@ def measure(
         queries += encoder.query_vectors(encoded)
     queries = [made.turn_query(each) for each in queries]
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
-        store = LanceStore(str(Path(folder, 'index')))
+        address = args.server and f'{args.server}/first_stage_{count}'
+        store = open_store(address or Path(folder, 'index'))
         exact, filled = fill(store, made, count, encoder, concatenate(parts))
         print(f'{count} videos: {filled}', flush=True)
         stages: dict[str, Stage] = {
             'sentence': lambda some, k: by_sentence(store, some, k),
+            'merged neighbours': lambda some, k: VideoStore.find_candidates(
+                store, some, k
+            ),
             'sentence and words': store.find_candidates,
         }
         return [
-            compare(name, find, queries, exact, count, k)
-            for name, find in stages.items()
+            compare(name, stages[name], queries, exact, count, k)
+            for name in args.stages
             for k in args.candidates
         ]
 
@@ -210,12 +216,16 @@ def main() -> None:
     parser.add_argument(
         '--sizes', type=int, nargs='+', default=[1000, 100_000, 1_000_000]
     )
+    parser.add_argument(
+        '--stages', nargs='+', default=['sentence', 'sentence and words']
+    )
     parser.add_argument('--queries', type=int, default=100)
     parser.add_argument('--candidates', type=int, nargs='+', default=[10, 100])
     parser.add_argument('--width', type=int, default=512)
     parser.add_argument(
         '--folder', type=Path, help='where the indices lie meanwhile'
     )
+    parser.add_argument('--server', help='address of an engine')
     parser.add_argument('--out', type=Path, help='write the table as JSON')
     args = parser.parse_args()
     torch.set_num_threads(1)
