@@ -236,7 +236,10 @@ def full_pipeline(tiny_clip, **load):
     ]
 
 
-@pytest.mark.parametrize(('context', 'workers'), [('fork', 2), ('spawn', 1)])
+@pytest.mark.parametrize(
+    ('context', 'workers'),
+    [('fork', 2), pytest.param('spawn', 1, marks=pytest.mark.slow)],
+)
 def test_workers_load_whole_batches(tiny_videos, tiny_clip, context, workers):
     dataset = build(tiny_videos, pipeline=full_pipeline(tiny_clip))
     # Decoding in the parent first: readers must not survive the fork.

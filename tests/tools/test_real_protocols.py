@@ -98,6 +98,7 @@ def slow_recall(scores, owner):
     return 100 * np.mean(hits), 100 * np.mean(reverse)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_msvd_asks_all_captions_and_takes_any_of_a_video(run_protocol):
     metrics, dumped, captions = run_protocol('msvd', 'test', paragraph=False)
@@ -109,6 +110,7 @@ def test_msvd_asks_all_captions_and_takes_any_of_a_video(run_protocol):
     assert metrics['retrieval/v2t_R1'] == pytest.approx(v2t)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize(
     ('dataset', 'split', 'text_options'),

@@ -35,7 +35,10 @@ def test_many_stops_change_nothing(train, unbroken, assert_same):
     'loader',
     [
         dict(num_workers=1),
-        dict(num_workers=2, persistent_workers=True, prefetch_factor=4),
+        pytest.param(
+            dict(num_workers=2, persistent_workers=True, prefetch_factor=4),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=['1', '2'],
 )
