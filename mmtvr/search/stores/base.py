@@ -53,7 +53,7 @@ TOLERANCE = 0.02
 SCALE = np.dtype('<f2')
 # Contents near each vector of a text that are merged, and of how many of those
 # that come first then the frames are compared. What they keep of the exact
-# ranking is in docs/how-to/search.md.
+# ranking is in docs/results/search.md.
 NEIGHBOURS = 200
 COMPARED = 1000
 

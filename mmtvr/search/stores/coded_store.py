@@ -22,12 +22,14 @@ from mmtvr.search.stores.part_codes import (
     train,
 )
 
-# From so many videos on there are codes; among fewer, merged neighbours whose
-# frames are compared miss nothing.
+# From so many videos on there are codes, since among fewer, merged neighbours
+# whose frames are compared miss nothing; and up to so many, whose codes take
+# 1.5 GB in each process that asks, and a query 0.2 s.
 CODED_FROM = 100
+CODED_TO = 20_000_000
 # Of how many of the first videos the frames are compared, and in an index of
 # how many videos of more. What they keep of the exact ranking is in
-# docs/how-to/search.md.
+# docs/results/search.md.
 FRAMES = 500
 MANY = 50_000
 FRAMES_OF_MANY = 1500
@@ -133,7 +135,7 @@ class CodedStore(VideoStore):
         """See :class:`VideoStore`."""
         names = frozenset(self.list_blobs())
         contents = np.array(sorted(self.list_contents()), bytes)
-        if len(contents) < CODED_FROM:
+        if not CODED_FROM <= len(contents) <= CODED_TO:
             self.remove_blobs(names)
             return
         generation, codes = self._read_generation(names)

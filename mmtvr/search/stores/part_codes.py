@@ -15,7 +15,7 @@ import numpy as np
 
 from mmtvr.search.stores.base import CONTENT_DIGITS, QueryVectors
 
-# What these keep of the exact ranking is in docs/how-to/search.md.
+# What these keep of the exact ranking is in docs/results/search.md.
 MAX_CENTROIDS = 8192
 # Their numbers are bytes.
 RESIDUALS = 256

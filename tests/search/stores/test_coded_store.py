@@ -151,7 +151,9 @@ def test_a_generation_counts_when_it_is_whole(
         assert store.find_candidates(queries, 60) == expected
 
 
-def test_codes_are_made_from_some_size_on(drawn, queries, place):
+def test_codes_are_made_from_some_size_to_another(
+    drawn, queries, place, monkeypatch
+):
     store = fill(open_store(place), drawn.select(range(19)))
     store.compact()
     assert store.list_blobs() == set()
@@ -160,6 +162,11 @@ def test_codes_are_made_from_some_size_on(drawn, queries, place):
     assert store.find_candidates(queries, 60) == by_frames(drawn, queries)
     store.compact()
     assert len(store.list_blobs()) == 5
+    monkeypatch.setattr(coded_store, 'CODED_TO', 59)
+    store.compact()
+    assert store.list_blobs() == set()
+    monkeypatch.setattr(coded_store, 'CODED_TO', 60)
+    store.compact()
     store.remove_videos(drawn.contents[15:])
     store.compact()
     assert store.list_blobs() == set()
