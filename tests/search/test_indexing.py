@@ -126,6 +126,14 @@ def test_a_folder_that_lost_all_videos_is_refused(
     assert store.count_videos() == 0
 
 
+def test_facts_can_be_added_later(videos, index_folder, place):
+    *_, store = index_folder([videos], place)
+    info = {**store.read_info(), 'calibration': [1.5, -0.5]}
+    store.write_info(info)
+    assert store.read_info() == open_store(place).read_info() == info
+    assert store.count_videos() == 3
+
+
 def test_another_model_is_refused_by_name(videos, index_folder, tmp_path):
     index_folder([videos], tmp_path / 'index')
     with pytest.raises(SetupError, match=r'here\.pth.*there\.pth') as caught:

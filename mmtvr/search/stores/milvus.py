@@ -210,7 +210,7 @@ class MilvusStore(CodedStore):
     def write_info(self, info: dict) -> None:
         """See :class:`VideoStore`."""
         self._put('about', [dict(key='about', json=json.dumps(info))])
-        self._info = self._read_facts()
+        self._info = self._read_facts(LOOKUP)
 
     def write_videos(self, videos: StoredVideos) -> None:
         """See :class:`CodedStore`."""
