@@ -82,6 +82,7 @@ class PendingBatch:
         skipped: Files whose content is known to be unreadable.
         durations: Seconds, by content, where they are known.
         named: Contents of the files that were taken.
+        added: Contents whose features were added.
         windows: Windows of long videos that were added.
         broken_windows: Files of which windows could not be read, and why.
     """
@@ -102,6 +103,7 @@ class PendingBatch:
         self.broken = broken
         self.durations: dict[str, float] = {}
         self.named: set[str] = set()
+        self.added: set[str] = set()
         self.encoded = self.reused = self.skipped = self.windows = 0
         self.broken_windows: dict[str, str] = {}
         self._windows_of: dict[str, int] = {}
@@ -178,6 +180,7 @@ class PendingBatch:
             return
         if self._results:
             self.store.add_videos(_stack(self._results))
+            self.added |= {each.content for each in self._results}
         if self._entries:
             self.store.put_files(self._entries)
             self.metadata.update(self._entries)
@@ -343,19 +346,38 @@ class Indexer:
             if not lost:
                 break
             warnings.warn(
-                f'{self.store.url} has lost the features of {lost} files: '
-                'they are encoded again',
+                f'{self.store.url} has lost the features of {lost} videos or '
+                'windows of videos: they are encoded again',
                 stacklevel=2,
             )
             before = report
             report, lost = self._run_pass(sources)
             names = 'encoded', 'reused', 'removed', 'windows', 'seconds'
             sums = {n: getattr(before, n) + getattr(report, n) for n in names}
-            report = replace(report, unchanged=before.unchanged, **sums)
+            report = replace(
+                report,
+                unchanged=before.unchanged,
+                skipped=before.skipped,
+                unreadable_windows={
+                    **before.unreadable_windows,
+                    **report.unreadable_windows,
+                },
+                **sums,
+            )
+        if lost:
+            warnings.warn(
+                f'{self.store.url} goes on losing features, of {lost} videos '
+                'or windows now: see what its server says',
+                stacklevel=2,
+            )
         return report
 
     def _run_pass(self, sources: Sources) -> tuple[IndexReport, int]:
-        """Index once; the report, and how many files have no features."""
+        """Index once.
+
+        Returns:
+            The report, and of how many contents the features are lost.
+        """
         start = time.monotonic()
         with self.store.lock() if get_rank() == 0 else nullcontext():
             # Under the lock: another process might have made it just now.
@@ -416,11 +438,11 @@ class Indexer:
                 fit = self.metadata.finish(now, gone)
                 remove_files(self.store, gone, kept)
             barrier()
-        files, unreadable, lost = [], batch.unreadable, 0
+            lost = self._find_lost(kept | batch.added)
+        files, unreadable = [], batch.unreadable
         if batch.info is None:
             self.store.refresh()
             files = list(self.store.list_files())
-            lost = len(kept - self.store.list_contents())
             unreadable = {
                 e.path: e.error for e in files if e.error is not None
             }
@@ -442,6 +464,18 @@ class Indexer:
         )
         # All processes have to agree on it.
         return report, sum(all_gather_object(lost))
+
+    def _find_lost(self, contents: Set[str]) -> int:
+        """Count the contents that have no features any more."""
+        if not contents:
+            return 0
+        self.store.refresh()
+        there = self.store.list_contents()
+        lost = contents - there
+        # A video that is there has all its windows, for the next pass.
+        wholes = {whole_content(each) for each in lost}
+        self.store.remove_videos(sorted(wholes & there))
+        return len(lost)
 
     def _find_pending(
         self,

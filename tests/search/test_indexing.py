@@ -317,7 +317,7 @@ def test_features_that_an_engine_loses_meanwhile_are_made_again(
             store.remove_videos(lost)
 
     monkeypatch.setattr(store_type, 'put_files', put_and_lose)
-    with pytest.warns(UserWarning, match='lost the features of 2 files'):
+    with pytest.warns(UserWarning, match='lost the features of 2 videos'):
         report, _, store = index_folder([videos], place)
     assert (report.videos, report.encoded, report.unchanged) == (3, 4, 1)
     assert store.list_contents() >= set(lost)
@@ -335,7 +335,7 @@ def test_an_engine_that_keeps_nothing_is_asked_so_often(
         store.remove_videos(sorted(store.list_contents())[:1])
 
     monkeypatch.setattr(store_type, 'put_files', put_and_lose)
-    with pytest.warns(UserWarning, match='lost the features of 1 files'):
+    with pytest.warns(UserWarning, match='goes on losing'):
         report, *_ = index_folder([videos], tmp_path / 'index')
     assert report.encoded == 5
 

@@ -130,6 +130,34 @@ def test_a_long_video_has_windows_and_is_one_file(folder, index_long, place):
     assert (report.unchanged, report.windows, encoded) == (2, 0, [])
 
 
+def test_windows_that_an_engine_loses_meanwhile_are_made_again(
+    folder, index_long, tmp_path, monkeypatch
+):
+    _, _, whole = index_long(folder, tmp_path / 'whole', broken={6.0})
+    store_type = type(whole)
+    put, lost = store_type.put_files, []
+
+    def put_and_lose(store, entries):
+        put(store, entries)
+        (*_, last) = sorted(store.list_contents(), key=len)
+        if not lost and last != whole_content(last):
+            lost.append(last)
+            store.remove_videos(lost)
+
+    monkeypatch.setattr(store_type, 'put_files', put_and_lose)
+    with pytest.warns(UserWarning, match='lost the features of 1 videos'):
+        report, encoded, store = index_long(
+            folder, tmp_path / 'index', broken={6.0}
+        )
+    assert facts_of(store) == facts_of(whole)
+    assert (report.videos, report.encoded, report.windows) == (2, 3, 4)
+    (why,) = report.unreadable_windows.values()
+    assert why.startswith('1 of 4 windows, the first from 6 s')
+    # What was not lost is not encoded again.
+    assert encoded.count((0.0, 10.0)) == 1
+    assert encoded.count((None, None)) == 3
+
+
 def test_copies_share_windows_which_leave_with_the_last(
     folder, index_long, tmp_path
 ):
