@@ -1,6 +1,7 @@
 """Stores on servers, with a first stage by codes in the process that asks."""
 
 import io
+import json
 import time
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Sequence, Set
@@ -37,12 +38,14 @@ VIDEOS_PER_BLOB = 4096
 # With so many times as many blobs as there need be, they are written anew.
 MAX_BLOBS = 8
 READ_AT_ONCE = 512
+# Of an index, what its codes depend on.
+FACTS = ('model', 'pipeline', 'checkpoint', 'file', 'width', 'parts')
 # How often it is looked whether other processes have added codes.
 SECONDS_BETWEEN_LOOKS = 1.0
 
 
 # Shapes (V,), (V, P) and (V, P): names, codes and residual codes of videos.
-Coded = tuple[np.ndarray, np.ndarray, np.ndarray]
+Coded = Sequence[np.ndarray]
 
 
 class _Known(NamedTuple):
@@ -64,7 +67,8 @@ class _Known(NamedTuple):
 class CodedStore(VideoStore):
     """A store on a server that keeps the codes of all parts in blobs.
 
-    The blob ``GENERATION`` holds centroids and residuals, and each blob
+    The blob ``GENERATION`` holds centroids, residuals and which model they are
+    of, and each blob
     ``GENERATION-...`` the codes of some videos by these. The first is written
     last: with it a generation is whole. What is added afterwards gets its
     codes at once. :meth:`compact` makes those that are absent, and a new
@@ -121,15 +125,30 @@ class CodedStore(VideoStore):
         if codes is None:
             return super().find_candidates(queries, count, within)
         numbers = None if within is None else codes.choose(within)
-        is_large = len(codes.contents) > MANY
-        compared = FRAMES_OF_MANY if is_large else FRAMES
-        found = []
-        for query in queries:
+        return [
+            self._find_near(query, count, codes, numbers)[:count]
+            for query in queries
+        ]
+
+    def _find_near(
+        self,
+        query: QueryVectors,
+        count: int,
+        codes: PartCodes,
+        numbers: np.ndarray | None,
+    ) -> list[str]:
+        """Compare all videos, or those of some numbers, with one text."""
+        everything = len(codes.contents if numbers is None else numbers)
+        compared = FRAMES_OF_MANY if len(codes.contents) > MANY else FRAMES
+        while True:
             near = codes.find_near(query, max(count, compared), numbers)
             contents = codes.contents[near].astype(str).tolist()
             ranked = self.rank_by_frames(query, contents, compared)
-            found.append(ranked[:count])
-        return found
+            # Codes of what was removed stay until the next compaction.
+            gone = len(contents) - len(ranked)
+            if gone <= compared // 4 or compared >= everything:
+                return ranked
+            compared *= 2
 
     def compact(self) -> None:
         """See :class:`VideoStore`."""
@@ -141,28 +160,48 @@ class CodedStore(VideoStore):
         generation, codes = self._read_generation(names)
         if codes is None or not codes.fits(len(contents) * self._parts):
             generation, codes = '', self._train(contents)
-        before = len(codes.contents)
         codes = codes.select(np.isin(codes.contents, contents))
         added = self._encode_stored(contents, codes)
-        codes = codes.add(*added)
         most = MAX_BLOBS * (1 + len(contents) // VIDEOS_PER_BLOB)
-        if generation and len(names) <= most and before < 2 * len(contents):
+        if generation and len(names) <= most:
             self._put_codes(generation, added)
+            self._remove_stale(generation, names, contents)
             return
+        codes = codes.add(*added)
         last = max((int(name.partition('.')[0]) for name in names), default=0)
         # Of two processes at the same time, each has its own.
         generation = f'{last + 1:08d}.{uuid4().hex[:8]}'
         self._put_codes(
             generation, (codes.contents, codes.codes, codes.residual_codes)
         )
-        book = _pack(codes.centroids, codes.residuals)
-        self.put_blob(generation, book)
+        book = codes.centroids, codes.residuals, self._model
+        self.put_blob(generation, _pack(*book))
         self.remove_blobs(names)
         self._known = None
+
+    def _remove_stale(
+        self, generation: str, names: Set[str], contents: np.ndarray
+    ) -> None:
+        """Remove codes of videos that are no more, and older generations."""
+        stale = {name for name in names if name < generation}
+        own = [name for name in names if name.startswith(f'{generation}-')]
+        for name, data in self.read_blobs(own).items():
+            coded = _unpack(data)
+            is_there = np.isin(coded[0], contents)
+            if not is_there.all():
+                self._put_codes(generation, [each[is_there] for each in coded])
+                stale.add(name)
+        self.remove_blobs(stale)
 
     @property
     def _parts(self) -> int:
         return self.require_info()['parts']
+
+    @property
+    def _model(self) -> np.ndarray:
+        """What tells the codes of one model from those of another."""
+        info = self.require_info()
+        return np.array(json.dumps({fact: info.get(fact) for fact in FACTS}))
 
     def _look(self) -> _Known:
         """What is known, after a look at what others have added."""
@@ -211,8 +250,11 @@ class CodedStore(VideoStore):
             new -= known.names
         elif generation:
             for data in self.read_blobs([generation]).values():
-                centroids, residuals = _unpack(data)
-                codes = PartCodes.empty(centroids, residuals, self._parts)
+                centroids, residuals, model = _unpack(data)
+                # An older mmtvr leaves the codes of the index that it makes
+                # anew.
+                if model == self._model:
+                    codes = PartCodes.empty(centroids, residuals, self._parts)
         if codes is None:
             return '', None
         blobs = [_unpack(data) for data in self.read_blobs(new).values()]

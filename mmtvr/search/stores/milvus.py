@@ -70,6 +70,8 @@ MAX_STRING = 65535
 PIECE = 65_000
 # A row has 64 kB at most, a message 64 MB as servers are configured.
 ROWS_PER_CALL = 200
+# Of rows of which the name alone is asked for.
+NAMES_PER_CALL = 10_000
 CONTENTS_PER_FILTER = 100
 # Row of the metadata that says which columns there are.
 COLUMNS_KEY = '$columns'
@@ -199,7 +201,6 @@ class MilvusStore(CodedStore):
             width = info['width'] if kind == 'videos' else BLANK_WIDTH
             make_collection(self._client, self._name, kind, width)
         self._columns = self._known = None
-        self._codes_loaded = False
         for kind in (METADATA, CODES):
             if self._client.has_collection(self._collection(kind)):
                 self._client.drop_collection(self._collection(kind))
@@ -328,8 +329,11 @@ class MilvusStore(CodedStore):
 
     def _has_codes(self) -> bool:
         """Whether there is the collection of blobs, loaded then."""
-        if not self._codes_loaded and self._has(self._collection(CODES)):
-            self._client.load_collection(self._collection(CODES))
+        name = self._collection(CODES)
+        if not self._has(name):
+            self._codes_loaded = False
+        elif not self._codes_loaded and self._is_indexed(name):
+            self._client.load_collection(name)
             self._codes_loaded = True
         return self._codes_loaded
 
@@ -340,7 +344,9 @@ class MilvusStore(CodedStore):
 
     def list_contents(self) -> set[str]:
         """See :class:`VideoStore`."""
-        rows = self._query('videos', FIRST_PART, 'content')
+        rows = self._query(
+            'videos', FIRST_PART, 'content', page=NAMES_PER_CALL
+        )
         return {row['content'] for row in rows}
 
     def find_files(self, contents: Sequence[str]) -> list[FileEntry]:
@@ -592,15 +598,17 @@ class MilvusStore(CodedStore):
         return is_there and self._client.has_collection(collection)
 
     def _is_made(self) -> bool:
-        """Whether all was made: the facts come last.
-
-        A collection whose vectors have no index cannot be loaded; a process
-        may have been killed before it was made.
-        """
+        """Whether all was made: the facts come last."""
         name = self._collection('about')
-        return self._has(name) and bool(
-            self._client.list_indexes(name, field_name='vector')
-        )
+        return self._has(name) and self._is_indexed(name)
+
+    def _is_indexed(self, collection: str) -> bool:
+        """Whether the vectors of a collection have an index.
+
+        It cannot be loaded without; a process may have been killed before it
+        was made.
+        """
+        return bool(self._client.list_indexes(collection, field_name='vector'))
 
     def _collection(self, kind: str) -> str:
         return f'{self._name}_{kind}'
@@ -625,13 +633,17 @@ class MilvusStore(CodedStore):
         )
 
     def _query(
-        self, kind: str, condition: str, *fields: str
+        self,
+        kind: str,
+        condition: str,
+        *fields: str,
+        page: int = ROWS_PER_CALL,
     ) -> Iterator[dict]:
         return self._client.iterate(
             self._collection(kind),
             filter=condition,
             output_fields=list(fields),
-            batch_size=ROWS_PER_CALL,
+            batch_size=page,
             consistency_level='Strong',
         )
 

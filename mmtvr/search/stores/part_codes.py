@@ -132,8 +132,9 @@ class PartCodes(NamedTuple):
         names = np.array(sorted(videos), wholes.dtype)
         first = np.searchsorted(wholes, names, 'left')
         last = np.searchsorted(wholes, names, 'right')
-        ranges = map(np.arange, first, last)
-        return np.concatenate([np.zeros(0, np.int64), *ranges])
+        counts = last - first
+        before = np.cumsum(counts) - counts
+        return np.arange(counts.sum()) + np.repeat(first - before, counts)
 
     def find_near(
         self,

@@ -63,8 +63,11 @@ LOCK_SECONDS = 2
 CONTENTS_PER_SEARCH = 10_000
 TABLES = ('videos', 'parts', 'files', 'about')
 METADATA = 'metadata'
-# Made when the first codes are.
 CODES = 'codes'
+# An older mmtvr did not.
+CREATE_CODES = (
+    'CREATE TABLE IF NOT EXISTS {}.codes (name text PRIMARY KEY, data bytea)'
+)
 # Of columns, by what PostgreSQL calls them. Texts are in order of their bytes.
 TYPES = {TEXT: 'text', NUMBER: 'double precision', BOOLEAN: 'boolean'}
 TYPE_NAMES = {name: kind for kind, name in TYPES.items()}
@@ -191,6 +194,7 @@ class PgvectorStore(CodedStore):
             'json text)',
             'CREATE INDEX ON {}.files (content)',
             'CREATE TABLE {}.about (json text)',
+            CREATE_CODES,
         ]
 
         def make(cursor: Any) -> None:
@@ -296,12 +300,7 @@ class PgvectorStore(CodedStore):
         """See :class:`CodedStore`."""
 
         def put(cursor: Any) -> None:
-            cursor.execute(
-                self._sql(
-                    'CREATE TABLE IF NOT EXISTS {}.codes '
-                    '(name text PRIMARY KEY, data bytea)'
-                )
-            )
+            cursor.execute(self._sql(CREATE_CODES))
             cursor.execute(
                 self._sql(
                     'INSERT INTO {}.codes VALUES (%s, %s) '
@@ -313,8 +312,25 @@ class PgvectorStore(CodedStore):
         self._write(put)
 
     def list_blobs(self) -> set[str]:
-        """See :class:`CodedStore`."""
-        rows = self._read_if_there('SELECT name FROM {}.codes')
+        """See :class:`CodedStore`.
+
+        Warns:
+            UserWarning: This user may not read them.
+        """
+        try:
+            rows = self._read_if_there('SELECT name FROM {}.codes')
+        except SetupError as error:
+            denied = self._psycopg.errors.InsufficientPrivilege
+            if not isinstance(error.__cause__, denied):
+                raise
+            # Its rights may be from before there was the table.
+            warnings.warn(
+                f'{self.url}: this user may not read the codes of videos, '
+                'without which a search finds less and takes longer: GRANT '
+                f'SELECT ON {self._schema}.{CODES} to it',
+                stacklevel=2,
+            )
+            return set()
         return {name for (name,) in rows}
 
     def read_blobs(self, names: Collection[str]) -> dict[str, bytes]:

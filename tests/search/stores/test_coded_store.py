@@ -1,10 +1,13 @@
 """The first stage of a server: by codes that it keeps, in this process."""
 
+import numpy as np
 import pytest
 
 from mmtvr.search.stores import coded_store, milvus, open_store, part_codes
-from mmtvr.search.stores.base import window_content
-from tests.search.stores.conftest import FRAMES, fill, rank_slowly
+from mmtvr.search.stores.base import part_vectors, window_content
+from tests.search.stores.conftest import FRAMES, PARTS, fill, rank_slowly
+
+pymilvus = pytest.importorskip('pymilvus')
 
 pytestmark = pytest.mark.parametrize(
     'place',
@@ -46,6 +49,29 @@ def by_frames(videos, queries):
     return [rank_slowly(videos, query, FRAMES) for query in queries]
 
 
+def check_codes(store, place, videos):
+    """The codes are those of each video, also as another process reads them.
+
+    Each part has the nearest centroid, and the residual nearest to what that
+    leaves of it; a video with fewer parts repeats its last one.
+    """
+    for reader in (store, open_store(place)):
+        codes = reader._look().codes
+        names = codes.contents.astype(str).tolist()
+        assert names == sorted(videos.contents)
+        for content, pooled, tokens, _ in zip(*videos, strict=True):
+            parts = list(part_vectors(pooled, tokens, PARTS))
+            parts += [parts[-1]] * (PARTS - len(parts))
+            for number, part in enumerate(parts):
+                code = codes.codes[names.index(content), number]
+                distances = np.linalg.norm(codes.centroids - part, axis=1)
+                assert distances[code] == pytest.approx(distances.min())
+                rest = part - codes.centroids[code]
+                code = codes.residual_codes[names.index(content), number]
+                distances = np.linalg.norm(codes.residuals - rest, axis=1)
+                assert distances[code] == pytest.approx(distances.min())
+
+
 def test_all_videos_are_compared_by_codes_then_by_frames(
     drawn, queries, coded, place, monkeypatch
 ):
@@ -64,6 +90,43 @@ def test_all_videos_are_compared_by_codes_then_by_frames(
             assert found == (first + before[12:])[:count]
     monkeypatch.setattr(coded_store, 'MANY', 49)
     assert store.find_candidates(queries, 60) == by_frames(videos, queries)
+
+
+def test_codes_are_those_of_each_video(drawn, coded, place, monkeypatch):
+    check_codes(coded, place, drawn.select(range(50)))
+    # By the centroids that are there.
+    coded.add_videos(drawn.select(range(50, 60)))
+    check_codes(coded, place, drawn)
+    coded.remove_videos(drawn.contents[:9])
+    coded.compact()
+    check_codes(coded, place, drawn.select(range(9, 60)))
+    # Written again, by new centroids.
+    monkeypatch.setattr(part_codes, 'GROWTH', 0.5)
+    coded.compact()
+    check_codes(coded, place, drawn.select(range(9, 60)))
+
+
+def test_what_was_removed_hides_nothing(drawn, queries, place, monkeypatch):
+    monkeypatch.setattr(coded_store, 'FRAMES', 8)
+    # Thirty videos of which all are nearer to the text than the others.
+    words = queries[0].words
+    near = drawn.select(range(30))._replace(
+        tokens=[words] * 30, pooled=np.repeat(words[:1], 30, axis=0)
+    )
+    near = near._replace(times=[np.zeros(len(words), np.float32)] * 30)
+    far = drawn.select(range(30, 60))
+    store = fill(open_store(place), near)
+    store.add_videos(far)
+    store.compact()
+    assert set(store.find_candidates(queries[:1], 30)[0]) == set(near.contents)
+    store.remove_videos(near.contents)
+    expected = by_frames(far, queries[:1])[0]
+    for _ in range(2):
+        for reader in (store, open_store(place)):
+            (found,) = reader.find_candidates(queries[:1], 5)
+            assert found == expected[:5]
+        store.compact()
+    assert len(store._look().codes.contents) == 30
 
 
 def test_among_some_videos_and_their_windows(
@@ -175,7 +238,7 @@ def test_codes_are_made_from_some_size_to_another(
 
 
 def test_many_small_or_empty_blobs_become_few(
-    drawn, queries, coded, monkeypatch
+    drawn, coded, place, monkeypatch
 ):
     monkeypatch.setattr(coded_store, 'MAX_BLOBS', 3)
     for row in range(50, 60):
@@ -184,23 +247,80 @@ def test_many_small_or_empty_blobs_become_few(
     assert len(coded.list_blobs()) == 15
     coded.compact()
     assert len(coded.list_blobs()) == 5
-    (book, new) = coded.read_blobs([generation]), min(coded.list_blobs())
+    new = min(coded.list_blobs())
     assert new > generation
-    assert book == {}
-    coded.remove_videos(drawn.contents[25:])
+    assert coded.read_blobs([generation]) == {}
+    # As a process leaves it that is killed before it removes what is old.
+    coded.put_blob(f'{generation}-old', b'old')
+    gone = coded.read_blobs([max(coded.list_blobs())])
+    (names, *_) = map(coded_store._unpack, gone.values())
+    coded.remove_videos(names[0].astype(str).tolist())
+    before = coded.list_blobs()
     coded.compact()
-    # Of 25 videos.
-    assert len(coded.list_blobs()) == 3
-    expected = by_frames(drawn.select(range(25)), queries)
-    assert coded.find_candidates(queries, 60) == expected
+    assert before - coded.list_blobs() == {f'{generation}-old', *gone}
+    check_codes(coded, place, drawn.select(find_left(coded, drawn)))
 
 
-def test_a_new_index_has_no_codes_of_the_old_one(drawn, queries, coded):
+def find_left(store, videos):
+    there = store.list_contents()
+    return [row for row, each in enumerate(videos.contents) if each in there]
+
+
+def test_codes_of_another_model_count_for_nothing(
+    drawn, queries, coded, place
+):
+    # As an older mmtvr makes an index anew, which leaves them.
+    coded.write_info({**coded.read_info(), 'model': 'another'})
+    store = open_store(place)
+    videos = drawn.select(range(50))
+    assert store.find_candidates(queries, 60) == by_frames(videos, queries)
+    assert store._look().codes is None
+    store.add_videos(drawn.select(range(50, 60)))
+    before = store.list_blobs()
+    store.compact()
+    assert store.list_blobs().isdisjoint(before)
+    check_codes(store, place, drawn)
+
+
+def test_a_new_index_has_no_codes_of_the_old_one(drawn, queries, coded, place):
+    reader = open_store(place)
+    reader.find_candidates(queries, 5)
     coded.remove_videos(drawn.contents)
     fill(coded, drawn.select(range(10)))
-    assert coded.list_blobs() == set()
     expected = by_frames(drawn.select(range(10)), queries)
-    assert coded.find_candidates(queries, 60) == expected
+    for store in (coded, reader):
+        assert store.list_blobs() == set()
+        assert store.find_candidates(queries, 60) == expected
+
+
+def test_a_process_killed_while_it_made_the_place_of_codes_hinders_nobody(
+    drawn, queries, place, monkeypatch
+):
+    store = fill(open_store(place), drawn)
+    if not isinstance(store, milvus.MilvusStore):
+        pytest.skip('made in one transaction')
+
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    load = pymilvus.MilvusClient.load_collection
+
+    def load_indexed(client, name, **options):
+        # Milvus Lite loads what a server does not.
+        assert client.list_indexes(name, field_name='vector')
+        load(client, name, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pymilvus.MilvusClient, 'create_index', die)
+        with pytest.raises(KeyboardInterrupt):
+            store.compact()
+    monkeypatch.setattr(pymilvus.MilvusClient, 'load_collection', load_indexed)
+    store = open_store(place)
+    expected = by_frames(drawn, queries)
+    for _ in range(2):
+        assert store.find_candidates(queries, 60) == expected
+        store.compact()
+    check_codes(store, place, drawn)
 
 
 def test_blobs_are_there_as_a_whole(coded):

@@ -18,6 +18,7 @@ from mmtvr.search.stores.base import (
 )
 from mmtvr.search.stores.pgvector import PgvectorStore, parse_address
 from tests.search.conftest import WIDTH, check_codes, check_switch, draw
+from tests.search.stores.conftest import FRAMES, fill, rank_slowly
 
 
 @pytest.mark.parametrize(
@@ -183,6 +184,34 @@ def test_values_of_filters_and_texts_are_values(
     assert store.search_text("' & | ! \\ the", 5) == []
     with pytest.raises(SetupError, match='63'):
         store.add_columns({64 * 'a': 'text'})
+
+
+@pytest.mark.slow
+def test_who_may_not_read_codes_searches_without(
+    postgres_server, drawn, queries, monkeypatch
+):
+    psycopg = pytest.importorskip('psycopg')
+    monkeypatch.setattr(coded_store, 'CODED_FROM', 5)
+    monkeypatch.setattr(coded_store, 'SECONDS_BETWEEN_LOOKS', -1.0)
+    place = f'{postgres_server.url}/rights'
+    fill(open_store(place), drawn).compact()
+    with psycopg.connect(postgres_server.url, autocommit=True) as connection:
+
+        def run(statement):
+            connection.execute(statement)
+
+        run('CREATE ROLE reader LOGIN')
+        run('GRANT USAGE ON SCHEMA rights TO reader')
+        # As they were given before there was the table of codes.
+        for table in ('videos', 'parts', 'files', 'about'):
+            run(f'GRANT SELECT ON rights.{table} TO reader')
+        store = open_store(place.replace('postgres@', 'reader@'))
+        expected = [rank_slowly(drawn, query, FRAMES) for query in queries]
+        with pytest.warns(UserWarning, match='GRANT SELECT ON rights.codes'):
+            assert store.find_candidates(queries, 60) == expected
+        run('GRANT SELECT ON rights.codes TO reader')
+    monkeypatch.setattr(store, 'nearest_each', None)
+    assert store.find_candidates(queries, 60) == expected
 
 
 @pytest.mark.slow
