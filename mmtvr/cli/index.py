@@ -422,8 +422,12 @@ def describe_calibration(report: dict[str, Any]) -> str:
         for probability, share, count in report['reliability']
     ]
     lines += [
-        f'the best video is among {count} candidates for {share:.0%} of '
-        'the captions'
+        f'for {share:.0%} of the captions the best video is '
+        + (
+            'the first candidate'
+            if count == 1
+            else f'among {count} candidates'
+        )
         for share, count in report['candidates']
     ]
     return '\n'.join(lines)
