@@ -43,7 +43,6 @@ FACTS = ('model', 'pipeline', 'checkpoint', 'file', 'width', 'parts')
 # How often it is looked whether other processes have added codes.
 SECONDS_BETWEEN_LOOKS = 1.0
 
-
 # Shapes (V,), (V, P) and (V, P): names, codes and residual codes of videos.
 Coded = Sequence[np.ndarray]
 
@@ -68,10 +67,10 @@ class CodedStore(VideoStore):
     """A store on a server that keeps the codes of all parts in blobs.
 
     The blob ``GENERATION`` holds centroids, residuals and which model they are
-    of, and each blob
-    ``GENERATION-...`` the codes of some videos by these. The first is written
-    last: with it a generation is whole. What is added afterwards gets its
-    codes at once. :meth:`compact` makes those that are absent, and a new
+    of, and each blob ``GENERATION-...`` the codes of some videos by these. The
+    first is written last: with it a generation is whole. What is added
+    afterwards gets its codes at once. :meth:`compact` makes those that are
+    absent, removes those of videos that are no more, and makes a new
     generation where there should be many more centroids.
 
     A subclass keeps the blobs.
