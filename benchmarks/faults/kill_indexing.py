@@ -59,6 +59,8 @@ ABOUT = dict(
 )
 # How long after its start a server may show less than it has.
 SECONDS_TO_SHOW = 60
+# How often in a row all has to be there.
+LOOKS = 5
 # Compacting takes about that long.
 MAX_SECONDS_BETWEEN = 0.2
 # As long as Milvus waits after each start. Its own tests are more patient.
@@ -268,14 +270,17 @@ def wait_for_features(folder: Path, into: str) -> None:
     """Wait until a server shows all features, or make them anew."""
     store, start = open_store(into), time.monotonic()
     first = missing = without_features(store)
-    while missing and time.monotonic() < start + SECONDS_TO_SHOW:
+    looks = 0
+    # What was there at one look may be absent at the next.
+    while looks < LOOKS and time.monotonic() < start + SECONDS_TO_SHOW:
         time.sleep(1)
         missing = without_features(store)
+        looks = 0 if missing else looks + 1
     if missing:
         print(f'features of {len(missing)} files are gone')
         index(folder, into, multiprocessing.Value('q', -1, lock=False))
     elif first:
-        seconds = time.monotonic() - start
+        seconds = time.monotonic() - start - LOOKS
         print(f'features of {len(first)} files came after {seconds:.0f} s')
 
 
