@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,11 @@ def fill(
 
 
 Stage = Callable[[list[QueryVectors], int], list[list[str]]]
+STAGES: dict[str, Callable[..., list[list[str]]]] = {
+    'sentence': by_sentence,
+    'merged neighbours': VideoStore.find_candidates,
+    'sentence and words': lambda store, *asked: store.find_candidates(*asked),
+}
 
 
 def measure(
@@ -161,15 +167,10 @@ def measure(
         store = open_store(address or Path(folder, 'index'))
         exact, filled = fill(store, made, count, encoder, concatenate(parts))
         print(f'{count} videos: {filled}', flush=True)
-        stages: dict[str, Stage] = {
-            'sentence': lambda some, k: by_sentence(store, some, k),
-            'merged neighbours': lambda some, k: VideoStore.find_candidates(
-                store, some, k
-            ),
-            'sentence and words': store.find_candidates,
-        }
         return [
-            compare(name, stages[name], queries, exact, count, k)
+            compare(
+                name, partial(STAGES[name], store), queries, exact, count, k
+            )
             for name in args.stages
             for k in args.candidates
         ]
@@ -217,7 +218,10 @@ def main() -> None:
         '--sizes', type=int, nargs='+', default=[1000, 100_000, 1_000_000]
     )
     parser.add_argument(
-        '--stages', nargs='+', default=['sentence', 'sentence and words']
+        '--stages',
+        nargs='+',
+        choices=STAGES,
+        default=['sentence', 'sentence and words'],
     )
     parser.add_argument('--queries', type=int, default=100)
     parser.add_argument('--candidates', type=int, nargs='+', default=[10, 100])

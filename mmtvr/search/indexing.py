@@ -422,23 +422,26 @@ class Indexer:
             if long:
                 self._encode_windows(long, batch)
             counts = _count(batch, as_before)
-            kept = batch.named | {
-                each.content for each in as_before if each.error is None
-            }
+            own = {each.content for each in as_before if each.error is None}
+            own |= batch.named | batch.added
+            kept = set().union(*all_gather_object(own))
             broken_windows = {
                 path: why
                 for each in all_gather_object(batch.broken_windows)
                 for path, why in each.items()
             }
-            fit = MetadataReport()
+            fit, lost = MetadataReport(), set()
             if get_rank() == 0 and batch.info is None:
                 self.store.refresh()
                 now = list(self.store.list_files())
                 gone += find_moved(before, now, gone)
                 fit = self.metadata.finish(now, gone)
-                remove_files(self.store, gone, kept)
+                lost = kept - remove_files(self.store, gone, kept)
+                if lost:
+                    # For the next pass, what is there has all its windows.
+                    wholes = {whole_content(each) for each in lost}
+                    self.store.remove_videos(sorted(wholes - lost))
             barrier()
-            lost = self._find_lost(kept | batch.added)
         files, unreadable = [], batch.unreadable
         if batch.info is None:
             self.store.refresh()
@@ -463,19 +466,7 @@ class Indexer:
             unreadable_windows=broken_windows,
         )
         # All processes have to agree on it.
-        return report, sum(all_gather_object(lost))
-
-    def _find_lost(self, contents: Set[str]) -> int:
-        """Count the contents that have no features any more."""
-        if not contents:
-            return 0
-        self.store.refresh()
-        there = self.store.list_contents()
-        lost = contents - there
-        # A video that is there has all its windows, for the next pass.
-        wholes = {whole_content(each) for each in lost}
-        self.store.remove_videos(sorted(wholes & there))
-        return len(lost)
+        return report, sum(all_gather_object(len(lost)))
 
     def _find_pending(
         self,
@@ -627,7 +618,7 @@ def remove_files(
     store: VideoStore,
     entries: Sequence[FileEntry],
     kept: Set[str] = frozenset(),
-) -> None:
+) -> set[str]:
     """Take files out of an index, and features that no file has any more.
 
     The index is compact then. Milvus 2.3 may forget a removal when it is
@@ -639,6 +630,9 @@ def remove_files(
         entries: The files.
         kept: Contents that other files have, whether they are listed or not:
             a server that was started again may not list all at once.
+
+    Returns:
+        Contents that have features.
     """
     keys = [entry.key for entry in entries]
     for _ in range(REMOVAL_TRIES):
@@ -646,12 +640,10 @@ def remove_files(
         store.remove_metadata(keys)
         store.remove_files(keys)
         named = {entry.content for entry in store.list_files()} | kept
-        unnamed = [
-            content
-            for content in store.list_contents()
-            if whole_content(content) not in named
-        ]
+        there = store.list_contents()
+        unnamed = {each for each in there if whole_content(each) not in named}
         store.remove_videos(sorted(unnamed))
         store.compact()
         if not keys or set(keys).isdisjoint(e.key for e in store.list_files()):
             break
+    return there - unnamed

@@ -493,15 +493,6 @@ class VideoStore(ABC):
             found = self.nearest_each(vectors, neighbours)
         else:
             found = self.nearest_within(vectors, neighbours, within)
-        return self._rank_merged(queries, found, count)
-
-    def _rank_merged(
-        self,
-        queries: Sequence[QueryVectors],
-        found: Iterable[Sequence[tuple[str, float]]],
-        count: int,
-    ) -> list[list[str]]:
-        """Merge the neighbours of all vectors, one query after the other."""
         each = iter(found)
         ranked = []
         for query in queries:

@@ -44,7 +44,7 @@ from mmtvr.search.stores.base import (
 from mmtvr.search.stores.coded_store import CodedStore
 
 DEFAULT_NAME = 'mmtvr'
-# Three collections are named after it, and Milvus takes 255 characters.
+# Collections are named after it, and Milvus takes 255 characters.
 NAME = re.compile('[A-Za-z_][A-Za-z0-9_]{0,239}')
 TOKEN = 'MILVUS_TOKEN'
 LITE_ENDING = '.db'
@@ -66,11 +66,11 @@ KEY_LENGTH = 64
 BLANK_WIDTH = 2
 # What a string field of Milvus holds at most.
 MAX_STRING = 65535
-# Of a blob in a string, which tells how many there are too.
+# Characters of a piece of a blob; its number of pieces stands before them.
 PIECE = 65_000
 # A row has 64 kB at most, a message 64 MB as servers are configured.
 ROWS_PER_CALL = 200
-# Of rows of which the name alone is asked for.
+# Where only the names of rows are read.
 NAMES_PER_CALL = 10_000
 CONTENTS_PER_FILTER = 100
 # Row of the metadata that says which columns there are.
@@ -896,8 +896,8 @@ class MilvusClient:
 
     Args:
         uri: Address of the engine, without secrets.
-        **options: ``user`` and ``password``, or ``token``; ``db_name``.
-            None for Milvus Lite.
+        **options: ``user`` and ``password``, or ``token``; ``db_name``. Not
+            for Milvus Lite.
 
     Attributes:
         string_index: The kind of index that the engine makes of strings.

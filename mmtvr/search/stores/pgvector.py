@@ -64,7 +64,7 @@ CONTENTS_PER_SEARCH = 10_000
 TABLES = ('videos', 'parts', 'files', 'about')
 METADATA = 'metadata'
 CODES = 'codes'
-# An older mmtvr did not.
+# Also with the first codes: an index of an older mmtvr has no such table.
 CREATE_CODES = (
     'CREATE TABLE IF NOT EXISTS {}.codes (name text PRIMARY KEY, data bytea)'
 )
